@@ -1,0 +1,120 @@
+//! The two traits that a kernel is made of. The same traits serve the built-in kernels and a user's own crate.
+
+use crate::fold::Fold;
+use muster_spec::{Class, Grid, Problems};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// The mergeable result of a node of the block tree.
+///
+/// The encoding (postcard over serde) is what the ledger stores and the leaf hashes cover: equal partials must encode
+/// to equal bytes, so maps are sorted by key and NaN, where it can occur, has one bit pattern.
+pub trait Partial: Serialize + DeserializeOwned + Send + 'static {
+    /// The partial of a parent from its left child (`self`) and its right child. Under [`Order::Free`] it is called
+    /// with any two partials of disjoint blocks, and must be exact, commutative and associative.
+    #[must_use]
+    fn merge(self, right: Self) -> Self;
+}
+
+/// In which order partials merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Up the canonical tree, always `left.merge(right)`: for anything that rounds.
+    Tree,
+    /// In any order, because merging is exact: integers, minimum and maximum, fixed-bin accumulators, sets.
+    Free,
+}
+
+/// What an answer's rate counts: `total` units of work over the whole grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Units in the whole job, such as paths times steps.
+    pub total: f64,
+    /// The plural name of the unit, such as `path-steps`.
+    pub unit: String,
+}
+
+/// A file that the answer depends on, as it was found when the job was prepared. A resume refuses one that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Time of the last change, nanoseconds since 1970.
+    pub modified_ns: u64,
+}
+
+impl Input {
+    /// Looks at the file.
+    ///
+    /// # Errors
+    /// The operating system's, where the file cannot be looked at.
+    pub fn of(path: &Path) -> std::io::Result<Input> {
+        let meta = std::fs::metadata(path)?;
+        let since = meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(Input { path: path.to_owned(), bytes: meta.len(), modified_ns: since.as_nanos() as u64 })
+    }
+}
+
+/// A computation over an index space: the mathematics of one block, one merge, and the last step.
+pub trait Kernel: Sized + Send + Sync + 'static {
+    /// The parameters: command-line flags by clap, the canonical request by serde. Two specs that encode to the same
+    /// JSON are the same job.
+    type Spec: clap::Args + Clone + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What a block yields and nodes merge.
+    type Partial: Partial;
+    /// The final value: printed for people by `Display`, for programs by serde.
+    type Answer: Serialize + Display;
+
+    /// The name on the command line.
+    const NAME: &'static str;
+
+    /// Called once, where the job is asked for: replaces what a spec only points at (a book of options) by its
+    /// content, fills in defaults, and checks every parameter.
+    ///
+    /// # Errors
+    /// Every problem of the spec at once.
+    fn resolve(spec: Self::Spec) -> Result<Self::Spec, Problems> {
+        Ok(spec)
+    }
+
+    /// Called on every rank with the resolved spec: opens inputs and computes what all blocks share.
+    ///
+    /// # Errors
+    /// Every problem of the spec and its inputs at once.
+    fn prepare(spec: &Self::Spec) -> Result<Self, Problems>;
+
+    /// How the index space is cut: by the spec and the inputs alone, never by the machine; blocks of about 5 to 50 ms.
+    fn grid(&self) -> Grid;
+
+    /// What the bits of a block depend on.
+    fn class(&self) -> Class;
+
+    /// In which order partials merge.
+    fn order(&self) -> Order {
+        Order::Tree
+    }
+
+    /// How much work the whole grid is.
+    fn work(&self) -> Work;
+
+    /// The files that were opened.
+    fn inputs(&self) -> Vec<Input> {
+        Vec::new()
+    }
+
+    /// Computes one block, single-threaded and from the spec and inputs alone. The same block gives the same bits on
+    /// any thread of any host.
+    ///
+    /// # Errors
+    /// What is wrong with the input, by file and line.
+    fn fold(&self, block: u32, cx: &mut Fold) -> Result<Self::Partial, Problems>;
+
+    /// The answer from the partial of the whole grid.
+    ///
+    /// # Errors
+    /// Why there is no answer, such as too few values.
+    fn finish(&self, root: Self::Partial) -> Result<Self::Answer, Problems>;
+}
