@@ -3,12 +3,12 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-PEERS := $(addprefix $(TARGET)/peers/,asian_fast asian_plain)
+PEERS := $(addprefix $(TARGET)/peers/,asian_plain asian_fast $(if $(shell grep -ow avx512dq -m1 /proc/cpuinfo),asian_expert))
 
 # tools/setup answers 0 (everything is here) or 10 (no MPI and hwloc to be had). Without them the MPI program and the
 # benchmark suite are left out, and `muster` is built without its default feature.
 define set_up
-tools/setup; case $$? in 0) what='--workspace' build='-p muster -p muster-rank' ;; \
+tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster-rank' ;; \
 10) what='--workspace --exclude muster-rank --exclude muster-benches --no-default-features'; \
 build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
 endef
@@ -25,8 +25,8 @@ help:
 build:
 	@$(set_up); cargo build --release $$build
 
+demo: for := --demo
 demo: build
-	@tools/setup --demo >/dev/null || [ $$? = 10 ]
 	@demo/run
 
 # One profile for everything, so that the tests use what was compiled once; the mathematics is optimised in it (see
@@ -47,12 +47,17 @@ test:
 bench: build $(PEERS)
 	@cargo run --quiet --release -p muster-benches -- $(BENCH)
 
-# What a peer may do with the same mathematics: every licence that gcc has, and none.
-$(TARGET)/peers/asian_fast: CFLAGS := -Ofast -march=native -mprefer-vector-width=512
-$(TARGET)/peers/asian_plain: CFLAGS := -O3 -march=native
-$(TARGET)/peers/%: benches/peers/%.c Makefile
+# Peers in C, each with every licence that its name allows gcc; the expert's needs AVX-512.
+OFAST := -Ofast -march=native -mprefer-vector-width=512 -fopenmp
+$(TARGET)/peers/asian_plain: benches/peers/asian_plain.c
 	@mkdir -p $(@D)
-	cc $(CFLAGS) -fopenmp -o $@ $< -lm
+	cc -O3 -march=native -fopenmp -o $@ $< -lm
+$(TARGET)/peers/asian_fast: benches/peers/asian_fast.c
+	@mkdir -p $(@D)
+	cc $(OFAST) -o $@ $< -lm
+$(TARGET)/peers/asian_expert: benches/peers/asian_fast.c
+	@mkdir -p $(@D)
+	cc $(OFAST) -DINTRINSICS -o $@ $< -lm
 
 clean:
 	cargo clean
