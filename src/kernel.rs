@@ -31,7 +31,7 @@ impl Args for KernelArgs {
             .subcommand_value_name("NAME")
             .subcommand_help_heading("Kernels")
             .disable_help_subcommand(true)
-            .subcommands(PROGRAMS.iter().map(|p| RunArgs::augment_args((p.command)())))
+            .subcommands(PROGRAMS.iter().map(|p| (p.command)()))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

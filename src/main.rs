@@ -5,13 +5,15 @@ mod ledger;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 use muster_worker::program::Program;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 /// The built-in kernels.
-static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| vec![Program::of::<MonteCarlo>()]);
+static PROGRAMS: LazyLock<Vec<Program>> =
+    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>()]);
 
 /// One virtual supercomputer out of the machines you have.
 #[derive(Parser)]

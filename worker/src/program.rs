@@ -1,6 +1,7 @@
 //! The kernels that a program carries, with their types erased: what a command line, a rank and a verifier call.
 
 use crate::comm::Comm;
+use crate::command::RunArgs;
 use crate::link::Link;
 use crate::team::{self, Gathering, TeamError};
 use crate::wire::TeamJob;
@@ -43,7 +44,7 @@ pub struct Replayed {
 pub struct Program {
     /// The kernel's name.
     pub name: &'static str,
-    /// Its command with the kernel's own flags.
+    /// Its command: the kernel's own flags and those of how to run it.
     pub command: fn() -> Command,
     /// The request that parsed flags stand for.
     pub resolve: fn(&ArgMatches) -> Result<Described, Problems>,
@@ -65,7 +66,7 @@ impl Program {
     pub fn of<K: Kernel>() -> Program {
         Program {
             name: K::NAME,
-            command: || K::Spec::augment_args(Command::new(K::NAME)),
+            command: || with_run_flags(K::Spec::augment_args(Command::new(K::NAME))),
             resolve: |matches| {
                 let spec =
                     K::Spec::from_arg_matches(matches).map_err(|e| Problem::new("flags", e.to_string()))?;
@@ -77,6 +78,13 @@ impl Program {
             follow: team::follow::<K>,
         }
     }
+}
+
+/// Adds the flags of how to run a kernel; the kernel's own description stays.
+fn with_run_flags(kernel: Command) -> Command {
+    let (about, long) = (kernel.get_about().cloned(), kernel.get_long_about().cloned());
+    let full = RunArgs::augment_args(kernel.next_help_heading(None::<&str>));
+    full.about(about.unwrap_or_default()).long_about(long.unwrap_or_default())
 }
 
 /// The program called `name`.

@@ -2,7 +2,7 @@
 //! job.
 
 use crate::mpi_comm::MpiComm;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
+use clap::{ArgMatches, Command, FromArgMatches};
 use muster_worker::comm::Comm;
 use muster_worker::command::{self, Ranks, RunArgs};
 use muster_worker::launch::FOREMAN;
@@ -66,7 +66,7 @@ fn parse(
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands(programs.iter().map(|p| RunArgs::augment_args((p.command)())));
+        .subcommands(programs.iter().map(|p| (p.command)()));
     let named = words.first().is_some_and(|w| programs.iter().any(|p| p.name == w));
     let full = match programs {
         [only] if !named => [vec![name, only.name.to_owned()], words].concat(),
