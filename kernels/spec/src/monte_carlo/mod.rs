@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(block_paths(1_000_000, 1, 1), 31_296, "32 blocks, though one would do");
         assert_eq!(block_paths(2, 1, 1), 64);
         for options in [1, 7, 1000] {
-            for paths in [2, 1_000, 10_000_000, 1 << 50] {
+            for paths in [2u64, 1_000, 10_000_000, 1 << 50] {
                 let each = paths.div_ceil(block_paths(paths, 252, options));
                 assert!(
                     each * options <= u64::from(MAX_BLOCKS) && each >= 1,

@@ -84,7 +84,8 @@ fn root(scatter: &[Vec<f64>]) -> Result<Vec<Vec<f64>>, Problems> {
             let other = if j < i { &l[j][..] } else { &mine[..] };
             let dot: f64 = (0..j).map(|k| mine[k] * other[k]).sum();
             let rest = row[j] - dot;
-            if i == j && !(rest > 1e-14 * row[i]) {
+            let definite = rest > 1e-14 * row[i];
+            if i == j && !definite {
                 let what = format!(
                     "the returns of price file {} follow from those before it, or never change",
                     i + 1

@@ -101,13 +101,7 @@ impl Tally {
     pub(super) fn add(&mut self, losses: &[f64]) {
         let (mut low, mut high) = self.extremes.unwrap_or((i64::MAX, i64::MIN));
         for &loss in losses {
-            let bounded = if loss > MOST {
-                MOST
-            } else if loss < -MOST {
-                -MOST
-            } else {
-                loss
-            };
+            let bounded = loss.clamp(-MOST, MOST);
             let fixed = (bounded * (1u64 << POINT) as f64).round_ties_even() as i64;
             (low, high) = (low.min(fixed), high.max(fixed));
             match usize::try_from((fixed >> BELOW) + NEAR).ok().and_then(|at| self.near.get_mut(at)) {

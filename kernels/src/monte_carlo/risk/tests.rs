@@ -115,7 +115,7 @@ fn degrees_of_freedom_are_found_again() {
     let z: Vec<Vec<f64>> = (0..5).map(|k| normals(4000, 10 + k)).collect();
     let t = |i: usize| z[0][i] / ((1..5).map(|k| z[k][i] * z[k][i]).sum::<f64>() / 4.0).sqrt();
     let returns: Vec<f64> = (0..4000).map(|i| 0.01 * t(i)).collect();
-    let (fitted, dof) = fit::student_t(&[returns.clone()]).unwrap();
+    let (fitted, dof) = fit::student_t(std::slice::from_ref(&returns)).unwrap();
     assert!((3.4..4.7).contains(&dof), "{dof} degrees of freedom");
     assert!((fitted.root[0][0] / 0.01 - 1.0).abs() < 0.06, "scale {}", fitted.root[0][0]);
     let file = TempFile::of_returns(&returns);
