@@ -60,7 +60,11 @@ impl Source<'_> {
 }
 
 fn tests(file: &File, code: &str) -> Vec<Range<usize>> {
-    if code::is_test_file(&file.path) { vec![0..code.len()] } else { code::test_parts(code) }
+    if code::is_test_file(&file.path) {
+        std::iter::once(0..code.len()).collect()
+    } else {
+        code::test_parts(code)
+    }
 }
 
 fn lengths(source: &Source<'_>) -> Vec<Breach> {
