@@ -55,6 +55,9 @@ fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
     let line: Vec<_> = args.words.iter().map(|w| (w.clone(), Origin::CommandLine)).collect();
     let (mut given, mut mistakes): (Vec<Given>, Vec<Mistake>) = (Vec::new(), Vec::new());
     let used = words::read(&line, &mut given, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(told("", mistakes));
+    }
     let mut rest = args.words[used..].iter();
     let wrap = given.iter().rfind(|g| g.option.long == "wrap").map(|g| g.value.clone());
     let (name, bytes) = match (wrap, rest.next()) {

@@ -230,19 +230,21 @@ impl OptionSpec {
     }
 
     fn check_barrier(&self, kind: Kind, wrong: &mut impl FnMut(&str, String)) {
-        match (kind, self.barrier, self.knock) {
-            (Kind::Barrier, None, _) => {
-                wrong("barrier", "is missing: a barrier option needs its level".into())
+        if kind != Kind::Barrier {
+            for (key, given) in [("barrier", self.barrier.is_some()), ("knock", self.knock.is_some())] {
+                if given {
+                    wrong(key, "only a barrier option has one".into());
+                }
             }
-            (Kind::Barrier, _, None) => {
-                wrong("knock", "is missing: up-and-in, up-and-out, down-and-in, ...".into())
-            }
-            (Kind::Barrier, Some(x), _) if !(x.is_finite() && x > 0.0) => {
-                wrong("barrier", format!("must be a positive number, not {x}"));
-            }
-            (Kind::Barrier, ..) | (_, None, None) => {}
-            (_, Some(_), _) => wrong("barrier", "only a barrier option has one".into()),
-            (_, _, Some(_)) => wrong("knock", "only a barrier option has one".into()),
+            return;
+        }
+        match self.barrier {
+            None => wrong("barrier", "is missing: a barrier option needs its level".into()),
+            Some(x) if x.is_finite() && x > 0.0 => {}
+            Some(x) => wrong("barrier", format!("must be a positive number, not {x}")),
+        }
+        if self.knock.is_none() {
+            wrong("knock", "is missing: up-and-in, up-and-out, down-and-in or down-and-out".into());
         }
     }
 
