@@ -1,7 +1,8 @@
-//! What can be asked of a portfolio's value at risk: the price files, positions, models, horizon and levels, their
-//! limits, and the rule by which the scenarios are cut into blocks.
+//! What can be asked of a portfolio's value at risk: the price files, positions, models, horizon and levels,
+//! their limits, and the rule by which the scenarios are cut into blocks.
 //!
-//! A resolved spec has every default filled in and one position for each asset, so the grid follows from it alone.
+//! A resolved spec has every default filled in and one position for each asset, so the grid follows from it
+//! alone.
 
 use crate::problem::Problem;
 use crate::quantity::InputPath;
@@ -90,8 +91,8 @@ pub struct RiskSpec {
     /// [default: "Adj Close", else "Close", else the only column of numbers]
     #[arg(long = "column", value_name = "NAME")]
     pub columns: Vec<String>,
-    /// What the portfolio holds of an asset, in money; negative is short. May be repeated [default: 1000000 split
-    /// equally over the assets]
+    /// What the portfolio holds of an asset, in money; negative is short. May be repeated [default: 1000000
+    /// split equally over the assets]
     #[arg(long = "position", value_name = "NAME=VALUE")]
     pub positions: Vec<Position>,
     /// Distributions of the loss, all from one job [default: bootstrap,normal,student-t]
@@ -199,9 +200,10 @@ impl RiskSpec {
     }
 
     /// How `scenarios` of a resolved spec are cut into blocks: chunks of [`CHUNK`] scenarios spread evenly
-    /// ([`Grid::share`] over `scenarios.div_ceil(CHUNK)`), about 40 ms of a core to a block, and at least 32 blocks
-    /// while each has 65,536 scenarios: a block's partial has some ten thousand bins for each model, and writing and
-    /// merging them should cost little beside the scenarios. No block has more than 2^20 scenarios.
+    /// ([`Grid::share`] over `scenarios.div_ceil(CHUNK)`), about 40 ms of a core to a block, and at least 32
+    /// blocks while each has 65,536 scenarios: a block's partial has some ten thousand bins for each model,
+    /// and writing and merging them should cost little beside the scenarios. No block has more than 2^20
+    /// scenarios.
     pub fn grid(&self, scenarios: u64) -> Grid {
         const BLOCK_NS: u64 = 40_000_000;
         const LEAST_BLOCKS: u64 = 32;
@@ -214,7 +216,8 @@ impl RiskSpec {
         Grid::new(for_speed.max(for_spread).clamp(1, chunks))
     }
 
-    /// What one scenario costs over all models, in nanoseconds of a core with AVX-512, roughly: it only sizes blocks.
+    /// What one scenario costs over all models, in nanoseconds of a core with AVX-512, roughly: it only sizes
+    /// blocks.
     fn scenario_ns(&self) -> u64 {
         let (days, assets) = (u64::from(self.days()), self.positions.len().max(1) as u64);
         let losses = 5 + 2 * assets + assets * assets / 16;
@@ -319,9 +322,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_block_is_empty_or_too_large(scenarios in 1u64..=MAX_SCENARIOS, shift in 0u32..40, days in 1u32..=MAX_HORIZON) {
+        fn no_block_is_empty_or_too_large(
+            scenarios in 1u64..=MAX_SCENARIOS,
+            shift in 0u32..40,
+            days in 1u32..=MAX_HORIZON,
+        ) {
             let scenarios = (scenarios >> shift).max(1);
-            let spec = RiskSpec { horizon: Some(days), ..parse("x --prices a --position a=1").with_defaults() };
+            let mut spec = parse("x --prices a --position a=1").with_defaults();
+            spec.horizon = Some(days);
             let grid = spec.grid(scenarios);
             let chunks = scenarios.div_ceil(CHUNK);
             prop_assert!(u64::from(grid.blocks()) <= chunks);

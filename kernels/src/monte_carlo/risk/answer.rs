@@ -1,5 +1,6 @@
-//! The answer: value at risk and expected shortfall of each model and level, what was fitted, and the history it
-//! rests on. Money is in the unit of the positions, a loss is positive, and a percentage is of the gross value.
+//! The answer: value at risk and expected shortfall of each model and level, what was fitted, and the history
+//! it rests on. Money is in the unit of the positions, a loss is positive, and a percentage is of the gross
+//! value.
 
 use muster_spec::monte_carlo::risk::Model;
 use serde::Serialize;
@@ -133,7 +134,8 @@ impl fmt::Display for RiskAnswer {
         let resolution = grouped(self.resolution, decimals(self.resolution) + 2);
         write!(
             f,
-            "\n\nIntervals are the 95 % error of the simulation, not of the model; losses are told apart to {resolution}."
+            "\n\nIntervals are the 95 % error of the simulation, not of the model; losses are told apart to \
+             {resolution}."
         )
     }
 }
@@ -243,5 +245,67 @@ mod tests {
         }
         assert_eq!([3.8, 0.038, 1e-30].map(decimals), [0, 2, 12]);
         assert_eq!([plural(1, "day"), plural(1000, "day")], ["1 day", "1,000 days"]);
+    }
+
+    #[test]
+    fn an_answer_for_people() {
+        let amount = |x: f64| Amount {
+            money: x,
+            low: x - 100.0,
+            high: x + 99.6,
+            percent: x / 1e4,
+            low_percent: x / 1e4 - 0.01,
+            high_percent: x / 1e4 + 0.01,
+        };
+        let level =
+            |level, x| LevelAnswer { level, value_at_risk: amount(x), expected_shortfall: amount(2.0 * x) };
+        let model = |model, fit, x| ModelAnswer {
+            model,
+            fit,
+            mean_loss: -1.0,
+            least_loss: -50_000.0,
+            greatest_loss: 90_000.0,
+            levels: vec![level(0.95, x), level(0.999, 2.5 * x)],
+        };
+        let fit = FitAnswer {
+            degrees_of_freedom: Some(2.714),
+            mean_percent: vec![3.5, -1.25],
+            volatility_percent: vec![19.0, 25.5],
+        };
+        let position =
+            |asset: &str, value| PositionAnswer { asset: asset.into(), column: "Close".into(), value };
+        let answer = RiskAnswer {
+            scenarios: 1_000_000,
+            horizon_days: 10,
+            gross_value: 1e6,
+            resolution: 3.814_697_265_625,
+            positions: vec![position("gold", 750_000.0), position("oil", -250_000.0)],
+            history: HistoryAnswer {
+                first_day: "1999-01-04".into(),
+                last_day: "2018-12-31".into(),
+                returns: 5030,
+                days_left_out: 1,
+                worst_day: "2008-09-29".into(),
+                worst_loss: 89_746.2,
+                worst_loss_percent: 8.974_62,
+            },
+            models: vec![model(Model::Bootstrap, None, 22_280.0), model(Model::StudentT, Some(fit), 9_500.0)],
+        };
+        let want = "\
+Loss over 10 days, 1,000,000 scenarios of each model
+  portfolio  gold 750,000, oil -250,000 (gross 1,000,000)
+  history    5,030 daily returns, 1999-01-04 to 2018-12-31, 1 day left out
+  worst day  2008-09-29: 89,746 (8.975 %)
+  student-t  gold: mean 3.50 %, volatility 19.00 % a year; oil: mean -1.25 %, volatility 25.50 % a year; \
+2.71 degrees of freedom
+
+  model       level  value at risk      %     95 % interval  expected shortfall       %       95 % interval
+  bootstrap    95 %         22,280  2.228  22,180 .. 22,380              44,560   4.456    44,460 .. 44,660
+  bootstrap  99.9 %         55,700  5.570  55,600 .. 55,800             111,400  11.140  111,300 .. 111,500
+  student-t    95 %          9,500  0.950    9,400 .. 9,600              19,000   1.900    18,900 .. 19,100
+  student-t  99.9 %         23,750  2.375  23,650 .. 23,850              47,500   4.750    47,400 .. 47,600
+
+Intervals are the 95 % error of the simulation, not of the model; losses are told apart to 3.81.";
+        assert_eq!(answer.to_string(), want);
     }
 }

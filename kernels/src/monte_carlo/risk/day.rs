@@ -12,8 +12,8 @@ pub(super) struct Day {
 }
 
 impl Day {
-    /// Reads `2018-12-31` or, as American sources write it, `12/31/2018`. `None` when the text is neither, or names a
-    /// day that the calendar lacks.
+    /// Reads `2018-12-31` or, as American sources write it, `12/31/2018`. `None` when the text is neither, or
+    /// names a day that the calendar lacks.
     pub(super) fn parse(text: &str) -> Option<Day> {
         let (year, month, day) = if text.contains('/') {
             let mut parts = text.splitn(3, '/');

@@ -1,5 +1,5 @@
-//! Fitting distributions to daily log returns: the normal's mean and covariance, and the multivariate Student-t by
-//! maximum likelihood.
+//! Fitting distributions to daily log returns: the normal's mean and covariance, and the multivariate
+//! Student-t by maximum likelihood.
 //!
 //! Everything is sequential and uses Muster's own logarithm, so every rank fits the same bits.
 
@@ -17,8 +17,8 @@ pub(super) struct Fit {
     pub dof: f64,
 }
 
-/// The least and greatest degrees of freedom that are tried: below, an expected shortfall hardly exists; above, the
-/// distribution is the normal one for every practical purpose.
+/// The least and greatest degrees of freedom that are tried: below, an expected shortfall hardly exists;
+/// above, the distribution is the normal one for every practical purpose.
 pub(super) const DOF: std::ops::RangeInclusive<f64> = 2.1..=200.0;
 
 impl Fit {
@@ -34,9 +34,10 @@ impl Fit {
         Ok(Fit { location, root: cholesky(&scatter)?, dof: f64::INFINITY })
     }
 
-    /// The multivariate Student-t distribution of greatest likelihood: for given degrees of freedom location and
-    /// scatter by expectation-maximisation (Kent, Tyler and Vardi 1994, whose weights are normalised by their sum),
-    /// the degrees of freedom by a golden section (Kiefer 1953) of the likelihood's profile over [`DOF`].
+    /// The multivariate Student-t distribution of greatest likelihood: for given degrees of freedom location
+    /// and scatter by expectation-maximisation (Kent, Tyler and Vardi 1994, whose weights are normalised by
+    /// their sum), the degrees of freedom by a golden section (Kiefer 1953) of the likelihood's profile over
+    /// [`DOF`].
     ///
     /// # Errors
     /// As [`Fit::normal`].
@@ -95,31 +96,42 @@ impl Singular {
 /// Location and scatter of greatest likelihood for given degrees of freedom, from a starting point, and the
 /// logarithm of that likelihood.
 fn fit_given(returns: &[Vec<f64>], start: &Fit, dof: f64) -> Result<(Fit, f64), Singular> {
-    /// A day's likelihood changes by less than this when the steps end; the profile is smooth at that scale.
-    const TOLERANCE: f64 = 1e-13;
+    /// In standard deviations. The likelihood is flat at its maximum, so it is right to the square of this.
+    const TOLERANCE: f64 = 1e-9;
     const MOST_STEPS: usize = 1000;
-    let (assets, days) = (returns.len() as f64, returns[0].len() as f64);
+    let assets = returns.len() as f64;
     let mut fit = Fit { dof, ..start.clone() };
-    let mut before = f64::NEG_INFINITY;
     for _ in 0..MOST_STEPS {
         let distances = distances(returns, &fit);
-        let likelihood = log_likelihood(&fit, &distances);
-        if likelihood - before <= TOLERANCE * days {
-            return Ok((fit, likelihood));
-        }
-        before = likelihood;
         let weights: Vec<f64> = distances.iter().map(|d| (dof + assets) / (dof + d)).collect();
         let total = weights.iter().sum::<f64>();
         let mean = |r: &Vec<f64>| r.iter().zip(&weights).map(|(x, w)| x * w).sum::<f64>() / total;
-        fit.location = returns.iter().map(mean).collect();
-        let mut scatter = weighted_scatter(returns, &fit.location, &weights);
+        let location: Vec<f64> = returns.iter().map(mean).collect();
+        let mut scatter = weighted_scatter(returns, &location, &weights);
         scale(&mut scatter, 1.0 / total);
-        fit.root = cholesky(&scatter)?;
+        let next = Fit { location, root: cholesky(&scatter)?, dof };
+        let step = step(&fit, &next);
+        fit = next;
+        if step <= TOLERANCE {
+            break;
+        }
     }
-    Ok((fit, before))
+    let likelihood = log_likelihood(&fit, &distances(returns, &fit));
+    Ok((fit, likelihood))
 }
 
-/// The logarithm of the multivariate t density (Kotz and Nadarajah 2004) summed over days of given squared distance.
+/// The largest change of any parameter between two fits, in standard deviations.
+fn step(from: &Fit, to: &Fit) -> f64 {
+    let change = |i: usize| {
+        let entries = from.root[i].iter().zip(&to.root[i]).map(|(a, b)| (a - b).abs());
+        let location = (from.location[i] - to.location[i]).abs();
+        entries.fold(location, f64::max) / to.root[i][i]
+    };
+    (0..from.root.len()).map(change).fold(0.0, f64::max)
+}
+
+/// The logarithm of the multivariate t density (Kotz and Nadarajah 2004) summed over days of given squared
+/// distance.
 fn log_likelihood(fit: &Fit, distances: &[f64]) -> f64 {
     let (assets, days) = (fit.location.len() as f64, distances.len() as f64);
     let dof = fit.dof;
@@ -215,8 +227,8 @@ mod tests {
         Simd::all()[0].run(Normals(seed, days))
     }
 
-    /// Two correlated assets with t-distributed returns of `dof` (even) degrees of freedom: the chi-square is a sum
-    /// of squares, a way of its own that shares nothing with the product's.
+    /// Two correlated assets with t-distributed returns of `dof` (even) degrees of freedom: the chi-square is
+    /// a sum of squares, a way of its own that shares nothing with the product's.
     fn t_returns(dof: usize, days: usize) -> Vec<Vec<f64>> {
         let z = sample(1, days);
         let squares: Vec<f64> = (0..dof.div_ceil(4)).map(|k| sample(100 + k as u64, z[0].len())).fold(

@@ -1,7 +1,7 @@
 //! The history of a portfolio: the daily log returns of its assets on the days that all files have.
 //!
-//! Every asset has the same number of returns, at least [`MIN_RETURNS`], all finite. A return spans two days that
-//! follow each other among the days used, so a day left out makes one return over two days, not a hole.
+//! Every asset has the same number of returns, at least [`MIN_RETURNS`], all finite. A return spans two days
+//! that follow each other among the days used, so a day left out makes one return over two days, not a hole.
 
 use super::day::Day;
 use super::prices::{PriceFile, nearest};

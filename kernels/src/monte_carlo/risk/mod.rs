@@ -1,8 +1,8 @@
-//! Value at risk and expected shortfall of a portfolio from its daily prices: history resampled, normal and Student-t
-//! distributions fitted, all over one set of scenario numbers.
+//! Value at risk and expected shortfall of a portfolio from its daily prices: history resampled, normal and
+//! Student-t distributions fitted, all over one set of scenario numbers.
 //!
-//! Steps 10 to 12 of a job's way (DESIGN section 4). The partial is exact, so it merges in any order; what a scenario
-//! loses depends on spec, seed, history and the scenario's number alone.
+//! Steps 10 to 12 of a job's way (DESIGN section 4). The partial is exact, so it merges in any order; what a
+//! scenario loses depends on spec, seed, history and the scenario's number alone.
 
 mod answer;
 mod day;
@@ -61,7 +61,8 @@ pub struct Risk {
 }
 
 impl Risk {
-    /// Fills in defaults, columns and positions, and checks everything, the price files included. Any seed will do.
+    /// Fills in defaults, columns and positions, and checks everything, the price files included. Any seed
+    /// will do.
     ///
     /// # Errors
     /// Every problem of the spec and of its files at once.
@@ -219,17 +220,14 @@ impl Risk {
     }
 }
 
-/// The spec with its defaults and positions, its history, and the normal fit where a model needs a covariance.
+/// The spec with its defaults and positions, its history, and the normal fit where a model needs a
+/// covariance.
 fn load(spec: &RiskSpec, scenarios: u64) -> Result<(RiskSpec, History, Option<Fit>), Problems> {
     let mut spec = spec.clone().with_defaults();
     let mut problems = spec.problems(scenarios);
-    let history = match History::read(&spec) {
-        Ok(history) => Some(history),
-        Err(more) => {
-            problems.extend(more.0);
-            None
-        }
-    };
+    // Without a file there is nothing to read, and that is a problem of its own already.
+    let read = spec.is_asked().then(|| History::read(&spec));
+    let history = read.and_then(|read| read.map_err(|more| problems.extend(more.0)).ok());
     let mut fit = None;
     if let Some(history) = history.as_ref().filter(|_| spec.models.iter().any(|&m| m != Model::Bootstrap)) {
         match fitted(history, Fit::normal) {

@@ -1,7 +1,8 @@
-//! One file of daily prices: a CSV with a header, a column of increasing days, and one or more columns of prices.
+//! One file of daily prices: a CSV with a header, a column of increasing days, and one or more columns of
+//! prices.
 //!
-//! Reading never stops at the first fault: every line is looked at, and the faults come back with file and line. A
-//! row with an empty price is left out and counted.
+//! Reading never stops at the first fault: every line is looked at, and the faults come back with file and
+//! line. A row with an empty price is left out and counted.
 
 use super::day::Day;
 use csv::{Reader, ReaderBuilder, StringRecord};
@@ -25,12 +26,12 @@ pub(super) struct PriceFile {
 }
 
 impl PriceFile {
-    /// Reads `path`: the days of `date_column` (the first where it is `None`) and the prices of `columns` (a guess
-    /// where there are none: "Adj Close", else "Close", else the only column of numbers).
+    /// Reads `path`: the days of `date_column` (the first where it is `None`) and the prices of `columns` (a
+    /// guess where there are none: "Adj Close", else "Close", else the only column of numbers).
     ///
     /// # Errors
-    /// Every fault of the file, by line: no such file, empty, no header, a column that is not there, ragged rows,
-    /// days that do not parse or do not increase, prices that are not positive numbers.
+    /// Every fault of the file, by line: no such file, empty, no header, a column that is not there, ragged
+    /// rows, days that do not parse or do not increase, prices that are not positive numbers.
     pub(super) fn read(
         path: &Path,
         date_column: Option<&str>,

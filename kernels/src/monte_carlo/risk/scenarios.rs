@@ -1,9 +1,10 @@
 //! The hot loops: scenarios of a block under each model, 256 at a time, and their losses into a tally.
 //!
-//! A chunk is 64 lanes of four scenarios: scenario `256 c + 64 q + l` is quarter `q` of lane `l`, and lane `l` of
-//! chunk `c` draws as path `64 c + l` of the counter-based generator. A lane's draws are numbered, and number `j`
-//! is row `j % 4` of group `j / 4`; since four scenarios need a multiple of four draws, none is wasted. So a
-//! scenario's loss depends on seed, model and its own number alone, never on blocks, threads or vector width.
+//! A chunk is 64 lanes of four scenarios: scenario `256 c + 64 q + l` is quarter `q` of lane `l`, and lane
+//! `l` of chunk `c` draws as path `64 c + l` of the counter-based generator. A lane's draws are numbered, and
+//! number `j` is row `j % 4` of group `j / 4`; since four scenarios need a multiple of four draws, none is
+//! wasted. So a scenario's loss depends on seed, model and its own number alone, never on blocks, threads or
+//! vector width.
 
 use super::fit::Fit;
 use super::histogram::Tally;
@@ -33,7 +34,8 @@ const CHI_AGAIN: u32 = 0x1_0000;
 pub(super) struct Market {
     /// Whose random numbers.
     pub rng: Philox,
-    /// Each asset's share of the gross value, negative for short positions; their absolute values add up to 1.
+    /// Each asset's share of the gross value, negative for short positions; their absolute values add up to
+    /// 1.
     pub weights: Vec<f64>,
     /// Over how many days the loss is taken.
     pub horizon: u32,
@@ -113,8 +115,8 @@ impl Vectorised for Scenarios<'_> {
 
 /// Sums of log returns of drawn days: `draws[q * assets + a]` of quarter `q` and asset `a`.
 ///
-/// The uniform of word `w` is `(w + 1/2) / 2^32`, so its product with the number of days `n < 2^21` is exact in f64
-/// and truncates to `(2 w + 1) n >> 33`. A day's probability differs from `1 / n` by at most 2^-32.
+/// The uniform of word `w` is `(w + 1/2) / 2^32`, so its product with the number of days `n < 2^21` is exact
+/// in f64 and truncates to `(2 w + 1) n >> 33`. A day's probability differs from `1 / n` by at most 2^-32.
 #[inline(always)]
 fn bootstrap<L: Lanes>(market: &Market, path: u64, draws: &mut [Batch]) {
     draws.fill([0.0; BATCH]);
@@ -146,8 +148,8 @@ fn normal<L: Lanes>(market: &Market, path: u64, draws: &mut [Batch]) {
     }
 }
 
-/// Sums over the days of standard normals, each divided by the root of its day's chi-square over its degrees of
-/// freedom: uncorrelated Student-t draws that share one chi-square, `draws[q * assets + a]`.
+/// Sums over the days of standard normals, each divided by the root of its day's chi-square over its degrees
+/// of freedom: uncorrelated Student-t draws that share one chi-square, `draws[q * assets + a]`.
 #[inline(always)]
 fn student_t<L: Lanes>(market: &Market, chi: &ChiSquare, path: u64, draws: &mut [Batch]) {
     draws.fill([0.0; BATCH]);
@@ -168,8 +170,8 @@ fn student_t<L: Lanes>(market: &Market, chi: &ChiSquare, path: u64, draws: &mut 
     }
 }
 
-/// The losses of one quarter, as shares of the gross value: the weighted sum of `1 - exp(r)` over the assets' log
-/// returns `r`, which are `draws` themselves or follow from them by `shape`.
+/// The losses of one quarter, as shares of the gross value: the weighted sum of `1 - exp(r)` over the assets'
+/// log returns `r`, which are `draws` themselves or follow from them by `shape`.
 #[inline(always)]
 fn losses<L: Lanes>(market: &Market, shape: Option<&Shape>, draws: &[Batch]) -> Batch {
     // Beyond this a gain is larger than any that is counted, and exp would leave the range of f64.
@@ -193,7 +195,8 @@ fn losses<L: Lanes>(market: &Market, shape: Option<&Shape>, draws: &[Batch]) -> 
     losses
 }
 
-/// Chi-square numbers by the method of Marsaglia and Tsang (2000) for gamma numbers of shape `dof / 2`, at least 1.
+/// Chi-square numbers by the method of Marsaglia and Tsang (2000) for gamma numbers of shape `dof / 2`, at
+/// least 1.
 pub(super) struct ChiSquare {
     /// `shape - 1/3` and `1 / sqrt(9 d)` of the paper.
     d: f64,
@@ -209,11 +212,11 @@ impl ChiSquare {
         ChiSquare { d, c: 1.0 / (9.0 * d).sqrt(), numerator: dof / (2.0 * d) }
     }
 
-    /// The root of degrees of freedom over chi-square, for each quarter of each lane. The path and group of `draw`
-    /// say which day.
+    /// The root of degrees of freedom over chi-square, for each quarter of each lane. The path and group of
+    /// `draw` say which day.
     ///
-    /// The first try of all lanes goes by vectors, with the paper's quick acceptance. One in ten needs the exact
-    /// test, and one in twenty or fewer another try: those are told by NaN and done one by one.
+    /// The first try of all lanes goes by vectors, with the paper's quick acceptance. One in ten needs the
+    /// exact test, and one in twenty or fewer another try: those are told by NaN and done one by one.
     #[inline(always)]
     fn scales<L: Lanes>(&self, rng: Philox, draw: Draw, scales: &mut [Batch; QUARTERS]) {
         let (mut x, mut u) = ([[0.0; BATCH]; 4], [[0.0; BATCH]; 4]);

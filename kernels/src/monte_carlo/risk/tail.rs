@@ -1,7 +1,7 @@
 //! Value at risk and expected shortfall from the histogram of losses, with the error of the simulation.
 //!
-//! Sequential and from exact integers, so the bits are fixed. A loss inside a bin counts as the bin's mean, which is
-//! at most one bin width, 2^-18 of the portfolio, from it.
+//! Sequential and from exact integers, so the bits are fixed. A loss inside a bin counts as the bin's mean,
+//! which is at most one bin width, 2^-18 of the portfolio, from it.
 
 use super::histogram::{Bin, Histogram};
 
@@ -35,8 +35,8 @@ impl Tail {
         let rank = rank(level, n);
         let (shortfall, variance) = worst(histogram, rank, n * (1.0 - level));
         let var = loss_of_rank(histogram, rank);
-        // The number of losses below the quantile is binomial; its normal approximation gives the ranks between
-        // which the quantile lies (David and Nagaraja 2003). At least 20 losses lie beyond the level.
+        // The number of losses below the quantile is binomial; its normal approximation gives the ranks
+        // between which the quantile lies (David and Nagaraja 2003). At least 20 losses lie beyond the level.
         let spread = Z * (n * level * (1.0 - level)).sqrt();
         let (low, high) = ((n * level - spread).floor(), (n * level + spread).ceil() + 1.0);
         let value_at_risk = Estimate {
@@ -53,8 +53,8 @@ impl Tail {
     }
 }
 
-/// The rank of the quantile among `n` increasing losses: the least whole number that is at least `level * n`, where a
-/// product that misses a whole number by rounding alone counts as that number.
+/// The rank of the quantile among `n` increasing losses: the least whole number that is at least `level * n`,
+/// where a product that misses a whole number by rounding alone counts as that number.
 fn rank(level: f64, n: f64) -> u64 {
     let exact = level * n;
     let whole = exact.round_ties_even();
@@ -72,8 +72,8 @@ fn loss_of_rank(histogram: &Histogram, rank: u64) -> f64 {
     histogram.bins().iter().find(holds).map_or(f64::NAN, Bin::mean)
 }
 
-/// Mean and variance of the `mass` worst losses: all above `rank`, and of the loss of that rank the part that is
-/// missing to `mass` (Acerbi and Tasche 2002).
+/// Mean and variance of the `mass` worst losses: all above `rank`, and of the loss of that rank the part that
+/// is missing to `mass` (Acerbi and Tasche 2002).
 fn worst(histogram: &Histogram, rank: u64, mass: f64) -> (f64, f64) {
     let mut above = histogram.count() - rank;
     let rest = (mass - above as f64).max(0.0);
@@ -129,7 +129,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sorting_all_losses_says_the_same(losses in prop::collection::vec(-0.2f64..0.2, 20..400), level in 0.51f64..0.95) {
+        fn sorting_all_losses_says_the_same(
+            losses in prop::collection::vec(-0.2f64..0.2, 20..400),
+            level in 0.51f64..0.95,
+        ) {
             let tail = Tail::of(&histogram(&losses), level);
             let mut sorted = losses.clone();
             sorted.sort_by(f64::total_cmp);

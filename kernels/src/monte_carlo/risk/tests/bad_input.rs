@@ -89,7 +89,8 @@ fn faults_of_all_files_come_together() {
         "one.csv:3: Close: 'x' is not a number",
         "one.csv:10: Close: -1 is no price: not positive and finite",
         "two.csv:7: '7' is not a day such as 2018-12-31 or 12/31/2018",
-        "gone.csv: cannot be read: No such file or directory (os error 2) (check the path and its permissions)",
+        "gone.csv: cannot be read: No such file or directory (os error 2) (check the path and its \
+         permissions)",
         "four.csv:1: has no column 'Pirce' (did you mean 'Price'? It has 'Date', 'Price')",
     ];
     assert_eq!(got, want);
@@ -113,7 +114,8 @@ fn positions_must_fit_the_assets() {
     asked.positions = vec!["golf=5".parse().unwrap(), "oil=7".parse().unwrap()];
     let want = [
         "--position: no price file gives 'golf' (did you mean 'gold'? The assets are gold, oil)",
-        "--position: 'gold' has none, but other assets have (give --position gold=VALUE, or leave its prices away)",
+        "--position: 'gold' has none, but other assets have (give --position gold=VALUE, or leave its prices \
+         away)",
     ];
     assert_eq!(problems(&folder, asked.clone(), 1_000_000), want);
     asked.positions = vec!["gold=0".parse().unwrap(), "oil=-0".parse().unwrap()];
@@ -131,8 +133,8 @@ fn a_copy_of_an_asset_has_no_covariance() {
     assert_eq!(
         problems(&folder, spec(&files, &[Model::StudentT], 1), 1_000_000),
         [
-            "--prices: the returns of 'b' do not vary, or follow from those of the other assets (leave 'b' away, or ask \
-          for --model bootstrap only)"
+            "--prices: the returns of 'b' do not vary, or follow from those of the other assets (leave 'b' away, \
+          or ask for --model bootstrap only)"
         ]
     );
     assert!(Risk::resolve(spec(&files, &[Model::Bootstrap], 1), None, 1).is_ok());
@@ -153,4 +155,10 @@ fn too_few_days_in_common_and_bytes_that_are_no_text() {
     assert!(got[0].starts_with("a.csv:2: cannot be read: "), "{got:?}");
     let folder_itself = InputPath(folder.0.path().to_owned());
     assert!(Risk::resolve(spec(&[folder_itself], &[], 1), None, 1).is_err());
+}
+
+#[test]
+fn no_file_at_all() {
+    let got = problems(&Folder::new(), spec(&[], &[], 1), 1_000_000);
+    assert_eq!(got, ["--prices: a price file is needed (give a CSV file with dates and prices)"]);
 }

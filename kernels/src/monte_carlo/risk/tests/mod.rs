@@ -1,4 +1,5 @@
-//! Whole jobs: against closed forms, exact enumeration and a naive reference, over vector widths and block cuts.
+//! Whole jobs: against closed forms, exact enumeration and a naive reference, over vector widths and block
+//! cuts.
 
 mod bad_input;
 mod naive;

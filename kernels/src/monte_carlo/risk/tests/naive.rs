@@ -1,4 +1,5 @@
-//! The naive reference: one scenario after the other, straight from the definition, over the same random words.
+//! The naive reference: one scenario after the other, straight from the definition, over the same random
+//! words.
 
 use super::*;
 
