@@ -1,2 +1,46 @@
-//! placeholder
-fn main() {}
+//! The command `muster`: parses, calls, prints. One small file for each subcommand.
+
+mod kernel;
+mod ledger;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use muster_kernels::moments::Moments;
+use muster_kernels::monte_carlo::MonteCarlo;
+use muster_worker::program::Program;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+/// The built-in kernels.
+static PROGRAMS: LazyLock<Vec<Program>> =
+    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>()]);
+
+/// One virtual supercomputer out of the machines you have.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 110)]
+struct Muster {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Compute a kernel here: a team of threads, or of MPI ranks
+    Kernel(kernel::KernelArgs),
+    /// Compute blocks of an answer again and compare them with its receipt
+    Verify(verify::VerifyArgs),
+    /// Compute one block of an answer again and print its partial
+    Replay(verify::ReplayArgs),
+    /// List or remove the ledgers of unfinished work
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+}
+
+fn main() -> ExitCode {
+    match Muster::parse().command {
+        Subcommands::Kernel(args) => kernel::run(args),
+        Subcommands::Verify(args) => verify::verify(&args),
+        Subcommands::Replay(args) => verify::replay(&args),
+        Subcommands::Ledger(command) => ledger::run(&command),
+    }
+}

@@ -1,4 +1,199 @@
-//! placeholder
+//! Vector instructions, chosen at run time and without effect on a single bit.
+//!
+//! Hot loops are written once, over arrays, as [`Lanes`]-generic code; [`Simd::run`] compiles them for AVX-512, for
+//! AVX2 with FMA, and for one value at a time with FMA, and calls the one that is wanted. Rust never reorders or
+//! contracts floating-point operations, so the three differ in speed alone.
+
+// `pulp::simd_type!` expands to functions with target features; a token exists only where the features do.
+#![allow(unsafe_code)]
+
+use muster_spec::Problem;
+use std::hint::black_box;
+use std::marker::PhantomData;
+
+/// The variable that forces a level.
+pub const VARIABLE: &str = "MUSTER_SIMD";
+
+#[cfg(target_arch = "x86_64")]
+mod token {
+    #![allow(missing_docs)]
+    pulp::simd_type! {
+        /// 512-bit vectors.
+        pub struct Avx512 {
+            f: "avx512f",
+            cd: "avx512cd",
+            bw: "avx512bw",
+            dq: "avx512dq",
+            vl: "avx512vl",
+            avx2: "avx2",
+            fma: "fma",
+        }
+    }
+    pulp::simd_type! {
+        /// 256-bit vectors.
+        pub struct Avx2 { avx2: "avx2", fma: "fma" }
+    }
+    pulp::simd_type! {
+        /// One value at a time.
+        pub struct Scalar { fma: "fma" }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod token {
+    #![allow(missing_docs)]
+    pulp::simd_type! {
+        /// 128-bit vectors: FMA is part of the architecture.
+        pub struct Neon { neon: "neon" }
+    }
+    pulp::simd_type! {
+        /// One value at a time.
+        pub struct Scalar { neon: "neon" }
+    }
+}
+
+/// A way to run hot loops that this host has.
 #[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)]
-pub enum Simd { Scalar }
+pub enum Simd {
+    /// AVX-512 (F, CD, BW, DQ, VL).
+    #[cfg(target_arch = "x86_64")]
+    Avx512(token::Avx512),
+    /// AVX2 and FMA.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(token::Avx2),
+    /// NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon(token::Neon),
+    /// One value at a time, with FMA.
+    Scalar(token::Scalar),
+}
+
+/// A hot loop: mark `run` `#[inline(always)]`, so that it is compiled anew for every level.
+pub trait Vectorised {
+    /// What it computes.
+    type Out;
+    /// The loop.
+    fn run<L: Lanes>(self) -> Self::Out;
+}
+
+/// How wide a loop runs. Loops pass one value of every iteration through [`Lanes::pass`].
+pub trait Lanes: Copy + 'static {
+    /// The value itself. For the scalar level the compiler cannot see that, so the loop stays one value at a time.
+    fn pass(x: f64) -> f64;
+}
+
+#[derive(Clone, Copy)]
+struct Vector;
+#[derive(Clone, Copy)]
+struct OneByOne;
+
+impl Lanes for Vector {
+    #[inline(always)]
+    fn pass(x: f64) -> f64 {
+        x
+    }
+}
+
+impl Lanes for OneByOne {
+    #[inline(always)]
+    fn pass(x: f64) -> f64 {
+        black_box(x)
+    }
+}
+
+struct Op<V, L>(V, PhantomData<L>);
+
+impl<V: Vectorised, L: Lanes> pulp::NullaryFnOnce for Op<V, L> {
+    type Output = V::Out;
+    #[inline(always)]
+    fn call(self) -> V::Out {
+        self.0.run::<L>()
+    }
+}
+
+impl Simd {
+    /// Every level that this host has, the fastest first.
+    #[cfg(target_arch = "x86_64")]
+    pub fn all() -> Vec<Simd> {
+        let levels = [
+            token::Avx512::try_new().map(Simd::Avx512),
+            token::Avx2::try_new().map(Simd::Avx2),
+            token::Scalar::try_new().map(Simd::Scalar),
+        ];
+        levels.into_iter().flatten().collect()
+    }
+
+    /// Every level that this host has, the fastest first.
+    #[cfg(target_arch = "aarch64")]
+    pub fn all() -> Vec<Simd> {
+        [token::Neon::try_new().map(Simd::Neon), token::Scalar::try_new().map(Simd::Scalar)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// The fastest level of this host, or the one called `forced`.
+    ///
+    /// # Errors
+    /// When the host has no fused multiply-add, or not the level that is forced.
+    pub fn choose(forced: Option<&str>) -> Result<Simd, Problem> {
+        let all = Simd::all();
+        let Some(&best) = all.first() else {
+            let what = "this host has no fused multiply-add, which the class portable-f64 needs";
+            return Err(
+                Problem::new("CPU", what).hint("use a host with FMA3: Intel since 2013, AMD since 2012")
+            );
+        };
+        let Some(name) = forced.filter(|n| !n.is_empty()) else { return Ok(best) };
+        all.iter().copied().find(|s| s.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = all.iter().map(|s| s.name()).collect();
+            Problem::new(
+                VARIABLE,
+                format!("'{name}' is not among the levels of this host: {}", names.join(", ")),
+            )
+        })
+    }
+
+    /// The level's name, as `MUSTER_SIMD` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(_) => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon(_) => "neon",
+            Simd::Scalar(_) => "scalar",
+        }
+    }
+
+    /// Runs a hot loop at this level.
+    #[inline]
+    pub fn run<V: Vectorised>(self, work: V) -> V::Out {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512(token) => token.vectorize(Op(work, PhantomData::<Vector>)),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => token.vectorize(Op(work, PhantomData::<Vector>)),
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon(token) => token.vectorize(Op(work, PhantomData::<Vector>)),
+            Simd::Scalar(token) => token.vectorize(Op(work, PhantomData::<OneByOne>)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_chosen_by_name() {
+        for level in Simd::all() {
+            assert_eq!(Simd::choose(Some(level.name())).unwrap().name(), level.name());
+        }
+        assert_eq!(Simd::choose(None).unwrap().name(), Simd::all()[0].name());
+        assert_eq!(Simd::choose(Some("")).unwrap().name(), Simd::all()[0].name());
+        let problem = Simd::choose(Some("mmx")).unwrap_err();
+        assert!(problem.to_string().contains("scalar"), "{problem}");
+    }
+}

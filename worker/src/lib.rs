@@ -1,1 +1,27 @@
-//! placeholder
+//! One host: its topology and NUMA pools, the team, the foreman and the ledger, and how a team is launched.
+
+pub mod comm;
+pub mod command;
+mod crew;
+pub mod foreman;
+mod hub;
+#[cfg(feature = "hwloc")]
+mod hwloc;
+pub mod launch;
+pub mod ledger;
+pub mod link;
+pub mod pin;
+pub mod pools;
+pub mod program;
+pub mod progress;
+pub mod receipt;
+#[cfg(test)]
+mod scratch;
+pub mod span;
+pub mod spans;
+pub mod state;
+#[cfg(any(not(feature = "hwloc"), test))]
+mod sysfs;
+pub mod team;
+pub mod topology;
+pub mod wire;

@@ -79,6 +79,7 @@ impl FromStr for Position {
 
 /// Parameters of value at risk and expected shortfall.
 #[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[command(next_help_heading = "Value at risk of a portfolio")]
 pub struct RiskSpec {
     /// Daily prices: a CSV file with a header. May be repeated; days that all files have are used
@@ -107,9 +108,9 @@ pub struct RiskSpec {
 }
 
 impl RiskSpec {
-    /// Whether value at risk is asked for at all: whether there is a price file.
-    pub fn is_asked(&self) -> bool {
-        !self.prices.is_empty()
+    /// Whether no value at risk is asked for: whether there is no price file.
+    pub fn is_unused(&self) -> bool {
+        self.prices.is_empty()
     }
 
     /// The flags of this group that are given, to name them where they have no meaning.
@@ -277,7 +278,7 @@ mod tests {
         let spec = parse("x --prices a.csv").with_defaults();
         assert_eq!((spec.models.as_slice(), spec.days()), (Model::ALL.as_slice(), 1));
         assert_eq!(spec.levels, [0.95, 0.99]);
-        assert!(spec.is_asked() && !parse("x").is_asked());
+        assert!(!spec.is_unused() && parse("x").is_unused());
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn load(spec: &RiskSpec, scenarios: u64) -> Result<(RiskSpec, History, Option<Fi
     let mut spec = spec.clone().with_defaults();
     let mut problems = spec.problems(scenarios);
     // Without a file there is nothing to read, and that is a problem of its own already.
-    let read = spec.is_asked().then(|| History::read(&spec));
+    let read = (!spec.is_unused()).then(|| History::read(&spec));
     let history = read.and_then(|read| read.map_err(|more| problems.extend(more.0)).ok());
     let mut fit = None;
     if let Some(history) = history.as_ref().filter(|_| spec.models.iter().any(|&m| m != Model::Bootstrap)) {

@@ -132,10 +132,8 @@ fn a_copy_of_an_asset_has_no_covariance() {
     let files = ["a.csv", "b.csv"].map(|name| folder.file(name, &with_line(1, "Date,Close")));
     assert_eq!(
         problems(&folder, spec(&files, &[Model::StudentT], 1), 1_000_000),
-        [
-            "--prices: the returns of 'b' do not vary, or follow from those of the other assets (leave 'b' \
-          away, or ask for --model bootstrap only)"
-        ]
+        ["--prices: the returns of 'b' do not vary, or follow from those of the other assets (leave 'b' \
+          away, or ask for --model bootstrap only)"]
     );
     assert!(Risk::resolve(spec(&files, &[Model::Bootstrap], 1), None, 1).is_ok());
 }

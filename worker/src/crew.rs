@@ -1,0 +1,112 @@
+//! One rank's hands: its pools, the spans on them, and the channel on which finished spans come back.
+//!
+//! Step 10 of a job's way (DESIGN section 4). The rank's main thread alone uses a crew.
+
+use crate::pools::Pools;
+use crate::span::{Finished, Prepared};
+use crate::wire::{Failure, TeamJob};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use muster_core::plan::PoolPlan;
+use muster_kernels::{Kernel, Node, Problem, Problems, Simd};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Scratch for each thread when no limit is given.
+const TILE_BYTES: u64 = 4 << 20;
+/// The least scratch a thread can work with.
+const LEAST_TILE_BYTES: u64 = 64 << 10;
+
+/// A span that came back from a pool.
+pub(crate) struct Returned<P> {
+    pool: usize,
+    /// Which span.
+    pub(crate) span: Node,
+    /// Its finished subtrees, or why it cannot be folded.
+    pub(crate) result: Result<Vec<Finished<P>>, Failure>,
+}
+
+/// The pools of a rank and what is on them.
+pub(crate) struct Crew<K: Kernel> {
+    pub(crate) prepared: Arc<Prepared<K>>,
+    pools: Pools,
+    /// Blocks on each pool.
+    load: Vec<u32>,
+    back: Sender<Returned<K::Partial>>,
+    pub(crate) returned: Receiver<Returned<K::Partial>>,
+}
+
+impl<K: Kernel> Crew<K> {
+    /// Prepares the kernel and starts the pools.
+    ///
+    /// # Errors
+    /// What is wrong with the spec, its inputs, or this machine.
+    pub(crate) fn start(job: &TeamJob, plans: &[PoolPlan]) -> Result<Crew<K>, Failure> {
+        let threads = plans.iter().map(|p| u64::from(p.threads)).sum::<u64>().max(1);
+        let prepared = prepare::<K>(job, threads).map_err(Failure::BadInput)?;
+        let pools = Pools::start(plans).map_err(Failure::Broken)?;
+        let (back, returned) = unbounded();
+        Ok(Crew { prepared: Arc::new(prepared), load: vec![0; pools.len()], pools, back, returned })
+    }
+
+    /// Bindings that failed.
+    pub(crate) fn warnings(&self) -> &[String] {
+        self.pools.warnings()
+    }
+
+    /// Puts a span on the pool that has the least to do.
+    pub(crate) fn take(&mut self, span: Node) {
+        let each = |i: usize| f64::from(self.load[i]) / f64::from(self.pools.threads(i));
+        let pool =
+            (0..self.pools.len()).min_by(|&a, &b| each(a).total_cmp(&each(b))).expect("a rank has a pool");
+        self.load[pool] += span.blocks(self.prepared.grid).len() as u32;
+        let (prepared, back) = (self.prepared.clone(), self.back.clone());
+        self.pools.spawn(pool, move || {
+            let result = match catch_unwind(AssertUnwindSafe(|| prepared.span(span))) {
+                Ok(Ok(done)) => Ok(done),
+                Ok(Err(problems)) => Err(Failure::BadInput(problems)),
+                Err(panic) => {
+                    Err(Failure::Broken(format!("the kernel {} panicked: {}", K::NAME, said(&*panic))))
+                }
+            };
+            // The rank may have ended; then nobody wants the span.
+            let _ = back.send(Returned { pool, span, result });
+        });
+    }
+
+    /// Notes that a span is off its pool.
+    pub(crate) fn off(&mut self, returned: &Returned<K::Partial>) {
+        self.load[returned.pool] -= returned.span.blocks(self.prepared.grid).len() as u32;
+    }
+}
+
+/// Opens the spec of a job on this host, for `threads` threads that share its memory limit.
+///
+/// # Errors
+/// What is wrong with the spec, its inputs, or the limits.
+pub(crate) fn prepare<K: Kernel>(job: &TeamJob, threads: u64) -> Result<Prepared<K>, Problems> {
+    let spec: K::Spec = serde_json::from_str(&job.spec_json)
+        .map_err(|e| Problem::new("spec", format!("cannot be read by the kernel {}: {e}", K::NAME)))?;
+    let tile_bytes = job.memory_limit.map_or(TILE_BYTES, |limit| limit / threads);
+    if tile_bytes < LEAST_TILE_BYTES {
+        let least = (LEAST_TILE_BYTES * threads) >> 10;
+        return Err(Problem::new(
+            "--memory-limit",
+            format!("too small for {threads} threads: at least {least}K"),
+        )
+        .into());
+    }
+    let simd = Simd::choose(job.simd.as_deref())?;
+    let kernel = K::prepare(&spec)?;
+    let grid = kernel.grid();
+    Ok(Prepared { kernel, grid, simd, tile_bytes: tile_bytes as usize, stop: AtomicBool::new(false) })
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "without a message",
+    }
+}

@@ -1,0 +1,361 @@
+//! The foreman: owns a kernel step. Starts teams, receives commits, writes the ledger, and starts the next team from
+//! it when one is lost.
+//!
+//! Step 8 of a job's way (DESIGN section 4). A team is disposable; the ledger is the job. Each team has a line of its
+//! own, so that nothing from an earlier attempt can reach the ledger.
+
+use crate::launch::{self, Launch, Running};
+use crate::ledger::{Book, Ledger, LedgerError};
+use crate::link::Line;
+use crate::program::{Described, Program};
+use crate::progress::Event;
+use crate::wire::{Commit, Failure, Finished, FromTeam, LeafRun, TeamJob, TeamShape, ToTeam, VERSION};
+use crossbeam_channel::{Receiver, never, select};
+use muster_kernels::hash::Hash16;
+use muster_spec::Problems;
+use std::time::{Duration, Instant};
+
+/// How long a team whose launcher has ended may take to close its line.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a foreman is asked to do.
+pub struct Request {
+    /// The job.
+    pub described: Described,
+    /// Threads in each rank; by default the cores of its share.
+    pub threads: Option<u32>,
+    /// Scratch for each rank, in bytes.
+    pub memory_limit: Option<u64>,
+    /// Vector instructions to use instead of the best.
+    pub simd: Option<String>,
+    /// How many teams may be lost before the foreman gives up, plus one.
+    pub max_attempts: u32,
+}
+
+/// How a kernel step ended without an error.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With an answer.
+    Answered(Box<Answered>),
+    /// By the user, or the batch system; so many blocks are in the ledger.
+    Interrupted {
+        /// Blocks that need not be computed again.
+        kept: u32,
+    },
+}
+
+/// An answer and what it took.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer.
+    pub finished: Finished,
+    /// The hash of every leaf, in order.
+    pub leaves: Vec<Hash16>,
+    /// Teams that were started.
+    pub attempts: u32,
+    /// The last team.
+    pub team: TeamShape,
+    /// Blocks that were in the ledger at the start.
+    pub resumed: u32,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ForemanError {
+    /// The request or its input is wrong.
+    #[error("{0}")]
+    BadInput(Problems),
+    /// The program is wrong or the machine unsuitable.
+    #[error("{0}")]
+    Broken(String),
+    /// Too many teams were lost.
+    #[error(
+        "{attempts} teams were lost, the last because {why}; what is done stays in the ledger: --resume goes on"
+    )]
+    Lost {
+        /// How many.
+        attempts: u32,
+        /// Why the last one.
+        why: String,
+    },
+}
+
+/// Where finished blocks are kept.
+enum Store {
+    Disk(Ledger),
+    /// The ledger cannot be written any more, or was not wanted.
+    Memory(Book),
+}
+
+impl Store {
+    fn book(&self) -> &Book {
+        match self {
+            Store::Disk(ledger) => ledger.book(),
+            Store::Memory(book) => book,
+        }
+    }
+}
+
+/// How one team ended.
+enum Ended {
+    Answered(Box<Answered>),
+    Drained,
+    Lost(String),
+    Failed(Failure),
+}
+
+/// A foreman at work.
+pub struct Foreman<'a> {
+    request: &'a Request,
+    store: Store,
+    commits: bool,
+    attempts: u32,
+    resumed: u32,
+    began: Instant,
+    tell: &'a mut dyn FnMut(Event),
+    interrupt: &'a Receiver<()>,
+}
+
+impl<'a> Foreman<'a> {
+    /// A foreman for one kernel step, with the ledger it goes on from, if it shall keep one. Events go to `tell`; the
+    /// first message on `interrupt` drains the team, the second kills it.
+    pub fn new(
+        request: &'a Request,
+        ledger: Option<Ledger>,
+        tell: &'a mut dyn FnMut(Event),
+        interrupt: &'a Receiver<()>,
+    ) -> Self {
+        let commits = ledger.is_some();
+        let store = ledger.map_or_else(|| Store::Memory(Book::new(request.described.grid)), Store::Disk);
+        let resumed = store.book().done().len();
+        Foreman { request, store, commits, attempts: 0, resumed, began: Instant::now(), tell, interrupt }
+    }
+
+    /// Starts teams until one answers.
+    ///
+    /// # Errors
+    /// When the job cannot be done, or too many teams were lost.
+    pub fn run(&mut self, launch: &Launch, programs: &'static [Program]) -> Result<Outcome, ForemanError> {
+        loop {
+            self.attempts += 1;
+            let ended = match launch::start(launch, programs, self.interrupt) {
+                Ok(team) => self.attempt(team),
+                Err(why) if why == "interrupted" => Ended::Drained,
+                Err(why) => Ended::Lost(why),
+            };
+            match ended {
+                Ended::Lost(why) if self.attempts < self.request.max_attempts => self.note_loss(why),
+                ended => return self.conclude(ended),
+            }
+        }
+    }
+
+    /// Works with the one team whose rank 0 is this process: an MPI program started by hand.
+    ///
+    /// # Errors
+    /// When the job cannot be done.
+    pub fn run_given(&mut self, line: Line) -> Result<Outcome, ForemanError> {
+        self.attempts = 1;
+        let ended = self.attempt(Running::given(line));
+        self.conclude(ended)
+    }
+
+    /// Removes the ledger: the answer is out.
+    pub fn close(self) {
+        if let Store::Disk(ledger) = self.store
+            && let Err(error) = ledger.remove()
+        {
+            (self.tell)(Event::Warning { text: error.to_string() });
+        }
+    }
+
+    fn conclude(&self, ended: Ended) -> Result<Outcome, ForemanError> {
+        match ended {
+            Ended::Answered(answer) => Ok(Outcome::Answered(answer)),
+            Ended::Drained => Ok(Outcome::Interrupted { kept: self.store.book().done().len() }),
+            Ended::Lost(why) => Err(ForemanError::Lost { attempts: self.attempts, why }),
+            Ended::Failed(Failure::BadInput(problems)) => Err(ForemanError::BadInput(problems)),
+            Ended::Failed(Failure::Broken(why)) => Err(ForemanError::Broken(why)),
+        }
+    }
+
+    fn note_loss(&mut self, why: String) {
+        (self.tell)(Event::Lost {
+            attempt: self.attempts,
+            of: self.request.max_attempts,
+            why,
+            kept: self.store.book().done().len(),
+            blocks: self.request.described.grid.blocks(),
+        });
+    }
+
+    /// Works with one team until it ends.
+    fn attempt(&mut self, mut team: Running) -> Ended {
+        let job = TeamJob {
+            kernel: self.request.described.kernel.clone(),
+            spec_json: self.request.described.spec_json.clone(),
+            threads: self.request.threads,
+            memory_limit: self.request.memory_limit,
+            simd: self.request.simd.clone(),
+            commits: self.commits,
+        };
+        team.line.tell(ToTeam::Job(job, self.store.book().records().to_vec()));
+        let mut ended = team.ended.clone();
+        let mut launcher_ended = None;
+        let mut shape = None;
+        let mut stopping = false;
+        loop {
+            let linger = launcher_ended.as_ref().map_or(Duration::MAX, |_| LINGER);
+            select! {
+                recv(team.line.from_team) -> said => match said {
+                    Ok(said) => if let Some(ended) = self.heard(&mut team, said, &mut shape) { return ended },
+                    Err(_) => return self.lost(&team, launcher_ended, stopping),
+                },
+                recv(ended) -> how => {
+                    launcher_ended = Some(how.unwrap_or_default());
+                    ended = never();
+                    team.kill();
+                }
+                recv(self.interrupt) -> _ => {
+                    if stopping || !team.line.tell(ToTeam::Stop) {
+                        team.kill();
+                        return Ended::Drained;
+                    }
+                    stopping = true;
+                    (self.tell)(Event::Draining);
+                }
+                default(linger.min(Duration::from_secs(3600))) => if launcher_ended.is_some() {
+                    return self.lost(&team, launcher_ended, stopping);
+                },
+            }
+        }
+    }
+
+    /// The line to the team is closed.
+    fn lost(&self, team: &Running, launcher_ended: Option<String>, stopping: bool) -> Ended {
+        let how = launcher_ended.or_else(|| team.wait(LINGER));
+        team.kill();
+        if stopping {
+            return Ended::Drained;
+        }
+        let mut why = match how {
+            Some(how) => format!("mpirun ended ({how})"),
+            None => "rank 0 ended".into(),
+        };
+        let said = team.said();
+        let telling =
+            said.iter().filter(|l| l.contains("signal") || l.contains("rror") || l.contains("panicked"));
+        for line in telling.take(3) {
+            why.push_str("; ");
+            why.push_str(line.trim());
+        }
+        Ended::Lost(why)
+    }
+
+    /// One message of rank 0; the end of the attempt if it was the last.
+    fn heard(&mut self, team: &mut Running, said: FromTeam, shape: &mut Option<TeamShape>) -> Option<Ended> {
+        match said {
+            FromTeam::Version(VERSION) => None,
+            FromTeam::Version(other) => {
+                team.kill();
+                let why = format!("the rank program speaks version {other} and muster version {VERSION}");
+                Some(Ended::Failed(Failure::Broken(format!("{why}: install both from the same build"))))
+            }
+            FromTeam::Started(started) => {
+                (self.tell)(Event::Team {
+                    kernel: self.request.described.kernel.clone(),
+                    attempt: self.attempts,
+                    ranks: started.ranks,
+                    threads: started.threads,
+                    pids: started.members.iter().map(|m| m.1).collect(),
+                    simd: started.simd.clone(),
+                });
+                for text in &started.warnings {
+                    (self.tell)(Event::Warning { text: text.clone() });
+                }
+                *shape = Some(started);
+                None
+            }
+            FromTeam::Progress { done } => {
+                self.progress(done);
+                None
+            }
+            FromTeam::Commit(commit) => {
+                let cost = self.commit(commit);
+                team.line.tell(ToTeam::Committed { cost_us: cost.as_micros() as u64 });
+                None
+            }
+            FromTeam::Finished(finished, leaves) => Some(self.answered(team, finished, leaves, shape.take())),
+            FromTeam::Drained => Some(Ended::Drained),
+            FromTeam::Failed(failure) => Some(Ended::Failed(failure)),
+        }
+    }
+
+    fn progress(&mut self, done: u32) {
+        let described = &self.request.described;
+        let (blocks, elapsed_s) = (described.grid.blocks(), self.began.elapsed().as_secs_f64());
+        let fresh = f64::from(done.saturating_sub(self.resumed)) / f64::from(blocks);
+        (self.tell)(Event::Progress {
+            kernel: described.kernel.clone(),
+            done,
+            blocks,
+            attempt: self.attempts,
+            elapsed_s,
+            rate: described.work.total * fresh / elapsed_s.max(1e-9),
+            unit: described.work.unit.clone(),
+        });
+    }
+
+    /// Appends to the ledger; how long it took. A ledger that cannot be written is a warning: the answer is the same,
+    /// but a kill of the foreman would cost the work.
+    fn commit(&mut self, commit: Commit) -> Duration {
+        let began = Instant::now();
+        if let Store::Disk(ledger) = &mut self.store
+            && let Err(error) = ledger.append(commit.clone())
+        {
+            let text =
+                format!("{error}; going on without a ledger, so a kill of muster now costs what is done");
+            (self.tell)(Event::Warning { text });
+            self.store = Store::Memory(ledger.book().clone());
+        }
+        if let Store::Memory(book) = &mut self.store {
+            let _ = book.apply(commit);
+        }
+        began.elapsed()
+    }
+
+    fn answered(
+        &self,
+        team: &Running,
+        finished: Finished,
+        rest: Vec<LeafRun>,
+        shape: Option<TeamShape>,
+    ) -> Ended {
+        let mut book = self.store.book().clone();
+        let whole = book.add_leaves(&rest);
+        let leaves: Option<Vec<Hash16>> = book.leaves().iter().copied().collect();
+        let (Some(leaves), Some(shape), true) = (leaves, shape, whole) else {
+            team.kill();
+            return Ended::Failed(Failure::Broken(
+                "the team's answer lacks the hashes of some blocks".into(),
+            ));
+        };
+        // The launcher ends by itself once the ranks have finalised; a team that hangs then has answered already.
+        if team.wait(LINGER).is_none() {
+            team.kill();
+        }
+        Ended::Answered(Box::new(Answered {
+            finished,
+            leaves,
+            attempts: self.attempts,
+            team: shape,
+            resumed: self.resumed,
+        }))
+    }
+}
+
+impl From<LedgerError> for ForemanError {
+    fn from(error: LedgerError) -> Self {
+        ForemanError::Broken(error.to_string())
+    }
+}

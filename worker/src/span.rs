@@ -1,0 +1,93 @@
+//! Folding one span on a pool: `rayon::join` down the block tree, merging on the way up.
+//!
+//! Step 10 of a job's way (DESIGN section 4). The stop flag is read before every block, so a drain or a failure ends a
+//! span within one block; what is finished by then is handed back as the largest finished subtrees.
+
+use muster_kernels::hash::{self, Hash16};
+use muster_kernels::{Fold, Grid, Kernel, Node, Partial, Problems, Simd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// A prepared kernel and what its folds need.
+pub struct Prepared<K> {
+    /// The kernel.
+    pub kernel: K,
+    /// Its grid.
+    pub grid: Grid,
+    /// Vector instructions.
+    pub simd: Simd,
+    /// Scratch for each thread, in bytes.
+    pub tile_bytes: usize,
+    /// Set to end folding at the next block.
+    pub stop: AtomicBool,
+}
+
+/// A finished subtree.
+pub struct Finished<P> {
+    /// Its node.
+    pub node: Node,
+    /// Its partial.
+    pub partial: P,
+    /// Its leaves' hashes, in order.
+    pub leaves: Vec<Hash16>,
+    /// Thread-seconds that its blocks took.
+    pub busy_s: f64,
+}
+
+impl<K: Kernel> Prepared<K> {
+    /// Folds one block: its partial and its leaf hash.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    pub fn leaf(&self, block: u32) -> Result<(K::Partial, Hash16), Problems> {
+        let mut cx = Fold::new(self.simd, self.tile_bytes);
+        let partial = self.kernel.fold(block, &mut cx)?;
+        let bytes = postcard::to_stdvec(&partial).expect("a partial encodes");
+        Ok((partial, hash::leaf(block, cx.reads(), &bytes)))
+    }
+
+    /// Folds `node` on the current pool: its largest finished subtrees, in order; `node` itself unless stopped.
+    ///
+    /// # Errors
+    /// What is wrong with the input; the other threads of the job stop.
+    pub fn span(&self, node: Node) -> Result<Vec<Finished<K::Partial>>, Problems> {
+        let Some((left, right)) = node.children() else {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Vec::new());
+            }
+            let began = Instant::now();
+            let (partial, hash) =
+                self.leaf(node.index).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+            return Ok(vec![Finished {
+                node,
+                partial,
+                leaves: vec![hash],
+                busy_s: began.elapsed().as_secs_f64(),
+            }]);
+        };
+        if !right.exists(self.grid) {
+            return Ok(raised(self.span(left)?, left, node));
+        }
+        let (left_done, right_done) = rayon::join(|| self.span(left), || self.span(right));
+        let (mut done, mut more) = (left_done?, right_done?);
+        let whole = |list: &[Finished<K::Partial>], child| list.len() == 1 && list[0].node == child;
+        if whole(&done, left) && whole(&more, right) {
+            let (mut a, b) = (done.remove(0), more.remove(0));
+            a.leaves.extend(b.leaves);
+            let (partial, busy_s) = (a.partial.merge(b.partial), a.busy_s + b.busy_s);
+            return Ok(vec![Finished { node, partial, leaves: a.leaves, busy_s }]);
+        }
+        done.extend(more);
+        Ok(done)
+    }
+}
+
+/// The partial of an only child is its parent's.
+fn raised<P>(mut list: Vec<Finished<P>>, child: Node, parent: Node) -> Vec<Finished<P>> {
+    if let [only] = &mut list[..]
+        && only.node == child
+    {
+        only.node = parent;
+    }
+    list
+}
