@@ -375,10 +375,18 @@ fn progress_pipe() -> Option<std::fs::File> {
 /// Hears of every SIGINT and SIGTERM.
 fn interrupts() -> Receiver<()> {
     let (send, receive) = unbounded();
-    if let Ok(mut signals) =
-        signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-    {
-        std::thread::spawn(move || signals.forever().try_for_each(|_| send.send(()).ok()));
-    }
+    // Without a handler the default stays: the process ends, and the ledger has what was committed.
+    let _ = on_interrupt(move || send.send(()).is_ok());
     receive
+}
+
+/// Calls `each` at every SIGINT and SIGTERM, on a thread of its own, until it returns false.
+///
+/// # Errors
+/// When the operating system allows no handler.
+pub fn on_interrupt(mut each: impl FnMut() -> bool + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || signals.forever().take_while(|_| each()).for_each(drop));
+    Ok(())
 }

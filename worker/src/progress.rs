@@ -136,6 +136,14 @@ impl Progress {
         }
     }
 
+    /// Writes a line of the caller's own, above the bar where there is one.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => say(line),
+        }
+    }
+
     fn draw(&mut self, event: &Event) {
         match event {
             Event::Progress { kernel, done, blocks, rate, unit, .. } => {
@@ -148,14 +156,7 @@ impl Progress {
                 }
             }
             Event::Answer { .. } => {}
-            Event::Team { .. } => match &self.bar {
-                Some(bar) => bar.println(line(event)),
-                None => say(&line(event)),
-            },
-            _ => match &self.bar {
-                Some(bar) => bar.println(line(event)),
-                None => say(&line(event)),
-            },
+            _ => self.say(&line(event)),
         }
     }
 }
