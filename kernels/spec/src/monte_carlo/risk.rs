@@ -82,8 +82,8 @@ impl FromStr for Position {
 #[serde(default)]
 #[command(next_help_heading = "Value at risk of a portfolio")]
 pub struct RiskSpec {
-    /// Daily prices: a CSV file with a header. May be repeated; days that all files have are used
-    #[arg(long, value_name = "FILE")]
+    /// Daily prices: CSV files with a header. May be repeated; days that all files have are used
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub prices: Vec<InputPath>,
     /// The column of dates, written 2018-12-31 or 12/31/2018 [default: the first]
     #[arg(long, value_name = "NAME")]
@@ -94,7 +94,7 @@ pub struct RiskSpec {
     pub columns: Vec<String>,
     /// What the portfolio holds of an asset, in money; negative is short. May be repeated [default: 1000000
     /// split equally over the assets]
-    #[arg(long = "position", value_name = "NAME=VALUE")]
+    #[arg(long = "position", value_name = "NAME=VALUE", value_delimiter = ',')]
     pub positions: Vec<Position>,
     /// Distributions of the loss, all from one job [default: bootstrap,normal,student-t]
     #[arg(long = "model", value_name = "MODEL", value_delimiter = ',', value_enum)]
@@ -260,11 +260,11 @@ mod tests {
     #[test]
     fn flags_repeat_and_take_lists() {
         let spec = parse(
-            "x --prices a.csv --prices b.csv --model normal,student-t --model normal --level 0.9,0.99 \
-             --position a=-1_000 --position b=2e6 --column Close",
+            "x --prices a.csv,b.csv --prices c.csv --model normal,student-t --model normal --level 0.9,0.99 \
+             --position a=-1_000,b=2e6 --position c=0 --column Close",
         )
         .with_defaults();
-        assert_eq!(spec.prices.len(), 2);
+        assert_eq!(spec.prices.len(), 3);
         assert_eq!(spec.models, [Model::Normal, Model::StudentT]);
         assert_eq!(spec.levels, [0.9, 0.99]);
         assert_eq!(spec.positions[0], Position { asset: "a".into(), value: -1000.0 });

@@ -10,7 +10,7 @@ use super::fit::Fit;
 use super::histogram::Tally;
 use crate::math::normal::normals;
 use crate::math::philox::{BATCH, Draw, Philox, uniforms};
-use crate::math::{exp, ln, sin_cos_turns};
+use crate::math::{exp_bounded, ln, sin_cos_turns};
 use crate::simd::{Lanes, Vectorised};
 use muster_spec::monte_carlo::risk::{CHUNK, Model};
 use std::ops::Range;
@@ -174,7 +174,7 @@ fn student_t<L: Lanes>(market: &Market, chi: &ChiSquare, path: u64, draws: &mut 
 /// log returns `r`, which are `draws` themselves or follow from them by `shape`.
 #[inline(always)]
 fn losses<L: Lanes>(market: &Market, shape: Option<&Shape>, draws: &[Batch]) -> Batch {
-    // Beyond this a gain is larger than any that is counted, and exp would leave the range of f64.
+    // Beyond this a gain is larger than any that is counted, and below its negative a loss is all there was.
     const MOST: f64 = 700.0;
     let mut losses = [0.0; BATCH];
     for (i, &weight) in market.weights.iter().enumerate() {
@@ -189,7 +189,8 @@ fn losses<L: Lanes>(market: &Market, shape: Option<&Shape>, draws: &[Batch]) -> 
         }
         for (loss, &r) in losses.iter_mut().zip(&sums) {
             let r = if r > MOST { MOST } else { r };
-            *loss = L::pass((1.0 - exp(r)).mul_add(weight, *loss));
+            let r = if r < -MOST { -MOST } else { r };
+            *loss = L::pass((1.0 - exp_bounded(r)).mul_add(weight, *loss));
         }
     }
     losses
@@ -243,8 +244,9 @@ impl ChiSquare {
         }
     }
 
-    /// One scale whose first try, normal `x` and uniform `u`, may not be accepted.
-    #[inline(never)]
+    /// One scale whose first try, normal `x` and uniform `u`, may not be accepted. Inlined for its target features:
+    /// without them every fused multiply-add would be a call.
+    #[inline(always)]
     fn scale(&self, rng: Philox, draw: Draw, (mut x, mut u): (f64, f64)) -> f64 {
         let mut stream = CHI_AGAIN;
         loop {
