@@ -221,6 +221,9 @@ fn check_outputs(args: &RunArgs) -> Result<(), CommandError> {
         if path.is_dir() {
             return Err(refuse("it is a directory".into()).into());
         }
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            continue;
+        }
         let probe = folder.join(format!(".muster-probe-{}", std::process::id()));
         std::fs::write(&probe, b"x").map_err(|e| refuse(e.to_string()))?;
         let _ = std::fs::remove_file(&probe);

@@ -302,7 +302,8 @@ pub fn cholesky(m: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
             let dot: f64 = (0..j).map(|k| l[i][k] * l[j][k]).sum();
             let rest = m[i][j] - dot;
             l[i][j] = if i == j { rest.sqrt() } else { rest / l[j][j] };
-            if i == j && !(rest > 1e-12) {
+            let definite = rest > 1e-12;
+            if i == j && !definite {
                 return None;
             }
         }

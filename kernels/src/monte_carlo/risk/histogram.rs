@@ -229,9 +229,7 @@ impl Tally {
         const ROUND: f64 = 1.5 * (1u64 << 52) as f64;
         let mut units = [0i64; BATCH];
         for (unit, &loss) in units.iter_mut().zip(losses) {
-            let loss = if loss > LIMIT { LIMIT } else { loss };
-            let loss = if loss < -LIMIT { -LIMIT } else { loss };
-            *unit = (loss * UNITS + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
+            *unit = (loss.clamp(-LIMIT, LIMIT) * UNITS + ROUND).to_bits() as i64 - ROUND.to_bits() as i64;
         }
         for &unit in &units[..live] {
             self.least = self.least.min(unit);

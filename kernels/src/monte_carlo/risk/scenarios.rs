@@ -188,9 +188,7 @@ fn losses<L: Lanes>(market: &Market, shape: Option<&Shape>, draws: &[Batch]) -> 
             }
         }
         for (loss, &r) in losses.iter_mut().zip(&sums) {
-            let r = if r > MOST { MOST } else { r };
-            let r = if r < -MOST { -MOST } else { r };
-            *loss = L::pass((1.0 - exp_bounded(r)).mul_add(weight, *loss));
+            *loss = L::pass((1.0 - exp_bounded(r.clamp(-MOST, MOST))).mul_add(weight, *loss));
         }
     }
     losses
