@@ -70,6 +70,10 @@ impl Kernel for MonteCarlo {
     const NAME: &'static str = "monte-carlo";
 
     fn resolve(mut spec: MonteCarloSpec) -> Result<MonteCarloSpec, Problems> {
+        if spec.flags.kind.is_some() && !spec.risk.is_unused() {
+            let what = "asks for the risk of a portfolio, and --option for the price of an option";
+            return Err(Problem::new("--prices", what).hint("give one of the two").into());
+        }
         if let Some(path) = spec.book.take() {
             spec.options = read::book(path.path())?;
         } else if spec.flags.kind.is_some() {
@@ -88,7 +92,10 @@ impl Kernel for MonteCarlo {
         }
         let mut problems = spec.problems();
         if !spec.risk.is_unused() {
-            problems.extend(spec.risk.problems());
+            match Risk::resolve(std::mem::take(&mut spec.risk), Some(spec.paths), spec.seed) {
+                Ok(risk) => spec.risk = risk,
+                Err(more) => problems.extend(more.0),
+            }
         }
         Problems::check(problems)?;
         Ok(spec)
@@ -138,7 +145,7 @@ impl Kernel for MonteCarlo {
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<MonteCarloPartial, Problems> {
         match self {
             MonteCarlo::Book(book) => Ok(MonteCarloPartial::Book(book.fold(block, cx.simd))),
-            MonteCarlo::Risk(risk) => Ok(MonteCarloPartial::Risk(risk.fold(block, cx))),
+            MonteCarlo::Risk(risk) => Ok(MonteCarloPartial::Risk(risk.fold(block, cx)?)),
         }
     }
 
@@ -148,7 +155,7 @@ impl Kernel for MonteCarlo {
                 Ok(MonteCarloAnswer::Book(book.finish(&root)))
             }
             (MonteCarlo::Risk(risk), MonteCarloPartial::Risk(root)) => {
-                Ok(MonteCarloAnswer::Risk(risk.finish(&root)))
+                Ok(MonteCarloAnswer::Risk(risk.finish(root)?))
             }
             _ => unreachable!("the root's partial is of the kind of its blocks"),
         }
