@@ -12,5 +12,5 @@ set -eu
 muster kernel moments .demo/sp500.csv --columns 'Adj Close,Volume'
 echo
 muster kernel monte-carlo --prices .demo/sp500.csv,.demo/nasdaq.csv --position sp500=600000,nasdaq=400000 \
-    --model bootstrap,normal,student-t --horizon 10 --level 0.95,0.99 --scenarios 16e6 \
+    --model bootstrap,normal,student-t --horizon 10 --level 0.95,0.99 --scenarios 48e6 \
     --receipt .demo/var.receipt "$@"

@@ -104,6 +104,8 @@ impl Progress {
     pub fn new(style: Style, pipe: Option<std::fs::File>) -> Self {
         let style = match style {
             Style::Auto if std::io::stderr().is_terminal() => Style::Bar,
+            // `muster run` shows it; the script's output file is for what the script has to say.
+            Style::Auto if pipe.is_some() => Style::None,
             Style::Auto => Style::Lines,
             style => style,
         };
