@@ -323,26 +323,25 @@ fn lower_triangle(matrix: &[Vec<f64>], n: usize) -> Result<Vec<Vec<f64>>, String
     if matrix.len() != n || matrix.iter().any(|row| row.len() != n) {
         return Err(format!("is not a matrix of {n} rows with {n} numbers each"));
     }
-    for i in 0..n {
-        for j in 0..=i {
-            let x = matrix[i][j];
+    for (i, row) in matrix.iter().enumerate() {
+        for (j, &x) in row[..=i].iter().enumerate() {
             if i == j && x != 1.0 {
                 return Err(format!("has {x} on its diagonal, in row {}", i + 1));
+            }
+            if x.is_nan() || x.abs() > 1.0 {
+                return Err(format!("is {x}, but must lie between -1 and 1"));
             }
             if x != matrix[j][i] {
                 return Err(format!("is not symmetric: row {} and column {} differ", i + 1, j + 1));
             }
-            if !(x.abs() <= 1.0) {
-                return Err(format!("is {x}, but must lie between -1 and 1"));
-            }
         }
     }
     let mut lower: Vec<Vec<f64>> = Vec::with_capacity(n);
-    for i in 0..n {
-        let mut row: Vec<f64> = Vec::with_capacity(i + 1);
-        for j in 0..i {
-            let dot: f64 = (0..j).map(|k| row[k] * lower[j][k]).sum();
-            row.push((matrix[i][j] - dot) / lower[j][j]);
+    for wanted in matrix {
+        let mut row: Vec<f64> = Vec::with_capacity(n);
+        for (above, wanted) in lower.iter().zip(wanted) {
+            let dot: f64 = row.iter().zip(above).map(|(a, b)| a * b).sum();
+            row.push((wanted - dot) / above[above.len() - 1]);
         }
         let rest = 1.0 - row.iter().map(|x| x * x).sum::<f64>();
         // Below this, rounding decides about the sign.

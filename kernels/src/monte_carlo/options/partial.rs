@@ -62,3 +62,56 @@ impl Partial for BookPartial {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The statistics of some values of one option, by the textbook.
+    fn of(option: u32, values: &[f64]) -> OptionPartial {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let m2 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+        OptionPartial { option, paths: values.len() as u64, moments: vec![Moments::new(mean, m2)] }
+    }
+
+    proptest! {
+        #[test]
+        fn any_tree_of_merges_agrees_with_the_whole(
+            book in prop::collection::vec(prop::collection::vec(prop::collection::vec(-1e3f64..1e3, 1..9), 1..6), 1..5),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 30),
+        ) {
+            let leaves = |(option, blocks): (usize, &Vec<Vec<f64>>)| -> Vec<BookPartial> {
+                blocks.iter().map(|block| BookPartial(vec![of(option as u32, block)])).collect()
+            };
+            let mut parts: Vec<BookPartial> = book.iter().enumerate().flat_map(leaves).collect();
+            for cut in &cuts {
+                let encoded = postcard::to_stdvec(&parts).unwrap();
+                prop_assert_eq!(&postcard::from_bytes::<Vec<BookPartial>>(&encoded).unwrap(), &parts);
+                if parts.len() > 1 {
+                    let at = cut.index(parts.len() - 1);
+                    let right = parts.remove(at + 1);
+                    let left = parts.remove(at);
+                    parts.insert(at, left.merge(right));
+                }
+            }
+            let root = parts.into_iter().reduce(Partial::merge).unwrap();
+            prop_assert_eq!(root.0.len(), book.len());
+            for (i, (got, blocks)) in root.0.iter().zip(&book).enumerate() {
+                let want = of(i as u32, &blocks.concat());
+                prop_assert_eq!((got.option, got.paths), (want.option, want.paths));
+                let (got, want) = (got.moments[0], want.moments[0]);
+                prop_assert!((got.mean - want.mean).abs() <= 1e-11 && (got.m2 - want.m2).abs() <= 1e-9 * (1.0 + want.m2));
+            }
+        }
+    }
+
+    #[test]
+    fn nan_has_one_bit_pattern() {
+        let odd = f64::from_bits(f64::NAN.to_bits() | 1 << 63 | 5);
+        assert_eq!(Moments::new(odd, odd).m2.to_bits(), f64::NAN.to_bits());
+        let infinite = of(0, &[f64::INFINITY]);
+        let merged = BookPartial(vec![infinite.clone()]).merge(BookPartial(vec![infinite]));
+        assert_eq!(merged.0[0].moments[0].mean.to_bits(), f64::NAN.to_bits());
+    }
+}
