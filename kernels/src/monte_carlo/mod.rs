@@ -1,17 +1,14 @@
-//! The kernel `monte-carlo`: options under geometric Brownian motion ([`book`]), or the risk of a portfolio
+//! The kernel `monte-carlo`: options under geometric Brownian motion ([`options`]), or the risk of a portfolio
 //! ([`risk`]).
 
-pub mod book;
-mod market;
-mod paths;
-mod read;
+pub mod options;
 pub mod risk;
 
 use crate::fold::Fold;
 use crate::kernel::{Input, Kernel, Order, Partial, Work};
-use book::{Book, BookAnswer, BookPartial};
-use muster_spec::monte_carlo::MonteCarloSpec;
-use muster_spec::{Class, Grid, Problem, Problems};
+use muster_spec::monte_carlo::{DEFAULT_PATHS, MonteCarloSpec};
+use muster_spec::{Class, Grid, Problems};
+use options::{Book, BookAnswer, BookPartial};
 use risk::{Risk, RiskAnswer, RiskPartial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -70,29 +67,23 @@ impl Kernel for MonteCarlo {
     const NAME: &'static str = "monte-carlo";
 
     fn resolve(mut spec: MonteCarloSpec) -> Result<MonteCarloSpec, Problems> {
-        if spec.flags.kind.is_some() && !spec.risk.is_unused() {
-            let what = "asks for the risk of a portfolio, and --option for the price of an option";
-            return Err(Problem::new("--prices", what).hint("give one of the two").into());
-        }
-        if let Some(path) = spec.book.take() {
-            spec.options = read::book(path.path())?;
-        } else if spec.flags.kind.is_some() {
-            spec.options = vec![spec.flags.clone()];
-        } else if spec.risk.is_unused() {
-            let what = "what to compute is missing: an option, a book of options, or a portfolio";
-            return Err(Problem::new("--option", what)
-                .hint("--option european, --book FILE or --prices FILE")
-                .into());
-        } else if spec.greeks {
-            return Err(Problem::new(
-                "--greeks",
-                "are of options, and --prices asks for the risk of a portfolio",
-            )
-            .into());
-        }
         let mut problems = spec.problems();
+        spec.paths.get_or_insert(DEFAULT_PATHS);
+        if let Some(path) = spec.book.take() {
+            match options::read::book(path.path()) {
+                Ok(options) => spec.options = options,
+                Err(Problems(more)) => problems.extend(more),
+            }
+        } else if !spec.flags.given().is_empty() && spec.risk.is_unused() {
+            let option = std::mem::take(&mut spec.flags).with_example_market().with_defaults();
+            let flag = |key: &str| if key == "kind" { "--option".to_owned() } else { format!("--{key}") };
+            match option.contract(&flag) {
+                Ok(_) => spec.options = vec![option],
+                Err(more) => problems.extend(more),
+            }
+        }
         if !spec.risk.is_unused() {
-            match Risk::resolve(std::mem::take(&mut spec.risk), Some(spec.paths), spec.seed) {
+            match Risk::resolve(std::mem::take(&mut spec.risk), spec.paths, spec.seed) {
                 Ok(risk) => spec.risk = risk,
                 Err(more) => problems.extend(more.0),
             }
@@ -102,11 +93,11 @@ impl Kernel for MonteCarlo {
     }
 
     fn prepare(spec: &MonteCarloSpec) -> Result<Self, Problems> {
-        Problems::check(spec.problems())?;
         if spec.risk.is_unused() {
             Ok(MonteCarlo::Book(Box::new(Book::prepare(spec)?)))
         } else {
-            Ok(MonteCarlo::Risk(Box::new(Risk::prepare(&spec.risk, spec.paths.0, spec.seed)?)))
+            Problems::check(spec.problems())?;
+            Ok(MonteCarlo::Risk(Box::new(Risk::prepare(&spec.risk, spec.paths(), spec.seed)?)))
         }
     }
 
@@ -152,7 +143,7 @@ impl Kernel for MonteCarlo {
     fn finish(&self, root: MonteCarloPartial) -> Result<MonteCarloAnswer, Problems> {
         match (self, root) {
             (MonteCarlo::Book(book), MonteCarloPartial::Book(root)) => {
-                Ok(MonteCarloAnswer::Book(book.finish(&root)))
+                Ok(MonteCarloAnswer::Book(book.finish(&root)?))
             }
             (MonteCarlo::Risk(risk), MonteCarloPartial::Risk(root)) => {
                 Ok(MonteCarloAnswer::Risk(risk.finish(root)?))

@@ -1,44 +1,56 @@
-//! What can be asked of the kernel `monte-carlo`: one option by flags, a book of options, or the risk of a portfolio.
+//! What can be asked of the kernel `monte-carlo`: the price of one option by flags, the prices of a book of options,
+//! or the risk of a portfolio. The three exclude each other.
+//!
+//! A resolved request holds no path of a book and no default left to fill in: what it asks for follows from it alone.
 
-pub mod option;
+pub mod contract;
+pub mod cut;
+pub mod options;
 pub mod risk;
 
-pub use option::{Kind, Knock, Monitoring, OptionSpec, Right};
+pub use contract::{Asset, Contract, Payoff};
+pub use cut::{BATCH, Cut};
+pub use options::{BarrierKind, Correlation, KEYS, Kind, Market, Monitoring, OptionSpec, Right, Terms};
 pub use risk::{Model, RiskSpec};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::quantity::{Count, InputPath};
-use crate::tree::MAX_BLOCKS;
 use serde::{Deserialize, Serialize};
 
-/// Path-steps in a block: 5 to 10 ms of a core.
-const BLOCK_STEPS: u64 = 1 << 21;
-/// Blocks that a job has at least, when it has enough paths: small jobs must spread over cores, too.
-const LEAST_BLOCKS: u64 = 32;
-/// Paths are drawn in batches of this size, and no block ends inside one.
-pub const BATCH: u64 = 64;
+/// Paths where the user names no number.
+pub const DEFAULT_PATHS: Count = Count(1_000_000);
+/// The most paths of an option.
+pub const MAX_PATHS: u64 = 1 << 50;
+/// The most options of a book.
+pub const MAX_OPTIONS: usize = 10_000;
 
 /// Monte Carlo: prices and Greeks of options under geometric Brownian motion, or value at risk of a portfolio.
 ///
-/// Price one option with --option and the flags of the option, a book with --book, or the risk of a portfolio with
-/// --prices. The answer's standard errors are those of the simulation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+/// Price one option with --option and the flags that describe it, a book of options with --book, or ask for the risk
+/// of a portfolio with --prices. Money is in any one currency, time in years, rates and volatilities are fractions a
+/// year. Standard errors are those of the simulation.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct MonteCarloSpec {
-    /// Paths of each option, or scenarios of the portfolio
-    #[arg(long, visible_alias = "scenarios", value_name = "N", default_value = "1e6")]
-    pub paths: Count,
+    /// Paths of each option, or scenarios of the portfolio [default: 1e6]
+    #[arg(long, visible_alias = "scenarios", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Count>,
     /// Seed of the random numbers: the same seed gives the same answer
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// Estimate delta, gamma, vega, theta and rho, too (central differences over common random numbers)
+    /// Estimate the Greeks of options, too, by central differences over the same draws: delta and gamma (spot bumped by
+    /// a twentieth of its standard deviation until expiry, at most 5 %), vega for 1.00 of volatility (bumped by 1 % of
+    /// itself), theta for a year (expiry bumped by 1 %), rho for 1.00 of interest (bumped by 0.001). For options that
+    /// pay or do not pay on a touch at a date, gamma needs many paths
     #[arg(long)]
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub greeks: bool,
-    /// A book of options: a TOML or JSON file with a list `option`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "prices"])]
+    /// A book: a TOML or JSON file with a list `option`, whose entries have a kind, a name, a quantity and the keys of
+    /// the flags below
+    #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub book: Option<InputPath>,
-    /// The option that the flags describe.
+    /// The option that flags describe.
     #[command(flatten)]
     #[serde(skip)]
     pub flags: OptionSpec,
@@ -53,54 +65,69 @@ pub struct MonteCarloSpec {
 }
 
 impl MonteCarloSpec {
-    /// Everything that is wrong with a resolved request.
-    pub fn problems(&self) -> Vec<Problem> {
-        let mut out = Vec::new();
-        if self.paths.0 < 2 {
-            out.push(Problem::new("--paths", "must be at least 2, or there is no standard error"));
-        }
-        if self.paths.0 > 1 << 50 {
-            out.push(Problem::new("--paths", "must be at most 2^50"));
-        }
-        let many = self.options.len() > 1;
-        for (i, option) in self.options.iter().enumerate() {
-            let place = |key: &str| match many || !option.name.is_empty() {
-                true => format!("option {} ({}), {key}", i + 1, option.label()),
-                false => format!("--{key}"),
-            };
-            option.check(&place, &mut out);
-        }
-        out
+    /// Paths, or scenarios.
+    pub fn paths(&self) -> u64 {
+        self.paths.unwrap_or(DEFAULT_PATHS).0
     }
-}
 
-/// Paths in a block of an option whose path costs `weight` steps: a multiple of [`BATCH`].
-pub fn block_paths(paths: u64, weight: u64, options: u64) -> u64 {
-    let by_cost = (BLOCK_STEPS / weight.max(1)).max(BATCH);
-    let by_count = paths.div_ceil(LEAST_BLOCKS.div_ceil(options.max(1)));
-    // All options together must not have more than MAX_BLOCKS blocks.
-    let least = paths.div_ceil((u64::from(MAX_BLOCKS) / options.max(1)).max(1));
-    by_cost.min(by_count).max(least).max(1).next_multiple_of(BATCH)
+    /// What is wrong with the flags that all requests share, or with mixing the three kinds of requests.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |place: &str, what: String, hint: &str| {
+            problems.push(Problem::new(place, what).hint(hint));
+        };
+        if !(2..=MAX_PATHS).contains(&self.paths()) {
+            let what = format!("is {}, but must be 2 to 2^50", self.paths());
+            wrong("--paths", what, "one path has no standard error; 1e6 is a good start");
+        }
+        let (booked, risky) = (self.book.is_some(), !self.risk.is_unused());
+        let given = self.flags.given();
+        if booked && risky {
+            wrong("--book", "and --prices ask for two different jobs".into(), "run one after the other");
+        }
+        for flag in given.iter().filter(|_| booked || risky) {
+            let (other, hint) = match booked {
+                true => ("--book", "write it into the entries of the book"),
+                false => ("--prices", "run one after the other"),
+            };
+            wrong(flag, format!("describes one option and does not go with {other}"), hint);
+        }
+        if risky && self.greeks {
+            wrong("--greeks", "are of options and do not go with --prices".into(), "leave it out");
+        }
+        let asked = booked || risky || !self.options.is_empty();
+        if !asked && given.is_empty() {
+            let hint =
+                "--option european prices an option, --book FILE a book, --prices FILE.csv asks for risk";
+            wrong("--option", "is missing, and so is what to compute".into(), hint);
+        }
+        problems
+    }
+
+    /// The contracts of a resolved request, and how their paths are cut into blocks.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of the options.
+    pub fn contracts(&self) -> Result<(Vec<Contract>, Cut), Problems> {
+        let (mut contracts, mut problems) = (Vec::new(), self.problems());
+        for (i, option) in self.options.iter().enumerate() {
+            let place = |key: &str| format!("option {} ({}), {key}", i + 1, option.label());
+            match option.contract(&place) {
+                Ok(contract) => contracts.push(contract),
+                Err(more) => problems.extend(more),
+            }
+        }
+        if self.options.len() > MAX_OPTIONS {
+            let what =
+                format!("has {} options, but at most {MAX_OPTIONS} are priced at once", self.options.len());
+            problems.push(Problem::new("--book", what).hint("cut it into several books"));
+        }
+        Problems::check(problems)?;
+        let costs: Vec<u64> = contracts.iter().map(|contract| contract.path_cost(self.greeks)).collect();
+        let cut = Cut::new(self.paths(), &costs);
+        Ok((contracts, cut))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_are_of_a_good_size() {
-        assert_eq!(block_paths(1 << 40, 252, 1), (1u64 << 20).next_multiple_of(64));
-        assert_eq!(block_paths(10_000_000, 252, 1), (BLOCK_STEPS / 252).next_multiple_of(64));
-        assert_eq!(block_paths(1_000_000, 1, 1), 31_296, "32 blocks, though one would do");
-        assert_eq!(block_paths(2, 1, 1), 64);
-        for options in [1, 7, 1000] {
-            for paths in [2u64, 1_000, 10_000_000, 1 << 50] {
-                let each = paths.div_ceil(block_paths(paths, 252, options));
-                assert!(
-                    each * options <= u64::from(MAX_BLOCKS) && each >= 1,
-                    "{options} options, {paths} paths"
-                );
-            }
-        }
-    }
-}
+mod tests;
