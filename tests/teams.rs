@@ -315,15 +315,15 @@ fn bad_input_is_named_and_exits_with_2() {
     std::fs::write(place.0.join("empty.csv"), "").unwrap();
     std::fs::write(place.0.join("book.toml"), "[[option]]\nkind = \"european\"\nstrik = 3\n").unwrap();
     for (words, wanted) in [
-        ("kernel monte-carlo", "what to compute is missing"),
+        ("kernel monte-carlo", "--option: is missing, and so is what to compute"),
         (
             "kernel monte-carlo --option european --paths 0 --spot -1",
-            "--spot: must be a positive number, not -1",
+            "--spot: is -1, but must be more than 0, in money",
         ),
-        ("kernel monte-carlo --option asian --volatility nan", "--volatility: must be a positive number"),
-        ("kernel monte-carlo --option barrier", "--knock: is missing"),
-        ("kernel monte-carlo --book book.toml", "unknown field `strik`"),
-        ("kernel monte-carlo --book nosuch.toml", "cannot read"),
+        ("kernel monte-carlo --option asian --volatility nan", "--volatility: is NaN"),
+        ("kernel monte-carlo --option barrier", "--barrier-kind: is missing"),
+        ("kernel monte-carlo --book book.toml", "strik: is not a key of an option (did you mean 'strike'?)"),
+        ("kernel monte-carlo --book nosuch.toml", "cannot be read"),
         ("kernel monte-carlo --prices nosuch.csv", "cannot be read"),
         ("kernel moments nosuch.csv", "cannot be read"),
         ("kernel moments empty.csv", "is empty"),
