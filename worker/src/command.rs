@@ -278,10 +278,11 @@ fn warn_of_crowding(args: &RunArgs, launch: Option<&Launch>, progress: &mut Prog
         Some(Launch::Mpi(mpi)) if mpi.hosts.is_none() && !mpi.slurm => mpi.ranks,
         _ => return,
     };
-    let Ok(shape) = crate::topology::discover() else { return };
+    // Counts what this process may run on, without the time that a whole topology takes.
+    let cores = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
     let threads = ranks * args.threads.or_else(threads_of_job).unwrap_or(1) as usize;
-    if threads > shape.cores() {
-        let text = format!("{threads} threads in {ranks} ranks share {} cores", shape.cores());
+    if threads > cores {
+        let text = format!("{threads} threads in {ranks} ranks share {cores} cores");
         progress.tell(&Event::Warning { text });
     }
 }
