@@ -1,7 +1,9 @@
 //! The command `muster`: parses, calls, prints. One small file for each subcommand.
 
+mod check;
 mod kernel;
 mod ledger;
+mod run;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +29,10 @@ struct Muster {
 enum Subcommands {
     /// Compute a kernel here: a team of threads, or of MPI ranks
     Kernel(kernel::KernelArgs),
+    /// Run a job script here, without a daemon: the options of sbatch go before it
+    Run(run::RunScriptArgs),
+    /// Tell what becomes of every directive of a job script
+    Check(check::CheckArgs),
     /// Compute blocks of an answer again and compare them with its receipt
     Verify(verify::VerifyArgs),
     /// Compute one block of an answer again and print its partial
@@ -39,6 +45,8 @@ enum Subcommands {
 fn main() -> ExitCode {
     match Muster::parse().command {
         Subcommands::Kernel(args) => kernel::run(args),
+        Subcommands::Run(args) => run::run(&args),
+        Subcommands::Check(args) => check::run(&args),
         Subcommands::Verify(args) => verify::verify(&args),
         Subcommands::Replay(args) => verify::replay(&args),
         Subcommands::Ledger(command) => ledger::run(&command),

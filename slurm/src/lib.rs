@@ -1,1 +1,18 @@
-//! placeholder
+//! The dialect of Slurm, pure: the options of `sbatch` as directives and on the command line, the environment of a
+//! job, and the patterns of its files.
+//!
+//! Step 2 of a job's way (DESIGN section 4): directives and command line fill the same options, and become one
+//! jobspec, or all errors with line numbers.
+
+pub mod build;
+pub mod environment;
+pub mod options;
+pub mod pattern;
+pub mod script;
+pub mod value;
+pub mod words;
+
+pub use build::jobspec;
+pub use options::{OPTIONS, OptionDef, Support};
+pub use script::Script;
+pub use words::{Given, Mistake, Origin};

@@ -221,6 +221,9 @@ fn check_outputs(args: &RunArgs) -> Result<(), CommandError> {
         if path.is_dir() {
             return Err(refuse("it is a directory".into()).into());
         }
+        if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+            continue;
+        }
         let probe = folder.join(format!(".muster-probe-{}", std::process::id()));
         std::fs::write(&probe, b"x").map_err(|e| refuse(e.to_string()))?;
         let _ = std::fs::remove_file(&probe);
@@ -375,10 +378,18 @@ fn progress_pipe() -> Option<std::fs::File> {
 /// Hears of every SIGINT and SIGTERM.
 fn interrupts() -> Receiver<()> {
     let (send, receive) = unbounded();
-    if let Ok(mut signals) =
-        signal_hook::iterator::Signals::new([signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])
-    {
-        std::thread::spawn(move || signals.forever().try_for_each(|_| send.send(()).ok()));
-    }
+    // Without a handler the default stays: the process ends, and the ledger has what was committed.
+    let _ = on_interrupt(move || send.send(()).is_ok());
     receive
+}
+
+/// Calls `each` at every SIGINT and SIGTERM, on a thread of its own, until it returns false.
+///
+/// # Errors
+/// When the operating system allows no handler.
+pub fn on_interrupt(mut each: impl FnMut() -> bool + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::spawn(move || signals.forever().take_while(|_| each()).for_each(drop));
+    Ok(())
 }

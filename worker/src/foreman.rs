@@ -8,7 +8,7 @@ use crate::launch::{self, Launch, Running};
 use crate::ledger::{Book, Ledger, LedgerError};
 use crate::link::Line;
 use crate::program::{Described, Program};
-use crate::progress::Event;
+use crate::progress::{Event, plural};
 use crate::wire::{Commit, Failure, Finished, FromTeam, LeafRun, TeamJob, TeamShape, ToTeam, VERSION};
 use crossbeam_channel::{Receiver, never, select};
 use muster_kernels::hash::Hash16;
@@ -69,9 +69,7 @@ pub enum ForemanError {
     #[error("{0}")]
     Broken(String),
     /// Too many teams were lost.
-    #[error(
-        "{attempts} teams were lost, the last because {why}; what is done stays in the ledger: --resume goes on"
-    )]
+    #[error("{} lost, the last because {why}; what is done stays in the ledger: --resume goes on", plural(*attempts, "team"))]
     Lost {
         /// How many.
         attempts: u32,

@@ -105,6 +105,7 @@ struct Hub<K: Kernel> {
     link: Link,
     shape: TeamShape,
     stopping: bool,
+    introduced: bool,
     began: Instant,
 }
 
@@ -137,6 +138,7 @@ impl<K: Kernel> Hub<K> {
             link,
             shape,
             stopping: false,
+            introduced: false,
             began: Instant::now(),
         }
     }
@@ -177,9 +179,16 @@ impl<K: Kernel> Hub<K> {
         self.members[rank].ready = true;
         self.shape.warnings.extend_from_slice(warnings);
         if self.members.iter().all(|m| m.ready) {
-            self.link.tell(FromTeam::Started(self.shape.clone()));
+            self.introduce();
         }
         self.assign(comm, rank)
+    }
+
+    /// Tells the foreman who is in the team, once.
+    fn introduce(&mut self) {
+        if !std::mem::replace(&mut self.introduced, true) {
+            self.link.tell(FromTeam::Started(self.shape.clone()));
+        }
     }
 
     /// Hands spans to a rank until it has the next one for every pool.
@@ -290,6 +299,8 @@ impl<K: Kernel> Hub<K> {
     }
 
     fn finish(&mut self) -> Result<(), Halt> {
+        // A short job may be done before every rank is ready.
+        self.introduce();
         let empty = Forest::new(self.grid, self.crew.prepared.kernel.order());
         let root = std::mem::replace(&mut self.forest, empty).into_root();
         let fold_s = self.began.elapsed().as_secs_f64();

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod receipt;
 #[cfg(test)]
 mod scratch;
+pub mod script;
 pub mod span;
 pub mod spans;
 pub mod state;

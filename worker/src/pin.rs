@@ -6,7 +6,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 pub(crate) fn may_run_on(cpu: u32) -> bool {
     match sched_getaffinity(None) {
         Ok(set) => (cpu as usize) < CpuSet::MAX_CPU && set.is_set(cpu as usize),
-        Err(_) => true,
+        Err(_) => cpu == 0,
     }
 }
 

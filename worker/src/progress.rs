@@ -104,6 +104,8 @@ impl Progress {
     pub fn new(style: Style, pipe: Option<std::fs::File>) -> Self {
         let style = match style {
             Style::Auto if std::io::stderr().is_terminal() => Style::Bar,
+            // `muster run` shows it; the script's output file is for what the script has to say.
+            Style::Auto if pipe.is_some() => Style::None,
             Style::Auto => Style::Lines,
             style => style,
         };
@@ -136,6 +138,14 @@ impl Progress {
         }
     }
 
+    /// Writes a line of the caller's own, above the bar where there is one.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => say(line),
+        }
+    }
+
     fn draw(&mut self, event: &Event) {
         match event {
             Event::Progress { kernel, done, blocks, rate, unit, .. } => {
@@ -148,14 +158,7 @@ impl Progress {
                 }
             }
             Event::Answer { .. } => {}
-            Event::Team { .. } => match &self.bar {
-                Some(bar) => bar.println(line(event)),
-                None => say(&line(event)),
-            },
-            _ => match &self.bar {
-                Some(bar) => bar.println(line(event)),
-                None => say(&line(event)),
-            },
+            _ => self.say(&line(event)),
         }
     }
 }

@@ -191,7 +191,7 @@ impl Receipt {
             answer: answer.answer.clone(),
             hash: answer.hash.clone(),
             root: hex(&hash::merkle_root(described.grid, &answered.leaves)),
-            leaves: answered.leaves.iter().map(|leaf| hex(leaf)).collect(),
+            leaves: answered.leaves.iter().map(hex).collect(),
             hosts: answered.team.members.iter().map(|m| m.0.clone()).collect(),
             attempts: answered.attempts,
         }
@@ -242,6 +242,10 @@ pub fn hex(hash: &Hash16) -> String {
 /// # Errors
 /// The operating system's; nothing is left behind then.
 pub fn write_atomically(path: &Path, text: &str) -> std::io::Result<()> {
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        // A device or a pipe is written to, not replaced.
+        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    }
     let name = path.file_name().ok_or(std::io::ErrorKind::IsADirectory)?.to_string_lossy().into_owned();
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = folder.join(format!(".{name}.{}", std::process::id()));
@@ -266,8 +270,10 @@ mod tests {
         write_atomically(&path, "one").unwrap();
         write_atomically(&path, "two").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
-        let full = write_atomically(Path::new("/dev/full/x"), "x");
-        assert!(full.is_err());
+        assert!(write_atomically(Path::new("/dev/full"), "x").is_err(), "a full disk");
+        write_atomically(Path::new("/dev/null"), "x").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file(), "a device is not replaced");
+        assert!(write_atomically(&scratch.path().join("nosuch/x"), "x").is_err());
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing else is left");
     }
 

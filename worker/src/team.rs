@@ -60,8 +60,12 @@ impl Pulse {
 ///
 /// # Errors
 /// When the team cannot go on; the foreman then starts the next one from the ledger.
-pub fn run(comm: &mut dyn Comm, programs: &[Program], link: Option<Link>) -> Result<(), TeamError> {
-    let hello = hello(comm.size())?;
+pub fn run(comm: &mut dyn Comm, programs: &[Program], mut link: Option<Link>) -> Result<(), TeamError> {
+    let hello = match (hello(comm.size()), link.as_mut()) {
+        (Ok(hello), _) => hello,
+        (Err(why), Some(link)) => return hub::give_up(comm, link, Failure::Broken(why)),
+        (Err(why), None) => return Err(TeamError::Garbled(why)),
+    };
     match link {
         Some(link) => meet(comm, programs, link, hello),
         None => {
@@ -78,12 +82,12 @@ pub fn run(comm: &mut dyn Comm, programs: &[Program], link: Option<Link>) -> Res
 }
 
 /// What this process says of itself.
-fn hello(ranks: usize) -> Result<Hello, TeamError> {
+fn hello(ranks: usize) -> Result<Hello, String> {
     Ok(Hello {
         version: VERSION,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pid: std::process::id(),
-        shape: crate::topology::discover().map_err(TeamError::Garbled)?,
+        shape: crate::topology::discover()?,
         // A rank alone has nobody to differ from.
         program: if ranks > 1 { program_hash() } else { [0; 16] },
     })

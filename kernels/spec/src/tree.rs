@@ -117,10 +117,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn children_split_their_parent(blocks in 1u64..5000, level in 1u8..14, index in 0u32..5000) {
+        fn children_split_their_parent(blocks in 2u64..5000, up in 0u8..14, along in 0u32..5000) {
             let grid = Grid::new(blocks);
-            let node = Node { level, index };
-            prop_assume!(node.exists(grid));
+            let level = 1 + up % grid.root().level;
+            let node = Node { level, index: along % (grid.blocks().div_ceil(1 << level)) };
+            prop_assert!(node.exists(grid));
             let (left, right) = node.children().unwrap();
             prop_assert_eq!(left.sibling(), right);
             prop_assert_eq!(right.parent(), node);

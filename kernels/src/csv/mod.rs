@@ -192,8 +192,7 @@ impl Table {
     /// When the file has changed, a record has another number of fields than the header, or `each` says so.
     pub fn block_records(
         &self,
-        cuts: &Cuts,
-        block: u32,
+        (cuts, block): (&Cuts, u32),
         tile_bytes: usize,
         note: &mut dyn FnMut(&[u8]),
         each: &mut dyn FnMut(&Record) -> Result<(), Problems>,

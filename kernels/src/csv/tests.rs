@@ -27,7 +27,7 @@ fn by_blocks(path: &Path, blocks: u64, tile: usize) -> Result<(Vec<Vec<String>>,
     let cuts = table.cuts(Grid::new(blocks))?;
     let (mut out, mut noted) = (Vec::new(), Vec::new());
     for block in 0..Grid::new(blocks).blocks() {
-        table.block_records(&cuts, block, tile, &mut |b| noted.extend_from_slice(b), &mut |record| {
+        table.block_records((&cuts, block), tile, &mut |b| noted.extend_from_slice(b), &mut |record| {
             out.push(
                 (0..record.fields.len())
                     .map(|i| String::from_utf8_lossy(record.fields.get(i)).into())
@@ -82,7 +82,7 @@ fn a_file_that_changes_is_refused() {
     let table = Table::open(&file.0, b',').unwrap();
     let cuts = table.cuts(Grid::new(1)).unwrap();
     std::fs::write(&file.0, b"a\n1\n2\n3\n").unwrap();
-    let error = table.block_records(&cuts, 0, 64, &mut |_| {}, &mut |_| Ok(())).unwrap_err();
+    let error = table.block_records((&cuts, 0), 64, &mut |_| {}, &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("has changed"), "{error}");
 }
 

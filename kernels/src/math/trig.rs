@@ -30,7 +30,7 @@ const COS: [f64; 6] = [
 
 /// `sin(pi/2 t) / t` over `z = t^2 <= 1/4`, absolute error 5e-18.
 const SIN_QUARTER: [f64; 7] = [
-    1.5707963267948966,
+    std::f64::consts::FRAC_PI_2,
     -0.6459640975062443,
     0.07969262624604301,
     -0.004681754132340976,

@@ -237,8 +237,7 @@ impl Columns {
         };
         let tile_bytes = cx.tile_bytes;
         self.table.block_records(
-            &self.cuts,
-            block,
+            (&self.cuts, block),
             tile_bytes,
             &mut |bytes| cx.note_read(bytes),
             &mut each,

@@ -83,7 +83,10 @@ impl Kernel for MonteCarlo {
             }
         }
         if !spec.risk.is_unused() {
-            problems.extend(spec.risk.problems());
+            match Risk::resolve(std::mem::take(&mut spec.risk), spec.paths, spec.seed) {
+                Ok(risk) => spec.risk = risk,
+                Err(Problems(more)) => problems.extend(more),
+            }
         }
         Problems::check(problems)?;
         Ok(spec)
@@ -133,7 +136,7 @@ impl Kernel for MonteCarlo {
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<MonteCarloPartial, Problems> {
         match self {
             MonteCarlo::Book(book) => Ok(MonteCarloPartial::Book(book.fold(block, cx.simd))),
-            MonteCarlo::Risk(risk) => Ok(MonteCarloPartial::Risk(risk.fold(block, cx))),
+            MonteCarlo::Risk(risk) => Ok(MonteCarloPartial::Risk(risk.fold(block, cx)?)),
         }
     }
 
@@ -143,7 +146,7 @@ impl Kernel for MonteCarlo {
                 Ok(MonteCarloAnswer::Book(book.finish(&root)?))
             }
             (MonteCarlo::Risk(risk), MonteCarloPartial::Risk(root)) => {
-                Ok(MonteCarloAnswer::Risk(risk.finish(&root)))
+                Ok(MonteCarloAnswer::Risk(risk.finish(root)?))
             }
             _ => unreachable!("the root's partial is of the kind of its blocks"),
         }

@@ -1,3 +1,4 @@
 //! Every decision of the batch system, as pure functions over values: no clock, thread, socket, file or log.
 
+pub mod jobspec;
 pub mod plan;
