@@ -85,7 +85,7 @@ impl Kernel for MonteCarlo {
         if !spec.risk.is_unused() {
             match Risk::resolve(std::mem::take(&mut spec.risk), spec.paths, spec.seed) {
                 Ok(risk) => spec.risk = risk,
-                Err(more) => problems.extend(more.0),
+                Err(Problems(more)) => problems.extend(more),
             }
         }
         Problems::check(problems)?;

@@ -92,6 +92,13 @@ impl MonteCarloSpec {
             };
             wrong(flag, format!("describes one option and does not go with {other}"), hint);
         }
+        for flag in self.risk.given().iter().filter(|_| !risky) {
+            wrong(
+                flag,
+                "describes a portfolio, of which no prices are given".into(),
+                "add --prices FILE.csv",
+            );
+        }
         if risky && self.greeks {
             wrong("--greeks", "are of options and do not go with --prices".into(), "leave it out");
         }
@@ -99,7 +106,7 @@ impl MonteCarloSpec {
         if !asked && given.is_empty() {
             let hint =
                 "--option european prices an option, --book FILE a book, --prices FILE.csv asks for risk";
-            wrong("--option", "is missing, and so is what to compute".into(), hint);
+            wrong("--option", "what to compute is missing".into(), hint);
         }
         problems
     }

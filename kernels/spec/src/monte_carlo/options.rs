@@ -188,8 +188,8 @@ pub struct Terms {
     #[arg(long, value_name = "YEARS", allow_negative_numbers = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry: Option<f64>,
-    /// How many monitoring dates there are, evenly spaced, the last at expiry, today not among them; for options that
-    /// depend on the path [default: 252]
+    /// How many monitoring dates there are, evenly spaced, the last at expiry, for options that depend on the path.
+    /// Today is not among them, but for barriers and lookbacks today's price counts, too [default: 252]
     #[arg(long, value_name = "DATES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u32>,

@@ -27,7 +27,7 @@ struct Parsed {
 pub(in crate::monte_carlo) fn book(path: &Path) -> Result<Vec<OptionSpec>, Problems> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| {
-        Problem::new("--book", format!("{file} cannot be read: {e}")).hint("give a TOML or JSON file")
+        Problem::new("--book", format!("cannot read {file}: {e}")).hint("give a TOML or JSON file")
     })?;
     let parsed = match path.extension().and_then(|ending| ending.to_str()) {
         Some("toml") => parse_toml(&file, &text)?,
