@@ -14,9 +14,11 @@ use std::process::ExitCode;
 /// Interleaved pairs behind every ratio.
 const PAIRS: usize = 7;
 
+type Bench = fn() -> Result<(), String>;
+
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, fn() -> Result<(), String>); 4] =
+    let all: [(&str, Bench); 4] =
         [("monte-carlo", monte_carlo), ("moments", moments), ("team", team), ("start", start)];
     if let Some(unknown) = wanted.iter().find(|w| !all.iter().any(|(name, _)| name == w)) {
         eprintln!("benches: there is no {unknown}; there are {}", all.map(|a| a.0).join(", "));
