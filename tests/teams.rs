@@ -315,7 +315,7 @@ fn bad_input_is_named_and_exits_with_2() {
     std::fs::write(place.0.join("empty.csv"), "").unwrap();
     std::fs::write(place.0.join("book.toml"), "[[option]]\nkind = \"european\"\nstrik = 3\n").unwrap();
     for (words, wanted) in [
-        ("kernel monte-carlo", "--option: is missing, and so is what to compute"),
+        ("kernel monte-carlo", "--option: what to compute is missing"),
         (
             "kernel monte-carlo --option european --paths 0 --spot -1",
             "--spot: is -1, but must be more than 0, in money",
