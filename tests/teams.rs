@@ -323,7 +323,7 @@ fn bad_input_is_named_and_exits_with_2() {
         ("kernel monte-carlo --option asian --volatility nan", "--volatility: is NaN"),
         ("kernel monte-carlo --option barrier", "--barrier-kind: is missing"),
         ("kernel monte-carlo --book book.toml", "strik: is not a key of an option (did you mean 'strike'?)"),
-        ("kernel monte-carlo --book nosuch.toml", "cannot be read"),
+        ("kernel monte-carlo --book nosuch.toml", "cannot read"),
         ("kernel monte-carlo --prices nosuch.csv", "cannot be read"),
         ("kernel moments nosuch.csv", "cannot be read"),
         ("kernel moments empty.csv", "is empty"),
