@@ -69,7 +69,8 @@ fn monte_carlo() -> Result<(), String> {
 /// Moments of numbers in memory against the bandwidth of reading them.
 fn moments() -> Result<(), String> {
     let numbers = memory::Numbers::new(2, 1 << 27);
-    let simd = Simd::choose(None).map_err(|p| p.to_string())?;
+    let forced = std::env::var(muster_kernels::simd::VARIABLE).ok();
+    let simd = Simd::choose(forced.as_deref()).map_err(|p| p.to_string())?;
     let (a, b, ratio) = pairs(PAIRS, || Ok(numbers.moments(simd)), || Ok(numbers.read(simd)))?;
     say("moments, two threads", "GB/s", &a);
     say("ceiling: reading", "GB/s", &b);
