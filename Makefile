@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-PEERS := $(addprefix $(TARGET)/peers/,asian_plain asian_fast $(if $(shell grep -ow avx512dq -m1 /proc/cpuinfo),asian_expert))
+PEERS := $(addprefix $(TARGET)/peers/,asian_plain asian_fast mpi_start $(if $(shell grep -ow avx512dq -m1 /proc/cpuinfo),asian_expert))
 
 # tools/setup answers 0 (everything is here) or 10 (no MPI and hwloc to be had). Without them the MPI program and the
 # benchmark suite are left out, and `muster` is built without its default feature.
@@ -58,6 +58,9 @@ $(TARGET)/peers/asian_fast: benches/peers/asian_fast.c
 $(TARGET)/peers/asian_expert: benches/peers/asian_fast.c
 	@mkdir -p $(@D)
 	cc $(OFAST) -DINTRINSICS -o $@ $< -lm
+$(TARGET)/peers/mpi_start: benches/peers/mpi_start.c
+	@mkdir -p $(@D)
+	mpicc -O2 -o $@ $<
 
 clean:
 	cargo clean

@@ -104,9 +104,18 @@ fn start() -> Result<(), String> {
     let muster = tool(Tool::Muster)?;
     let job = "kernel monte-carlo --option european --paths 1e6 --progress none";
     let wall = |words: String| process::answer(&muster, &words).map(|a| a.wall_s * 1e3);
-    say("a team of threads", "ms", &Series::of(21, || wall(job.to_owned()))?);
-    say("two ranks through mpirun", "ms", &Series::of(21, || wall(format!("{job} --ranks 2 --threads 1")))?);
-    say("floor: mpirun -n 2 true", "ms", &Series::of(21, || process::bare_mpirun().map(|s| s * 1e3))?);
-    say("floor: muster --version", "ms", &Series::of(21, || process::bare(&muster).map(|s| s * 1e3))?);
+    let (threads, version, _) =
+        pairs(21, || wall(job.to_owned()), || process::bare(&muster).map(|s| s * 1e3))?;
+    say("a team of threads", "ms", &threads);
+    say("floor: muster --version", "ms", &version);
+    let start = tool(Tool::Peer("mpi_start"))?;
+    let (ranks, bare, ratio) = pairs(
+        21,
+        || wall(format!("{job} --ranks 2 --threads 1")),
+        || process::two_ranks(&start).map(|s| s * 1e3),
+    )?;
+    say("two ranks through mpirun", "ms", &ranks);
+    say("floor: an empty MPI program", "ms", &bare);
+    say("two ranks / empty", "times", &ratio);
     Ok(())
 }

@@ -89,14 +89,28 @@ pub(crate) fn peer_rate(peer: &Path, paths: u64) -> Result<f64, String> {
     Ok(said.path_steps_per_second)
 }
 
-/// Seconds of `mpirun -n 2 true`.
+/// Seconds of two ranks of `program` on this host, with the settings that Muster starts a team with where there is no
+/// fabric.
 ///
 /// # Errors
-/// When there is no mpirun.
-pub(crate) fn bare_mpirun() -> Result<f64, String> {
+/// When there is no mpirun, or it fails.
+pub(crate) fn two_ranks(program: &Path) -> Result<f64, String> {
     let mut command = Command::new("mpirun");
-    command.args(["--oversubscribe", "-n", "2", "true"]);
-    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command.args(["-n", "2"]).arg(program);
+    for (name, value) in [
+        ("OMPI_ALLOW_RUN_AS_ROOT", "1"),
+        ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"),
+        ("OMPI_MCA_plm", "rsh"),
+        ("OMPI_MCA_pml", "ob1"),
+        ("OMPI_MCA_btl", "self,vader,tcp"),
+        ("OMPI_MCA_mtl", "^ofi,psm,psm2"),
+        ("OMPI_MCA_hwloc_base_binding_policy", "none"),
+        ("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+        ("HWLOC_COMPONENTS", "-linux:pci"),
+        ("HWLOC_PLUGINS_PATH", "/dev/null"),
+    ] {
+        command.env(name, value);
+    }
     timed(command)
 }
 
