@@ -4,6 +4,7 @@
 //! merge ([`Kernel`], [`Partial`]); spans, threads, ranks, failures and resizes are the worker's business.
 
 pub mod csv;
+pub mod files;
 pub mod fold;
 pub mod forest;
 pub mod hash;
