@@ -13,6 +13,7 @@ pub mod math;
 pub mod moments;
 pub mod monte_carlo;
 pub mod simd;
+pub mod table;
 
 pub use fold::Fold;
 pub use forest::Forest;

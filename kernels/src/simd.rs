@@ -101,6 +101,29 @@ impl Lanes for OneByOne {
     }
 }
 
+/// Bit `i` tells whether byte `i` is `wanted`.
+#[inline(always)]
+pub fn equal(bytes: &[u8; 64], wanted: u8) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+        let mut mask = 0;
+        for (i, part) in bytes.as_chunks::<16>().0.iter().enumerate() {
+            // SAFETY: SSE2 is part of the architecture, and `part` is 16 bytes long; the load need not be aligned.
+            let bits = unsafe {
+                _mm_movemask_epi8(_mm_cmpeq_epi8(
+                    _mm_loadu_si128(part.as_ptr().cast()),
+                    _mm_set1_epi8(wanted as i8),
+                ))
+            };
+            mask |= u64::from(bits as u32) << (16 * i);
+        }
+        mask
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    bytes.iter().enumerate().fold(0, |mask, (i, &byte)| mask | u64::from(byte == wanted) << i)
+}
+
 /// Asks for a cache line that will soon be read, into the second level; a hint that any address may stand in.
 #[inline(always)]
 pub fn prefetch(address: *const f64) {

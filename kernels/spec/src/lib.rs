@@ -10,6 +10,7 @@ pub mod moments;
 pub mod monte_carlo;
 pub mod problem;
 pub mod quantity;
+pub mod table;
 pub mod tree;
 
 pub use blocks::BlockSet;
