@@ -13,12 +13,13 @@ tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster
 build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
 endef
 
-.PHONY: help build demo test bench clean
+.PHONY: help build demo test soak bench clean
 
 help:
 	@echo 'make build   set up, and build muster and muster-rank in $(TARGET)/release'
 	@echo 'make demo    value at risk of a portfolio, on a team that loses a rank on the way'
 	@echo 'make test    set up, check format and lints, run every test'
+	@echo 'make soak    every product of teams and 500 kills: one hash (20 minutes)'
 	@echo 'make bench   speed beside the ceiling and the peers, measured in one run'
 	@echo 'make clean   remove what was built and fetched'
 
@@ -43,6 +44,10 @@ test:
 	else set -x; \
 	    cargo test $$what --no-fail-fast; \
 	fi
+
+# The promises at full length, on the release build.
+soak: build
+	cargo test --release --test teams -- --ignored --nocapture --test-threads 1
 
 bench: build $(PEERS)
 	@cargo run --quiet --release -p muster-benches -- $(BENCH)

@@ -7,6 +7,7 @@ mod run;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use muster_kernels::group_by::GroupBy;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 use muster_worker::program::Program;
@@ -15,7 +16,7 @@ use std::sync::LazyLock;
 
 /// The built-in kernels.
 static PROGRAMS: LazyLock<Vec<Program>> =
-    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>()]);
+    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>(), Program::of::<GroupBy>()]);
 
 /// One virtual supercomputer out of the machines you have.
 #[derive(Parser)]

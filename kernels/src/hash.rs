@@ -1,6 +1,7 @@
 //! The hashes of a receipt: one of 16 bytes for every leaf, a Merkle root over them along the block tree, and the
 //! hash of the answer.
 
+use crate::kernel::Partial;
 use muster_spec::{Class, Grid, Node};
 use serde::Serialize;
 
@@ -14,15 +15,15 @@ pub fn first16(hash: &blake3::Hash) -> Hash16 {
     out
 }
 
-/// The hash of one leaf: which block, what it read (if anything), and its encoded partial.
-pub fn leaf(block: u32, reads: Option<Hash16>, partial: &[u8]) -> Hash16 {
+/// The hash of one leaf: which block, what it read (if anything), and its partial.
+pub fn leaf<P: Partial>(block: u32, reads: Option<Hash16>, partial: &P) -> Hash16 {
     let mut hasher = blake3::Hasher::new_derive_key("muster leaf v1");
     hasher.update(&block.to_le_bytes());
     match reads {
         Some(hash) => hasher.update(&[1]).update(&hash),
         None => hasher.update(&[0]),
     };
-    hasher.update(partial);
+    partial.digest(&mut hasher);
     first16(&hasher.finalize())
 }
 
@@ -69,10 +70,19 @@ pub fn spec(kernel: &str, class: Class, spec_json: &str) -> String {
 mod tests {
     use super::*;
 
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Text(String);
+
+    impl Partial for Text {
+        fn merge(self, right: Self) -> Self {
+            Text(self.0 + &right.0)
+        }
+    }
+
     #[test]
     fn a_root_depends_on_every_leaf_and_its_place() {
         let grid = Grid::new(5);
-        let leaves: Vec<Hash16> = (0..5).map(|b| leaf(b, None, b"x")).collect();
+        let leaves: Vec<Hash16> = (0..5).map(|b| leaf(b, None, &Text("x".into()))).collect();
         let root = merkle_root(grid, &leaves);
         for i in 0..5 {
             let mut changed = leaves.clone();
@@ -87,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_leaf_depends_on_what_was_read() {
-        assert_ne!(leaf(0, None, b"x"), leaf(0, Some([0; 16]), b"x"));
-        assert_ne!(leaf(0, None, b"x"), leaf(1, None, b"x"));
+        assert_ne!(leaf(0, None, &Text("x".into())), leaf(0, Some([0; 16]), &Text("x".into())));
+        assert_ne!(leaf(0, None, &Text("x".into())), leaf(1, None, &Text("x".into())));
     }
 }

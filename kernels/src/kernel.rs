@@ -15,6 +15,12 @@ pub trait Partial: Serialize + DeserializeOwned + Send + 'static {
     /// with any two partials of disjoint blocks, and must be exact, commutative and associative.
     #[must_use]
     fn merge(self, right: Self) -> Self;
+
+    /// Puts into `hasher` what tells this partial from others: the hash of a leaf covers it. By default that is the
+    /// whole encoding; a large partial may have something cheaper.
+    fn digest(&self, hasher: &mut blake3::Hasher) {
+        hasher.update(&postcard::to_stdvec(self).expect("a partial encodes"));
+    }
 }
 
 /// In which order partials merge.

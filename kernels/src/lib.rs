@@ -3,10 +3,10 @@
 //! Steps 10 and 11 of a job's way (DESIGN section 4). A kernel's author writes the mathematics of one block and one
 //! merge ([`Kernel`], [`Partial`]); spans, threads, ranks, failures and resizes are the worker's business.
 
-pub mod csv;
 pub mod files;
 pub mod fold;
 pub mod forest;
+pub mod group_by;
 pub mod hash;
 pub mod kernel;
 pub mod math;

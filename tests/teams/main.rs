@@ -3,6 +3,8 @@
 //! The binaries are built by `make test` before this runs. Where there is no mpirun, what needs it says so and passes
 //! over.
 
+mod soak;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

@@ -42,8 +42,8 @@ impl<K: Kernel> Prepared<K> {
     pub fn leaf(&self, block: u32) -> Result<(K::Partial, Hash16), Problems> {
         let mut cx = Fold::new(self.simd, self.tile_bytes);
         let partial = self.kernel.fold(block, &mut cx)?;
-        let bytes = postcard::to_stdvec(&partial).expect("a partial encodes");
-        Ok((partial, hash::leaf(block, cx.reads(), &bytes)))
+        let hash = hash::leaf(block, cx.reads(), &partial);
+        Ok((partial, hash))
     }
 
     /// Folds `node` on the current pool: its largest finished subtrees, in order; `node` itself unless stopped.

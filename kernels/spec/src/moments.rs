@@ -1,8 +1,8 @@
-//! What can be asked of the kernel `moments`: columns of a CSV file, or generated numbers.
+//! What can be asked of the kernel `moments`: columns of a table, or generated numbers.
 
 use crate::problem::Problem;
-use crate::quantity::{Count, InputPath};
-use crate::tree::Grid;
+use crate::quantity::Count;
+use crate::table::TableSpec;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -10,31 +10,23 @@ use std::str::FromStr;
 pub const SUB_BLOCK: u64 = 4096;
 /// Generated numbers in a block: about 5 ms of a core.
 const BLOCK_NUMBERS: u64 = 1 << 20;
-/// Bytes of a file in a block: about 5 ms of a core.
-const BLOCK_BYTES: u64 = 1 << 20;
 /// Blocks that a job has at least, when it has enough numbers.
 const LEAST_BLOCKS: u64 = 32;
 
 /// Moments of columns: count, mean, variance, skewness, kurtosis, minimum, maximum.
 ///
-/// Of the numeric columns of a CSV file with a header, or of generated numbers. Variance is the sample's (divided by
+/// Of columns of CSV or Parquet, or of generated numbers. Variance is the sample's (divided by
 /// n - 1); skewness is g1 and kurtosis is the excess g2, both without correction for small samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 pub struct MomentsSpec {
-    /// A CSV file with a header line
-    #[arg(value_name = "FILE", required_unless_present = "generate", conflicts_with = "generate")]
-    pub file: Option<InputPath>,
-    /// Columns by name [default: every column that holds numbers at the start of the file]
+    /// The table.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub table: TableSpec,
+    /// Columns by name [default: every column that holds numbers]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// Words that stand for a missing value, as an empty field does
-    #[arg(long, value_name = "WORD", value_delimiter = ',')]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<String>,
-    /// What separates fields
-    #[arg(long, value_name = "CHARACTER", default_value_t = ',')]
-    pub delimiter: char,
     /// Generated numbers instead of a file: normal:COUNT or uniform:COUNT, such as normal:1e9
     #[arg(long, value_name = "WHAT:COUNT")]
     pub generate: Option<Generate>,
@@ -79,17 +71,14 @@ impl FromStr for Generate {
 impl MomentsSpec {
     /// Everything that is wrong, as far as it shows without the file.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut out = Vec::new();
-        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
-            out.push(Problem::new("--delimiter", "must be one ASCII character, no quote and no line break"));
-        }
-        match (&self.file, self.generate) {
-            (None, None) => out.push(Problem::new("FILE", "is missing, and so is --generate")),
-            (Some(_), Some(_)) => out.push(Problem::new("FILE", "and --generate exclude each other")),
-            (None, Some(g)) if g.count.0 == 0 => {
+        let mut out = self.table.reading_problems();
+        match (self.table.files.is_empty(), self.generate) {
+            (true, None) => out.push(Problem::new("FILE", "is missing, and so is --generate")),
+            (false, Some(_)) => out.push(Problem::new("FILE", "and --generate exclude each other")),
+            (true, Some(g)) if g.count.0 == 0 => {
                 out.push(Problem::new("--generate", "must count at least 1 number"))
             }
-            (None, Some(g)) if g.count.0 > 1 << 50 => {
+            (true, Some(g)) if g.count.0 > 1 << 50 => {
                 out.push(Problem::new("--generate", "counts at most 2^50"))
             }
             _ => {}
@@ -102,9 +91,4 @@ impl MomentsSpec {
 pub fn block_numbers(count: u64) -> u64 {
     let least = count.div_ceil(u64::from(crate::tree::MAX_BLOCKS));
     BLOCK_NUMBERS.min(count.div_ceil(LEAST_BLOCKS)).max(least).max(1).next_multiple_of(SUB_BLOCK)
-}
-
-/// The grid of a file of so many bytes: ranges of about a mebibyte.
-pub fn file_grid(bytes: u64) -> Grid {
-    Grid::new(bytes.div_ceil(BLOCK_BYTES).max(bytes.div_ceil(1 << 16).min(LEAST_BLOCKS)))
 }

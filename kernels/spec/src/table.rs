@@ -37,7 +37,7 @@ pub struct TableSpec {
     /// The columns of the files, once they were looked at.
     #[arg(skip)]
     #[serde(default)]
-    pub columns: Vec<ColumnType>,
+    pub schema: Vec<ColumnType>,
 }
 
 /// A column's name and type.
@@ -128,15 +128,21 @@ impl FromStr for ColumnType {
 impl TableSpec {
     /// Everything that is wrong, as far as it shows without the files.
     pub fn problems(&self) -> Vec<Problem> {
-        let mut out = Vec::new();
-        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
-            out.push(Problem::new("--delimiter", "must be one ASCII character, no quote and no line break"));
-        }
+        let mut out = self.reading_problems();
         if self.files.is_empty() {
             out.push(
                 Problem::new("FILE", "is missing")
                     .hint("name a file, several, or a pattern such as 'data/*.csv'"),
             );
+        }
+        out
+    }
+
+    /// Everything that is wrong but missing files.
+    pub fn reading_problems(&self) -> Vec<Problem> {
+        let mut out = Vec::new();
+        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
+            out.push(Problem::new("--delimiter", "must be one ASCII character, no quote and no line break"));
         }
         out
     }

@@ -77,6 +77,19 @@ impl Register {
         self.resolve();
     }
 
+    /// The same sum in its one form.
+    #[must_use]
+    pub fn canonical(&self) -> Register {
+        let mut copy = self.clone();
+        copy.resolve();
+        copy
+    }
+
+    /// Its digits, once resolved.
+    pub fn digits(&self) -> impl Iterator<Item = i64> {
+        self.canonical().limbs.into_iter()
+    }
+
     /// Adds `size * 2^(at - 1074)`, for a size below 2^64.
     fn put(&mut self, size: u128, at: u32, negative: bool) {
         let mut rest = size << (at % 32);

@@ -1,13 +1,14 @@
 //! The kernel itself: blocks of a file or of generated numbers.
 
 use super::column::{ColumnMoments, Pairwise};
-use crate::csv::{Cuts, Record, Table};
 use crate::fold::Fold;
 use crate::kernel::{Input, Kernel, Partial, Work};
 use crate::math::normal::normals;
 use crate::math::philox::{BATCH, Draw, Philox, uniforms};
 use crate::simd::{Lanes, Simd, Vectorised};
-use muster_spec::moments::{Distribution, Generate, MomentsSpec, SUB_BLOCK, block_numbers, file_grid};
+use crate::table::{Column, Table, Values, as_float, column, numbers};
+use muster_spec::moments::{Distribution, Generate, MomentsSpec, SUB_BLOCK, block_numbers};
+use muster_spec::table::{ColumnType, Kind};
 use muster_spec::{Class, Grid, Problem, Problems};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,16 +20,14 @@ pub struct Moments {
 }
 
 enum Source {
-    File(Box<Columns>),
+    Table(Box<Columns>),
     Generated { generate: Generate, seed: u64, block: u64 },
 }
 
 struct Columns {
     table: Table,
-    cuts: Cuts,
-    /// Position and name of each column wanted.
-    wanted: Vec<(usize, String)>,
-    missing: Vec<String>,
+    /// Positions of the columns wanted.
+    wanted: Vec<usize>,
 }
 
 /// One entry for each column.
@@ -85,11 +84,18 @@ impl Kernel for Moments {
 
     fn resolve(mut spec: MomentsSpec) -> Result<MomentsSpec, Problems> {
         Problems::check(spec.problems())?;
-        if let Some(path) = &spec.file {
-            let table = Table::open(path.path(), spec.delimiter as u8)?;
+        if spec.generate.is_none() {
+            spec.table = Table::resolve(spec.table)?;
             if spec.columns.is_empty() {
-                spec.columns = numeric_columns(&table, &spec.missing)?;
+                spec.columns = numbers(&spec.table.schema);
             }
+            if spec.columns.is_empty() {
+                let what = "has no column that holds numbers at the start of the file";
+                return Err(Problem::new(spec.table.files[0].to_string(), what)
+                    .hint("--columns NAME,... names them")
+                    .into());
+            }
+            wanted(&spec)?;
         }
         Ok(spec)
     }
@@ -101,20 +107,8 @@ impl Kernel for Moments {
             let source = Source::Generated { generate, seed: spec.seed, block };
             return Ok(Moments { source, grid: Grid::new(generate.count.0.div_ceil(block)) });
         }
-        let path = spec.file.as_ref().expect("the spec was checked").path();
-        let table = Table::open(path, spec.delimiter as u8)?;
-        let (mut wanted, mut problems) = (Vec::new(), Vec::new());
-        for name in &spec.columns {
-            match table.column(name) {
-                Ok(at) => wanted.push((at, name.clone())),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        Problems::check(problems)?;
-        let grid = file_grid(table.input().bytes);
-        let cuts = table.cuts(grid)?;
-        let columns = Columns { table, cuts, wanted, missing: spec.missing.clone() };
-        Ok(Moments { source: Source::File(Box::new(columns)), grid })
+        let columns = Columns { wanted: wanted(spec)?, table: Table::open(&spec.table)? };
+        Ok(Moments { grid: columns.table.grid(), source: Source::Table(Box::new(columns)) })
     }
 
     fn grid(&self) -> Grid {
@@ -127,7 +121,7 @@ impl Kernel for Moments {
 
     fn work(&self) -> Work {
         match &self.source {
-            Source::File(columns) => Work { total: columns.table.input().bytes as f64, unit: "bytes".into() },
+            Source::Table(columns) => columns.table.work(),
             Source::Generated { generate, .. } => {
                 Work { total: generate.count.0 as f64, unit: "numbers".into() }
             }
@@ -136,14 +130,14 @@ impl Kernel for Moments {
 
     fn inputs(&self) -> Vec<Input> {
         match &self.source {
-            Source::File(columns) => vec![columns.table.input().clone()],
+            Source::Table(columns) => columns.table.inputs(),
             Source::Generated { .. } => Vec::new(),
         }
     }
 
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<MomentsPartial, Problems> {
         match &self.source {
-            Source::File(columns) => columns.fold(block, cx).map(MomentsPartial),
+            Source::Table(columns) => columns.fold(block, cx).map(MomentsPartial),
             Source::Generated { generate, seed, block: size } => {
                 let start = u64::from(block) * size;
                 let end = (start + size).min(generate.count.0);
@@ -154,10 +148,11 @@ impl Kernel for Moments {
 
     fn finish(&self, root: MomentsPartial) -> Result<MomentsAnswer, Problems> {
         let (names, left_out) = match &self.source {
-            Source::File(columns) => {
-                let names: Vec<String> = columns.wanted.iter().map(|(_, name)| name.clone()).collect();
+            Source::Table(columns) => {
+                let all = columns.table.columns();
+                let names: Vec<String> = columns.wanted.iter().map(|&at| all[at].name.clone()).collect();
                 let left_out =
-                    columns.table.header().iter().filter(|h| !names.contains(h)).cloned().collect();
+                    all.iter().map(|c| c.name.clone()).filter(|name| !names.contains(name)).collect();
                 (names, left_out)
             }
             Source::Generated { generate: Generate { distribution, .. }, .. } => {
@@ -179,86 +174,74 @@ impl Kernel for Moments {
     }
 }
 
-/// The columns that hold numbers, and nothing else, at the start of the file.
-fn numeric_columns(table: &Table, missing: &[String]) -> Result<Vec<String>, Problems> {
-    let mut seen = vec![(false, true); table.header().len()];
-    table.first_records(|record| {
-        for (i, (some, all)) in seen.iter_mut().enumerate().take(record.fields.len()) {
-            match number(record.fields.get(i), missing) {
-                Ok(Some(_)) => *some = true,
-                Ok(None) => {}
-                Err(()) => *all = false,
-            }
+/// Positions of the columns that were asked for.
+fn wanted(spec: &MomentsSpec) -> Result<Vec<usize>, Problems> {
+    let (mut out, mut problems) = (Vec::new(), Vec::new());
+    for name in &spec.columns {
+        match column("--columns", &spec.table.schema, name) {
+            Ok(at) => match spec.table.schema[at].kind {
+                kind if kind.is_number() || kind == Kind::Bool => out.push(at),
+                kind => problems.push(
+                    Problem::new(
+                        "--columns",
+                        format!("'{name}' is of type {kind}, and moments need numbers"),
+                    )
+                    .hint(format!("--types '{name}=float' reads it as numbers, --missing leaves words out")),
+                ),
+            },
+            Err(problem) => problems.push(problem),
         }
-        Ok(())
-    })?;
-    let named = table.header().iter().zip(&seen).filter(|(_, (some, all))| *some && *all);
-    let names: Vec<String> = named.map(|(name, _)| name.clone()).collect();
-    if names.is_empty() {
-        let what = "has no column that holds numbers at the start of the file";
-        return Err(Problem::new(table.path().display().to_string(), what)
-            .hint("--columns NAME,... names them")
-            .into());
     }
-    Ok(names)
-}
-
-/// A field as a finite number, `None` when it is missing.
-fn number(field: &[u8], missing: &[String]) -> Result<Option<f64>, ()> {
-    let text = field.trim_ascii();
-    if text.is_empty() || missing.iter().any(|m| m.as_bytes() == text) {
-        return Ok(None);
-    }
-    let parsed = std::str::from_utf8(text).ok().and_then(|t| t.parse::<f64>().ok());
-    parsed.filter(|x| x.is_finite()).map(Some).ok_or(())
+    Problems::check(problems)?;
+    Ok(out)
 }
 
 impl Columns {
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<Vec<ColumnMoments>, Problems> {
         let simd = cx.simd;
-        let mut columns: Vec<(Vec<f64>, Pairwise, u64)> = self
-            .wanted
-            .iter()
-            .map(|_| (Vec::with_capacity(SUB_BLOCK as usize), Pairwise::default(), 0))
-            .collect();
-        let mut each = |record: &Record| {
-            for ((at, name), (values, pairwise, missing)) in self.wanted.iter().zip(&mut columns) {
-                match number(record.fields.get(*at), &self.missing) {
-                    Ok(Some(x)) => values.push(x),
-                    Ok(None) => *missing += 1,
-                    Err(()) => return Err(self.not_a_number(record, (*at, name))),
-                }
-                if values.len() == SUB_BLOCK as usize {
-                    pairwise.push(simd, values);
-                    values.clear();
-                }
+        let mut sums: Vec<Running> = self.wanted.iter().map(|_| Running::default()).collect();
+        self.table.scan(block, &self.wanted, cx, &mut |batch| {
+            for ((sums, column), &at) in sums.iter_mut().zip(&batch.columns).zip(&self.wanted) {
+                sums.add(simd, column, &self.table.columns()[at]);
             }
             Ok(())
-        };
-        let tile_bytes = cx.tile_bytes;
-        self.table.block_records(
-            (&self.cuts, block),
-            tile_bytes,
-            &mut |bytes| cx.note_read(bytes),
-            &mut each,
-        )?;
-        let finish = |(values, mut pairwise, missing): (Vec<f64>, Pairwise, u64)| {
-            if !values.is_empty() {
-                pairwise.push(simd, &values);
+        })?;
+        Ok(sums.into_iter().map(|sums| sums.finish(simd)).collect())
+    }
+}
+
+/// The moments of a column so far.
+#[derive(Default)]
+struct Running {
+    /// Values that do not fill a sub-block yet.
+    values: Vec<f64>,
+    pairwise: Pairwise,
+    missing: u64,
+}
+
+impl Running {
+    fn add(&mut self, simd: Simd, column: &Column, of: &ColumnType) {
+        let there = |row: usize| column.valid.is_none_or(|valid| valid[row]);
+        let (before, rows) = (self.values.len(), column.len());
+        match column.values {
+            Values::Float(x) if column.valid.is_none() => self.values.extend_from_slice(x),
+            Values::Float(x) => self.values.extend((0..rows).filter(|&i| there(i)).map(|i| x[i])),
+            Values::Int(x) => {
+                self.values.extend((0..rows).filter(|&i| there(i)).map(|i| as_float(of.kind, x[i])));
             }
-            ColumnMoments { missing, ..pairwise.total() }
-        };
-        Ok(columns.into_iter().map(finish).collect())
+            Values::Text(..) => {}
+        }
+        self.missing += (rows - (self.values.len() - before)) as u64;
+        let whole = self.values.len() / SUB_BLOCK as usize * SUB_BLOCK as usize;
+        self.pairwise.push(simd, &self.values[..whole]);
+        self.values.drain(..whole);
     }
 
-    fn not_a_number(&self, record: &Record, (at, name): (usize, &str)) -> Problems {
-        let text: String = String::from_utf8_lossy(record.fields.get(at)).chars().take(40).collect();
-        Problem::new(
-            self.table.place(record.at),
-            format!("column '{name}' holds '{text}', which is not a finite number"),
-        )
-        .hint(format!("--missing '{}' counts it as missing; --columns names other columns", text.trim()))
-        .into()
+    fn finish(mut self, simd: Simd) -> ColumnMoments {
+        if !self.values.is_empty() {
+            self.pairwise.push(simd, &self.values);
+        }
+        ColumnMoments { missing: self.missing, ..self.pairwise.total() }
     }
 }
 

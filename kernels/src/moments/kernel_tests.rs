@@ -2,6 +2,7 @@
 
 use super::*;
 use muster_spec::quantity::{Count, InputPath};
+use muster_spec::table::TableSpec;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,11 +19,9 @@ impl TempFile {
     }
 
     fn spec(&self) -> MomentsSpec {
-        MomentsSpec {
-            file: Some(InputPath(self.0.clone())),
-            generate: None,
-            ..generate(Distribution::Normal, 1)
-        }
+        let files = vec![InputPath(self.0.clone())];
+        let table = TableSpec { files, delimiter: ',', ..TableSpec::default() };
+        MomentsSpec { table, generate: None, ..generate(Distribution::Normal, 1) }
     }
 }
 
@@ -34,10 +33,8 @@ impl Drop for TempFile {
 
 fn generate(distribution: Distribution, count: u64) -> MomentsSpec {
     MomentsSpec {
-        file: None,
+        table: TableSpec { delimiter: ',', ..TableSpec::default() },
         columns: Vec::new(),
-        missing: Vec::new(),
-        delimiter: ',',
         generate: Some(Generate { distribution, count: Count(count) }),
         seed: 1,
     }
@@ -91,7 +88,11 @@ fn tiles_and_levels_change_no_bit() {
         text += &format!("d{i},{}.25,{b}\n", i * 37 % 1001);
     }
     let file = TempFile::new(&text);
-    let spec = || MomentsSpec { missing: vec!["NA".into()], ..file.spec() };
+    let spec = || {
+        let mut spec = file.spec();
+        spec.table.missing = vec!["NA".into()];
+        spec
+    };
     let first = answer(spec(), best(), 1 << 20).unwrap();
     assert_eq!(first.left_out, ["day"]);
     assert_eq!((first.columns[1].count, first.columns[1].missing), (17_142, 2_858));
@@ -99,7 +100,7 @@ fn tiles_and_levels_change_no_bit() {
     let mean = a.iter().sum::<f64>() / 20_000.0;
     assert!((first.columns[0].mean.unwrap() - mean).abs() < 1e-9);
     for simd in Simd::all() {
-        for tile in [16, 1000, 65_536] {
+        for tile in [64, 1000, 65_536] {
             assert_eq!(answer(spec(), simd, tile).unwrap(), first, "{} with tiles of {tile}", simd.name());
         }
     }
@@ -109,16 +110,12 @@ fn tiles_and_levels_change_no_bit() {
 fn mistakes_are_named() {
     let cases = [
         ("a\nx\n", "has no column that holds numbers", vec![]),
-        (
-            "a\n1\nNaN\n",
-            ":3: column 'a' holds 'NaN', which is not a finite number (--missing 'NaN'",
-            vec!["a"],
-        ),
-        ("a\n1\ninf\n", ":3: column 'a' holds 'inf'", vec!["a"]),
+        ("a\nx\n", "'a' is of type text, and moments need numbers (--types 'a=float'", vec!["a"]),
+        ("a\n1\nNaN\n", "'a' is of type text", vec!["a"]),
         ("a\n1\n1,5\n", ":3: has 2 fields, and the header 1", vec!["a"]),
-        ("a\n1\n2\n", "has no column 'zz' (the nearest is 'a')", vec!["zz"]),
+        ("a\n1\n2\n", "there is no column 'zz' (the nearest is 'a')", vec!["zz"]),
         ("", "is empty", vec!["a"]),
-        ("a,a\n1,2\n", "has 2 columns called 'a'", vec!["a"]),
+        ("a,a\n1,2\n", "2 columns are called 'a'", vec!["a"]),
     ];
     for (text, wanted, columns) in cases {
         let file = TempFile::new(text);
@@ -126,14 +123,23 @@ fn mistakes_are_named() {
         let error = answer(MomentsSpec { columns, ..file.spec() }, best(), 64).unwrap_err().to_string();
         assert!(error.contains(wanted), "{text:?}: {error}");
     }
-    let both = MomentsSpec { delimiter: '"', ..generate(Distribution::Normal, 0) };
+    let late = format!("a\n{}NaN\n", "1.5\n".repeat(2000));
+    let file = TempFile::new(&late);
+    let error = answer(file.spec(), best(), 1 << 20).unwrap_err().to_string();
+    assert!(
+        error.contains(":2002: column 'a' holds 'NaN', which is not a finite number (--missing 'NaN'"),
+        "{error}"
+    );
+    let mut both = generate(Distribution::Normal, 0);
+    both.table.delimiter = '"';
     assert_eq!(Moments::resolve(both).unwrap_err().0.len(), 2, "all problems at once");
 }
 
 #[test]
 fn nothing_but_a_header_has_no_moments() {
     let file = TempFile::new("a,b\n");
-    let spec = MomentsSpec { columns: vec!["b".into()], ..file.spec() };
+    let mut spec = MomentsSpec { columns: vec!["b".into()], ..file.spec() };
+    spec.table.types = vec!["b=float".parse().unwrap()];
     let column = &answer(spec, best(), 64).unwrap().columns[0];
     assert_eq!((column.count, column.mean, column.variance, column.min), (0, None, None, None));
 }

@@ -6,6 +6,7 @@
 //! slice for each column.
 
 mod decode;
+pub mod filter;
 mod parquet;
 mod shape;
 mod stops;
@@ -15,7 +16,7 @@ mod words;
 
 use self::parquet::ParquetFile;
 use crate::fold::Fold;
-use crate::kernel::Input;
+use crate::kernel::{Input, Work};
 use muster_spec::table::{ColumnType, Kind, TableSpec, text_blocks};
 use muster_spec::{Grid, MAX_BLOCKS, Problem, Problems};
 use text::TextFile;
@@ -54,6 +55,22 @@ pub struct Column<'a> {
     pub valid: Option<&'a [bool]>,
 }
 
+impl Column<'_> {
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        match self.values {
+            Values::Int(x) => x.len(),
+            Values::Float(x) => x.len(),
+            Values::Text(codes, _) => codes.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Values by their kind.
 #[derive(Clone, Copy)]
 pub enum Values<'a> {
@@ -78,11 +95,11 @@ impl Table {
         let files = crate::files::find(&spec.files)?;
         spec.files = files.into_iter().map(muster_spec::quantity::InputPath).collect();
         let first = Source::open(&spec, 0)?;
-        spec.columns = first.columns(&spec)?;
+        spec.schema = first.columns(&spec)?;
         let mut problems = Vec::new();
         for forced in &spec.types {
-            if !spec.columns.iter().any(|c| c.name == forced.name) {
-                problems.push(no_column("--types", &spec.columns, &forced.name));
+            if !spec.schema.iter().any(|c| c.name == forced.name) {
+                problems.push(no_column("--types", &spec.schema, &forced.name));
             }
         }
         Problems::check(problems)?;
@@ -97,7 +114,7 @@ impl Table {
     pub fn open(spec: &TableSpec) -> Result<Table, Problems> {
         let (mut sources, mut problems) = (Vec::new(), Vec::new());
         for i in 0..spec.files.len() {
-            match Source::open(spec, i).and_then(|source| source.fits(&spec.columns).map(|()| source)) {
+            match Source::open(spec, i).and_then(|source| source.fits(&spec.schema).map(|()| source)) {
                 Ok(source) => sources.push(source),
                 Err(more) => problems.extend(more.0),
             }
@@ -121,7 +138,7 @@ impl Table {
                 format!("the files have {next} row groups and ranges, and a job at most {MAX_BLOCKS} blocks");
             return Err(Problem::new("FILE", what).hint("join small files first").into());
         }
-        Ok(Table { sources, columns: spec.columns.clone(), firsts })
+        Ok(Table { sources, columns: spec.schema.clone(), firsts })
     }
 
     /// Names and types of the columns.
@@ -148,17 +165,25 @@ impl Table {
     }
 
     /// Plain bytes of all files together.
-    pub fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.sources.iter().map(|s| s.input_and_bytes().1).sum()
     }
 
     /// Rows of all files, where the files say so.
-    pub fn rows(&self) -> Option<u64> {
+    fn rows(&self) -> Option<u64> {
         let rows = |s: &Source| match s {
             Source::Text(_) => None,
             Source::Parquet(file) => Some(file.rows()),
         };
         self.sources.iter().map(rows).sum()
+    }
+
+    /// How much there is to read: rows where the files say how many, else bytes.
+    pub fn work(&self) -> Work {
+        match self.rows() {
+            Some(rows) => Work { total: rows as f64, unit: "rows".into() },
+            None => Work { total: self.bytes() as f64, unit: "bytes".into() },
+        }
     }
 
     /// Gives `each` the rows of a block, batch by batch: the columns at these positions.

@@ -106,7 +106,7 @@ fn types_are_inferred_once_and_a_later_misfit_is_named() {
     }
     let good = file(dir.path(), "good.csv", text.as_bytes());
     let resolved = Table::resolve(spec(std::slice::from_ref(&good))).unwrap();
-    let kinds: Vec<String> = resolved.columns.iter().map(|c| c.kind.to_string()).collect();
+    let kinds: Vec<String> = resolved.schema.iter().map(|c| c.kind.to_string()).collect();
     assert_eq!(kinds, ["int", "float", "text", "timestamp", "text"]);
     let all = rows(&spec(&[good]), &["t", "i", "when", "none", "f"]).unwrap();
     assert_eq!((all.len(), &all[11][..]), (2000, "w2|11|2026-01-02T03:04:01Z|-|11.5"));
@@ -194,7 +194,7 @@ fn parquet_columns_of_every_type() {
     ];
     parquet(&path, columns, 3000);
     let names = ["many", "i8", "u32", "u64", "f32", "f64", "bool", "day", "ns", "money", "few"];
-    let all = rows(&spec(&[path.clone()]), &names).unwrap();
+    let all = rows(&spec(std::slice::from_ref(&path)), &names).unwrap();
     assert_eq!(all.len(), n);
     assert_eq!(
         all[0],
@@ -227,7 +227,7 @@ fn parquet_columns_of_every_type() {
         (Arc::new(Float64Array::from(vec![f64::INFINITY])), "holds an infinity"),
     ] {
         parquet(&path, vec![("x", bad)], 10);
-        let wrong = said(rows(&spec(&[path.clone()]), &["x"]));
+        let wrong = said(rows(&spec(std::slice::from_ref(&path)), &["x"]));
         assert!(wrong.contains("column 'x'") && wrong.contains(wanted), "{wrong}");
     }
 }

@@ -1,0 +1,242 @@
+//! What is kept of the values of a group: words of 64 bits, one group's after another's.
+//!
+//! Word 0 counts the rows. Each column of values has a slot behind it: how many values are there, their sum, extremes,
+//! mean and squared distances, as far as they are wanted.
+
+use crate::math::exact;
+use serde::{Deserialize, Serialize};
+
+/// Binary digits of a value that the sketch of quantiles keeps behind the first: right within 1 part in 2^8.
+const SKETCH_DIGITS: u32 = 7;
+
+/// What is wanted of a column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wants {
+    pub(super) sum: bool,
+    pub(super) extremes: bool,
+    pub(super) spread: bool,
+    pub(super) sketch: bool,
+}
+
+/// Where the words of a column lie in a group's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    pub(super) wants: Wants,
+    /// Whether its values are floating point.
+    pub(super) float: bool,
+    pub(super) at: u16,
+    pub(super) width: u16,
+}
+
+/// The words of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Layout {
+    pub(super) slots: Vec<Slot>,
+    pub(super) width: usize,
+}
+
+impl Layout {
+    /// Of columns and what is wanted of them.
+    pub(super) fn new(columns: &[(Wants, bool)]) -> Layout {
+        let mut at = 1;
+        let slot = |&(wants, float): &(Wants, bool)| {
+            let width = 1 + 2 * (u16::from(wants.sum) + u16::from(wants.extremes) + u16::from(wants.spread));
+            at += width;
+            Slot { wants, float, at: at - width, width }
+        };
+        let slots: Vec<Slot> = columns.iter().map(slot).collect();
+        let width = slots.iter().map(|s| usize::from(s.width)).sum::<usize>() + 1;
+        Layout { slots, width }
+    }
+
+    /// The words of a group without rows.
+    pub(super) fn empty(&self) -> Vec<u64> {
+        let mut words = vec![0; self.width];
+        for slot in self.slots.iter().filter(|s| s.wants.extremes) {
+            let at = usize::from(slot.at) + slot.extremes();
+            (words[at], words[at + 1]) = match slot.float {
+                true => (f64::INFINITY.to_bits(), f64::NEG_INFINITY.to_bits()),
+                false => (i64::MAX as u64, i64::MIN as u64),
+            };
+        }
+        words
+    }
+}
+
+impl Slot {
+    pub(super) fn of<'a>(&self, words: &'a [u64]) -> &'a [u64] {
+        &words[usize::from(self.at)..usize::from(self.at + self.width)]
+    }
+
+    #[inline(always)]
+    pub(super) fn of_mut<'a>(&self, words: &'a mut [u64]) -> &'a mut [u64] {
+        &mut words[usize::from(self.at)..usize::from(self.at + self.width)]
+    }
+
+    /// Where sum, extremes and spread lie behind the count.
+    const fn sum() -> usize {
+        1
+    }
+
+    pub(super) fn extremes(&self) -> usize {
+        1 + 2 * usize::from(self.wants.sum)
+    }
+
+    pub(super) fn spread(&self) -> usize {
+        self.extremes() + 2 * usize::from(self.wants.extremes)
+    }
+
+    /// Adds a whole number. Sums of less than 2^64 of them fit.
+    #[inline(always)]
+    pub(super) fn add_int(&self, words: &mut [u64], x: i64) {
+        words[0] += 1;
+        if self.wants.sum {
+            put_sum(words, get_sum(words) + i128::from(x));
+        }
+        if self.wants.extremes {
+            let at = self.extremes();
+            words[at] = (words[at] as i64).min(x) as u64;
+            words[at + 1] = (words[at + 1] as i64).max(x) as u64;
+        }
+        if self.wants.spread {
+            self.spread_add(words, x as f64);
+        }
+    }
+
+    /// Adds a finite number; what the narrow sum cannot take is handed back: the number, or the sum so far and the
+    /// number.
+    #[inline(always)]
+    pub(super) fn add_float(&self, words: &mut [u64], x: f64) -> Result<(), Spill> {
+        words[0] += 1;
+        if self.wants.extremes {
+            let at = self.extremes();
+            // Adding zero turns minus zero into zero.
+            let x = x + 0.0;
+            let (min, max) = (f64::from_bits(words[at]), f64::from_bits(words[at + 1]));
+            words[at] = if x < min { x } else { min }.to_bits();
+            words[at + 1] = if x > max { x } else { max }.to_bits();
+        }
+        if self.wants.spread {
+            self.spread_add(words, x);
+        }
+        if self.wants.sum {
+            let Some(units) = exact::narrow(x) else { return Err(Spill { sum: 0, number: x }) };
+            let sum = get_sum(words);
+            match sum.checked_add(units) {
+                Some(more) => put_sum(words, more),
+                None => {
+                    put_sum(words, units);
+                    return Err(Spill { sum, number: 0.0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean and squared distances, a value after another (Welford 1962).
+    #[inline(always)]
+    fn spread_add(&self, words: &mut [u64], x: f64) {
+        let at = self.spread();
+        let (mean, m2) = (f64::from_bits(words[at]), f64::from_bits(words[at + 1]));
+        let d = x - mean;
+        let moved = mean + d / words[0] as f64;
+        words[at] = moved.to_bits();
+        words[at + 1] = d.mul_add(x - moved, m2).to_bits();
+    }
+
+    /// Adds the values of another group's words.
+    pub(super) fn merge(&self, words: &mut [u64], other: &[u64]) -> Result<(), Spill> {
+        if self.wants.spread && other[0] > 0 {
+            self.spread_merge(words, other);
+        }
+        words[0] += other[0];
+        if self.wants.extremes {
+            let at = self.extremes();
+            let pick = |a: u64, b: u64, less: bool| match self.float {
+                true if (f64::from_bits(b) < f64::from_bits(a)) == less && a != b => b,
+                false if ((b as i64) < a as i64) == less && a != b => b,
+                _ => a,
+            };
+            words[at] = pick(words[at], other[at], true);
+            words[at + 1] = pick(words[at + 1], other[at + 1], false);
+        }
+        if self.wants.sum {
+            let sum = get_sum(words);
+            match sum.checked_add(get_sum(other)) {
+                Some(more) => put_sum(words, more),
+                None => {
+                    put_sum(words, get_sum(other));
+                    return Err(Spill { sum, number: 0.0 });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Chan, Golub and LeVeque 1979.
+    fn spread_merge(&self, words: &mut [u64], other: &[u64]) {
+        let at = self.spread();
+        let read = |w: &[u64]| (w[0] as f64, f64::from_bits(w[at]), f64::from_bits(w[at + 1]));
+        let ((a, mean, m2), (b, their_mean, their_m2)) = (read(words), read(other));
+        let d = their_mean - mean;
+        let share = b / (a + b);
+        words[at] = d.mul_add(share, mean).to_bits();
+        words[at + 1] = (d * d).mul_add(a * share, m2 + their_m2).to_bits();
+    }
+}
+
+/// What goes into the wide register of a group instead.
+pub(super) struct Spill {
+    /// Units of the narrow sum.
+    pub(super) sum: i128,
+    /// A number.
+    pub(super) number: f64,
+}
+
+#[inline(always)]
+pub(super) fn get_sum(words: &[u64]) -> i128 {
+    (u128::from(words[Slot::sum()]) | u128::from(words[Slot::sum() + 1]) << 64) as i128
+}
+
+#[inline(always)]
+fn put_sum(words: &mut [u64], sum: i128) {
+    words[Slot::sum()] = sum as u64;
+    words[Slot::sum() + 1] = (sum >> 64) as u64;
+}
+
+/// The bucket of a number: buckets are ordered as the numbers in them.
+#[inline(always)]
+pub(super) fn bucket(x: f64) -> i32 {
+    let size = (x.abs().to_bits() >> (52 - SKETCH_DIGITS)) as i32;
+    if x < 0.0 { -size - 1 } else { size }
+}
+
+/// The number that stands for a bucket.
+pub(super) fn middle(bucket: i32) -> f64 {
+    let size = if bucket < 0 { -bucket - 1 } else { bucket };
+    let bits = (size as u64) << (52 - SKETCH_DIGITS);
+    let half = if size == 0 { 0 } else { 1 << (51 - SKETCH_DIGITS) };
+    let x = f64::from_bits(bits | half);
+    if bucket < 0 { -x } else { x }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn buckets_are_ordered_and_narrow(a in -1e9f64..1e9, b in -1e9f64..1e9) {
+            prop_assert!((a < b) <= (bucket(a) <= bucket(b)));
+            if a.abs() > 1e-300 {
+                prop_assert!((middle(bucket(a)) / a - 1.0).abs() <= 1.0 / 256.0);
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_share_a_bucket() {
+        assert_eq!((bucket(0.0), bucket(-0.0), middle(0)), (0, 0, 0.0));
+    }
+}

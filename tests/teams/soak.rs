@@ -1,0 +1,111 @@
+//! The promises at full length: every product of ranks, threads, transports and vector widths, three times; and kills at
+//! fifty random moments of everything that can be killed. `make soak` runs it on the release build, in some twenty minutes.
+
+use super::{JOBS, Place, answer, hash, levels, mpi, mpirun_of, numbers};
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const MOMENTS: u32 = 50;
+
+/// Jobs of about a second on two cores.
+const SECOND: [&str; 2] = [
+    "kernel monte-carlo --option asian --steps 64 --paths 1e7 --json",
+    "kernel moments --generate normal:6e8 --json",
+];
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn one_hash_over_every_product_three_times() {
+    assert!(mpi(), "a soak needs mpirun");
+    let place = Place::new("product");
+    numbers(&place);
+    for job in JOBS {
+        let reference = hash(&place.run(&format!("kernel {job} --json --progress none")));
+        let mut runs = 0;
+        for team in ["threads", "mpi"] {
+            for (ranks, threads) in [1, 2, 3, 5].into_iter().flat_map(|r| [(r, 1), (r, 2)]) {
+                let words = format!(
+                    "kernel {job} --json --progress none --team {team} --ranks {ranks} --threads {threads}"
+                );
+                for level in levels(&place).repeat(3) {
+                    let output = place.muster(&words).env("MUSTER_SIMD", level).output().unwrap();
+                    assert_eq!(hash(&output), reference, "{words} {level}");
+                    runs += 1;
+                }
+            }
+        }
+        println!("{job}: {runs} runs, one hash {reference}");
+    }
+}
+
+/// A moment between 0 and 1, another at every call.
+fn random() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}
+
+#[test]
+#[ignore = "takes minutes: make soak"]
+fn one_hash_over_kills_at_random_moments() {
+    assert!(mpi(), "a soak needs mpirun");
+    for job in SECOND {
+        let place = Place::new("moments");
+        let calm = place.run(&format!("{job} --progress none --ranks 3 --threads 1"));
+        let (reference, fold_s) = (hash(&calm), answer(&calm)["fold_s"].as_f64().unwrap());
+        for victim in ["rank 0", "rank 1", "rank 2", "mpirun", "muster"] {
+            let (mut hits, mut tries, mut resumed) = (0, 0, 0);
+            while hits < MOMENTS {
+                tries += 1;
+                assert!(tries <= 2 * MOMENTS, "{victim}: only {hits} of {tries} kills hit");
+                let moment = Duration::from_secs_f64(random() * fold_s);
+                let output = killed(&place, job, victim, moment);
+                let answer = if output.status.success() {
+                    let answer = answer(&output);
+                    hits += u32::from(answer["attempts"] == 2);
+                    answer
+                } else {
+                    assert!(victim == "muster" && output.status.code().is_none(), "{victim}: {output:?}");
+                    hits += 1;
+                    let answer =
+                        answer(&place.run(&format!("{job} --progress none --resume --ranks 2 --threads 1")));
+                    resumed += u32::from(answer["resumed_blocks"].as_u64().unwrap() > 0);
+                    answer
+                };
+                assert_eq!(
+                    answer["hash"],
+                    reference[..],
+                    "{victim} killed {moment:?} after its team had met"
+                );
+            }
+            println!(
+                "{job}: {victim}: {hits} kills of {tries} hit, {resumed} resumed from a ledger, one hash {reference}"
+            );
+        }
+    }
+}
+
+/// Runs a job and kills `victim` so long after its team has met.
+fn killed(place: &Place, job: &str, victim: &str, moment: Duration) -> Output {
+    let mut command = place.muster(&format!("{job} --progress json --ranks 3 --threads 1"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let event = lines.by_ref().map(|line| line.unwrap()).find_map(|line| {
+        serde_json::from_str::<serde_json::Value>(&line).ok().filter(|e| e["event"] == "team")
+    });
+    let (pids, met) = (event.expect("the team meets")["pids"].clone(), Instant::now());
+    // Somebody must read what is said, or the pipe fills.
+    let reader = std::thread::spawn(move || lines.for_each(drop));
+    let pid = match victim {
+        "muster" => u64::from(child.id()),
+        "mpirun" => mpirun_of(child.id()),
+        rank => pids[rank[5..].parse::<usize>().unwrap()].as_u64().unwrap(),
+    };
+    std::thread::sleep(moment.saturating_sub(met.elapsed()));
+    // It may have ended by now: such a kill does not count.
+    let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
+    let output = child.wait_with_output().unwrap();
+    reader.join().unwrap();
+    output
+}
