@@ -61,7 +61,8 @@ fn again(
             &Problem::new("grid", what).hint("an input has changed its size").into(),
         ));
     }
-    (program.replay)(receipt.spec.get(), simd.as_deref(), blocks, each)
+    let state = receipt.state().expect("a receipt that was read has its state");
+    (program.replay)((receipt.spec.get(), &state), simd.as_deref(), blocks, each)
         .map_err(|problems| command::report(&problems))
 }
 

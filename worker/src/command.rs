@@ -2,7 +2,7 @@
 //!
 //! Step 8 of a job's way (DESIGN section 4), as a command.
 
-use crate::foreman::{Foreman, ForemanError, Outcome, Request};
+use crate::foreman::{Foreman, ForemanError, Mark, Outcome, Request, mark};
 use crate::launch::{self, Launch, MpiLaunch};
 use crate::ledger::{Header, Ledger, LedgerError};
 use crate::link::Line;
@@ -112,7 +112,7 @@ enum CommandError {
     BadInput(Problems),
     Ledger(LedgerError),
     Foreman(ForemanError),
-    Interrupted { kept: u32, blocks: u32, ledger: bool },
+    Interrupted { kept: Mark, ledger: bool },
     Output { path: PathBuf, why: std::io::Error },
 }
 
@@ -137,8 +137,8 @@ impl CommandError {
             }
             CommandError::Ledger(error) => format!("muster: error: {error}"),
             CommandError::Foreman(error) => format!("muster: error: {error}"),
-            CommandError::Interrupted { kept, blocks, ledger: true } => format!(
-                "muster: interrupted; {kept} of {blocks} blocks are in the ledger\n\
+            CommandError::Interrupted { kept, ledger: true } => format!(
+                "muster: interrupted; {kept} are in the ledger\n\
                  muster: the same command with --resume goes on from there"
             ),
             CommandError::Interrupted { .. } => "muster: interrupted; no ledger was kept".into(),
@@ -198,9 +198,8 @@ fn compute(
     };
     let answered = match outcome {
         Outcome::Answered(answered) => answered,
-        Outcome::Interrupted { kept: done } => {
-            let blocks = request.described.grid.blocks();
-            return Err(CommandError::Interrupted { kept: done, blocks, ledger: kept });
+        Outcome::Interrupted(mark) => {
+            return Err(CommandError::Interrupted { kept: mark, ledger: kept });
         }
     };
     let mut answer = Answer::new(&request.described, &answered, began.elapsed().as_secs_f64());
@@ -310,23 +309,26 @@ fn open_ledger(
         spec_json: described.spec_json.clone(),
         grid: described.grid,
         inputs: described.inputs.clone(),
-        round: 0,
+        program: described.program.as_ref().map(|p| p.hash.clone()),
     };
     let dir = root.join(&described.spec_hash);
     let fresh = args.fresh && dir.exists();
     let mut ledger = match Ledger::open(&dir, &header) {
-        Err(LedgerError::InputChanged { .. } | LedgerError::Foreign { .. }) if fresh => {
+        Err(LedgerError::InputChanged { .. } | LedgerError::OtherBuild | LedgerError::Foreign { .. })
+            if fresh =>
+        {
             std::fs::remove_dir_all(&dir).map_err(|why| CommandError::Output { path: dir.clone(), why })?;
             Ledger::open(&dir, &header).map_err(CommandError::Ledger)?
         }
         opened => opened.map_err(CommandError::Ledger)?,
     };
-    let (done, blocks) = (ledger.book().done().len(), described.grid.blocks());
     let restarted = std::env::var("SLURM_RESTART_COUNT").is_ok_and(|n| n != "0");
-    if done > 0 && args.fresh {
+    let begun = !ledger.book().is_new();
+    if begun && args.fresh {
         ledger.clear().map_err(CommandError::Ledger)?;
-    } else if done > 0 && !args.resume && !restarted {
-        let what = format!("an earlier run of this job left {done} of {blocks} blocks in its ledger");
+    } else if begun && !args.resume && !restarted {
+        let left = mark(described, ledger.book());
+        let what = format!("an earlier run of this job left {left} in its ledger");
         return Err(Problem::new("ledger", what)
             .hint("--resume goes on from there, --fresh starts again")
             .into());

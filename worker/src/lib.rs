@@ -7,6 +7,8 @@ pub mod foreman;
 mod hub;
 #[cfg(feature = "hwloc")]
 mod hwloc;
+#[cfg(test)]
+mod iterate_tests;
 pub mod launch;
 pub mod ledger;
 pub mod link;
