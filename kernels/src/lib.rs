@@ -18,5 +18,5 @@ pub use fold::Fold;
 pub use forest::Forest;
 pub use iterate::{Iterate, Pattern, Turn};
 pub use kernel::{Input, Kernel, Order, Partial, Work};
-pub use muster_spec::{BlockSet, Class, Grid, Node, Problem, Problems};
+pub use muster_spec::{BlockSet, Class, Grid, Node, Problem, Problems, quantity};
 pub use simd::Simd;

@@ -279,7 +279,7 @@ impl<'a> Foreman<'a> {
             return Ended::Drained;
         }
         let mut why = match how {
-            Some(how) => format!("mpirun ended ({how})"),
+            Some(how) => format!("{} ended ({how})", team.name),
             None => "rank 0 ended".into(),
         };
         let said = team.said();

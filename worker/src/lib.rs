@@ -3,6 +3,7 @@
 pub mod comm;
 pub mod command;
 mod crew;
+pub mod description;
 pub mod foreman;
 mod hub;
 #[cfg(feature = "hwloc")]
@@ -27,4 +28,5 @@ pub mod state;
 mod sysfs;
 pub mod team;
 pub mod topology;
+pub mod verify;
 pub mod wire;

@@ -45,6 +45,18 @@ pub struct ProgramFile {
     pub hash: String,
 }
 
+impl ProgramFile {
+    /// The program that is running.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn running() -> std::io::Result<ProgramFile> {
+        let path = std::env::current_exe()?;
+        let hash = blake3::hash(&std::fs::read(&path)?).to_hex().to_string();
+        Ok(ProgramFile { path, hash })
+    }
+}
+
 /// One block, folded by itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Replayed {

@@ -83,7 +83,7 @@ pub enum Event {
 }
 
 /// How to show events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Style {
     /// Bars where standard error is a terminal, lines otherwise.
     Auto,
