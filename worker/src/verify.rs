@@ -96,16 +96,17 @@ pub fn verify(programs: &[Program], args: &VerifyArgs) -> ExitCode {
     if let Err(code) = done {
         return code;
     }
+    let round = opened.0.round.map_or_else(String::new, |round| format!(" of round {round}, the last,"));
     if wrong.is_empty() {
         println!(
-            "{count} of {all} blocks computed again: all have the bits of the receipt ({})",
+            "{count} of {all} blocks{round} computed again: all have the bits of the receipt ({})",
             opened.0.class
         );
         return ExitCode::SUCCESS;
     }
     let names: Vec<String> = wrong.iter().take(20).map(ToString::to_string).collect();
     println!(
-        "{} of {count} blocks computed again differ from the receipt: {}",
+        "{} of {count} blocks{round} computed again differ from the receipt: {}",
         wrong.len(),
         names.join(", ")
     );
