@@ -5,11 +5,12 @@ MAKEFLAGS += --no-print-directory
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PEERS := $(addprefix $(TARGET)/peers/,asian_plain asian_fast mpi_start $(if $(shell grep -ow avx512dq -m1 /proc/cpuinfo),asian_expert))
 
-# tools/setup answers 0 (everything is here) or 10 (no MPI and hwloc to be had). Without them the MPI program and the
-# benchmark suite are left out, and `muster` is built without its default feature.
+# tools/setup answers 0 (everything is here) or 10 (no MPI and hwloc to be had). Without them the MPI programs (those of
+# examples/, too) and the benchmark suite are left out, and `muster` is built without its default feature.
 define set_up
 tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster-rank' ;; \
-10) what='--workspace --exclude muster-rank --exclude muster-benches --no-default-features'; \
+10) what='--workspace --exclude muster-rank --exclude muster-benches --exclude pi-rank --exclude power-rank \
+--exclude words-rank --no-default-features'; \
 build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
 endef
 

@@ -1,9 +1,17 @@
-//! `muster kernel NAME`: computes a kernel here.
+//! `muster kernel NAME`: computes a kernel here, a built-in one or that of a program of the user's own.
 
 use crate::PROGRAMS;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
+use muster_kernels::Problem;
 use muster_worker::command::{self, Ranks, RunArgs};
+use muster_worker::description::{Description, Told};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+
+/// What `--help` says of programs.
+const OWN: &str = "In the place of NAME, a path such as ./target/release/my-rank computes the kernel of a program of \
+your own;\ndocs/writing-a-kernel.md shows how to write one.";
 
 /// The kernel's name, its flags, and how to run it.
 pub(crate) struct KernelArgs {
@@ -31,6 +39,9 @@ impl Args for KernelArgs {
             .subcommand_value_name("NAME")
             .subcommand_help_heading("Kernels")
             .disable_help_subcommand(true)
+            .allow_external_subcommands(true)
+            .external_subcommand_value_parser(clap::value_parser!(OsString))
+            .after_help(OWN)
             .subcommands(PROGRAMS.iter().map(|p| (p.command)()))
     }
 
@@ -54,7 +65,10 @@ impl Subcommand for KernelArgs {
 }
 
 pub(crate) fn run(args: KernelArgs) -> ExitCode {
-    let program = PROGRAMS.iter().find(|p| p.name == args.name).expect("clap knows the programs alone");
+    let Some(program) = PROGRAMS.iter().find(|p| p.name == args.name) else {
+        let words = args.matches.get_many::<OsString>("").into_iter().flatten();
+        return own(&args.name, &words.cloned().collect::<Vec<_>>());
+    };
     let run = match RunArgs::from_arg_matches(&args.matches) {
         Ok(run) => run,
         Err(error) => error.exit(),
@@ -62,5 +76,26 @@ pub(crate) fn run(args: KernelArgs) -> ExitCode {
     match (program.resolve)(&args.matches) {
         Ok(described) => command::execute(described, &PROGRAMS, &run, Ranks::Ours),
         Err(problems) => command::report(&problems),
+    }
+}
+
+/// Computes the kernel of a user's program: it says what its flags stand for, and this process is its foreman.
+fn own(name: &str, words: &[OsString]) -> ExitCode {
+    if !name.contains('/') {
+        let names: Vec<&str> = PROGRAMS.iter().map(|p| p.name).collect();
+        let what = format!("unrecognized subcommand '{name}': the kernels are {}", names.join(", "));
+        let hint = format!("a program of your own is named by a path: ./{name}");
+        return command::report(&Problem::new("kernel", what).hint(hint).into());
+    }
+    let program = match std::path::absolute(Path::new(name)) {
+        Ok(program) => program,
+        Err(error) => return command::report(&Problem::new(name, error.to_string()).into()),
+    };
+    match Description::ask(&program, words) {
+        Ok(Told::Description(asked)) => {
+            command::execute(asked.described, &PROGRAMS, &asked.run, Ranks::Theirs(program))
+        }
+        Ok(Told::Done(code)) => code,
+        Err(problem) => command::report(&problem.into()),
     }
 }

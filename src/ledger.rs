@@ -54,11 +54,13 @@ fn list(json: bool, root: &std::path::Path) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("{:<32}  {:<12} {:>16} {:>10}  state", "name", "kernel", "blocks", "bytes");
-    for Listed { key, kernel, done, blocks, bytes, held_by, .. } in &all {
+    for Listed { key, kernel, round, done, blocks, bytes, held_by, .. } in &all {
         let kernel = kernel.as_deref().unwrap_or("unreadable");
         let state =
             held_by.as_ref().map_or("unfinished".to_owned(), |pid| format!("in use by process {pid}"));
-        println!("{key:<32}  {kernel:<12} {:>16} {bytes:>10}  {state}", format!("{done} of {blocks}"));
+        let round = round.map_or_else(String::new, |round| format!(", round {round}"));
+        let done = format!("{done} of {blocks}{round}");
+        println!("{key:<32}  {kernel:<12} {done:>16} {bytes:>10}  {state}");
     }
     ExitCode::SUCCESS
 }

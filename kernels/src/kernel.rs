@@ -1,4 +1,5 @@
 //! The two traits that a kernel is made of. The same traits serve the built-in kernels and a user's own crate.
+//! A kernel that goes round implements `Iterate` (`iterate.rs`) in the place of [`Kernel`].
 
 use crate::fold::Fold;
 use muster_spec::{Class, Grid, Problems};

@@ -1,13 +1,14 @@
 //! The mathematics: what one block computes and how two partials merge, and the readers of input.
 //!
 //! Steps 10 and 11 of a job's way (DESIGN section 4). A kernel's author writes the mathematics of one block and one
-//! merge ([`Kernel`], [`Partial`]); spans, threads, ranks, failures and resizes are the worker's business.
+//! merge ([`Kernel`], or [`Iterate`] for rounds; [`Partial`]); spans, threads, ranks, failures and resizes are the worker's business.
 
 pub mod files;
 pub mod fold;
 pub mod forest;
 pub mod group_by;
 pub mod hash;
+pub mod iterate;
 pub mod kernel;
 pub mod math;
 pub mod moments;
@@ -17,6 +18,7 @@ pub mod table;
 
 pub use fold::Fold;
 pub use forest::Forest;
+pub use iterate::{Iterate, Pattern, Turn};
 pub use kernel::{Input, Kernel, Order, Partial, Work};
-pub use muster_spec::{BlockSet, Class, Grid, Node, Problem, Problems};
+pub use muster_spec::{BlockSet, Class, Grid, Node, Problem, Problems, quantity};
 pub use simd::Simd;

@@ -12,6 +12,10 @@ const MAY_DEPEND: &[(&str, &str, &[&str])] = &[
     ("scheduler", "muster-scheduler", &["muster-spec", "muster-core", "muster-slurm"]),
     ("worker", "muster-worker", &["muster-spec", "muster-kernels", "muster-core", "muster-slurm"]),
     ("worker/rank", "muster-rank", &["muster-spec", "muster-kernels", "muster-worker"]),
+    // As a user's own: nothing of ours but the two packages that a kernel needs.
+    ("examples/pi", "pi-rank", &["muster-kernels", "muster-rank"]),
+    ("examples/power", "power-rank", &["muster-kernels", "muster-rank"]),
+    ("examples/words", "words-rank", &["muster-kernels", "muster-rank"]),
     (
         "",
         "muster",

@@ -2,8 +2,8 @@
 //!
 //! Step 8 of a job's way (DESIGN section 4), as a command.
 
-use crate::foreman::{Foreman, ForemanError, Outcome, Request};
-use crate::launch::{self, Launch, MpiLaunch};
+use crate::foreman::{Foreman, ForemanError, Mark, Outcome, Request, mark};
+use crate::launch::{self, Launch, MpiLaunch, ProgramLaunch};
 use crate::ledger::{Header, Ledger, LedgerError};
 use crate::link::Line;
 use crate::program::{Described, Program};
@@ -13,6 +13,7 @@ use crate::state;
 use crossbeam_channel::{Receiver, unbounded};
 use muster_spec::quantity::Bytes;
 use muster_spec::{Problem, Problems};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub const BAD_INPUT: u8 = 2;
 pub const INTERRUPTED: u8 = 130;
 
 /// How and where to run a kernel.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 #[command(next_help_heading = "How to run it")]
 pub struct RunArgs {
     /// Ranks of an MPI team, started with mpirun [default: SLURM_NTASKS in a job, else a team of threads]
@@ -72,7 +73,7 @@ pub struct RunArgs {
 }
 
 /// What a rank is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 enum TeamKind {
     Threads,
     Mpi,
@@ -80,8 +81,10 @@ enum TeamKind {
 
 /// Where the ranks come from.
 pub enum Ranks {
-    /// The foreman starts them.
+    /// The foreman starts them, of the built-in kernels.
     Ours,
+    /// The foreman starts them, of the program that the job was described by.
+    Theirs(PathBuf),
     /// They are there: this process is rank 0 of so many, and this is the line to its main thread.
     Given(Line, u32),
 }
@@ -112,7 +115,7 @@ enum CommandError {
     BadInput(Problems),
     Ledger(LedgerError),
     Foreman(ForemanError),
-    Interrupted { kept: u32, blocks: u32, ledger: bool },
+    Interrupted { kept: Mark, ledger: bool },
     Output { path: PathBuf, why: std::io::Error },
 }
 
@@ -137,8 +140,8 @@ impl CommandError {
             }
             CommandError::Ledger(error) => format!("muster: error: {error}"),
             CommandError::Foreman(error) => format!("muster: error: {error}"),
-            CommandError::Interrupted { kept, blocks, ledger: true } => format!(
-                "muster: interrupted; {kept} of {blocks} blocks are in the ledger\n\
+            CommandError::Interrupted { kept, ledger: true } => format!(
+                "muster: interrupted; {kept} are in the ledger\n\
                  muster: the same command with --resume goes on from there"
             ),
             CommandError::Interrupted { .. } => "muster: interrupted; no ledger was kept".into(),
@@ -176,7 +179,8 @@ fn compute(
     let state = args.state.clone().unwrap_or_else(state::dir);
     check_outputs(args)?;
     let launch = match ranks {
-        Ranks::Ours => Some(choose_launch(args, &state, progress)?),
+        Ranks::Ours => Some(choose_launch(args, &state, None, progress)?),
+        Ranks::Theirs(ref program) => Some(choose_launch(args, &state, Some(program), progress)?),
         Ranks::Given(..) => None,
     };
     warn_of_crowding(args, launch.as_ref(), progress);
@@ -194,13 +198,12 @@ fn compute(
     let outcome = match (launch, ranks) {
         (Some(launch), _) => foreman.run(&launch, programs)?,
         (None, Ranks::Given(line, _)) => foreman.run_given(line)?,
-        (None, Ranks::Ours) => unreachable!("our own ranks have a launch"),
+        (None, _) => unreachable!("ranks that the foreman starts have a launch"),
     };
     let answered = match outcome {
         Outcome::Answered(answered) => answered,
-        Outcome::Interrupted { kept: done } => {
-            let blocks = request.described.grid.blocks();
-            return Err(CommandError::Interrupted { kept: done, blocks, ledger: kept });
+        Outcome::Interrupted(mark) => {
+            return Err(CommandError::Interrupted { kept: mark, ledger: kept });
         }
     };
     let mut answer = Answer::new(&request.described, &answered, began.elapsed().as_secs_f64());
@@ -232,22 +235,33 @@ fn check_outputs(args: &RunArgs) -> Result<(), CommandError> {
 }
 
 /// Decides how to start the team.
-fn choose_launch(args: &RunArgs, state: &Path, progress: &mut Progress) -> Result<Launch, CommandError> {
+fn choose_launch(
+    args: &RunArgs,
+    state: &Path,
+    program: Option<&Path>,
+    progress: &mut Progress,
+) -> Result<Launch, CommandError> {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
     let ours = std::env::var_os("MUSTER_RUN").is_some();
     let slurm = !ours && std::env::var_os("SLURM_JOB_ID").is_some();
     let of_job = number("SLURM_NTASKS").or_else(|| slurm.then(|| number("SLURM_JOB_NUM_NODES")).flatten());
     let asked = args.ranks.is_some() || args.hosts.is_some() || args.team == Some(TeamKind::Mpi);
     let ranks = args.ranks.or(of_job.filter(|_| ours || slurm)).unwrap_or(1) as usize;
-    let threads = args.team == Some(TeamKind::Threads);
-    if threads || (!asked && ranks == 1) {
-        return Ok(Launch::Threads { ranks });
+    let run_dir = || state::folder(state, "run").map_err(|why| Problem::new("--state", why));
+    let threads = || {
+        let own = program.map(|p| Ok::<_, Problem>((p.to_owned(), run_dir()?))).transpose()?;
+        let launch = own.map(|(program, run_dir)| Launch::Program(ProgramLaunch { ranks, program, run_dir }));
+        Ok(launch.unwrap_or(Launch::Threads { ranks }))
+    };
+    if args.team == Some(TeamKind::Threads) || (!asked && ranks == 1) {
+        return threads();
     }
     if let Some(hosts) = &args.hosts {
         std::fs::metadata(hosts)
             .map_err(|e| Problem::new("--hosts", format!("cannot read {}: {e}", hosts.display())))?;
     }
-    let (mpirun, program) = match (launch::find_mpirun(), launch::find_rank_program()) {
+    let program = program.map(Path::to_owned).or_else(launch::find_rank_program);
+    let (mpirun, program) = match (launch::find_mpirun(), program) {
         (Some(mpirun), Some(program)) => (mpirun, program),
         (mpirun, _) => {
             let lack = match mpirun {
@@ -260,11 +274,11 @@ fn choose_launch(args: &RunArgs, state: &Path, progress: &mut Progress) -> Resul
                 return Err(lack.into());
             }
             progress.tell(&Event::Warning { text: format!("{lack}; going on with a team of threads") });
-            return Ok(Launch::Threads { ranks });
+            return threads();
         }
     };
-    let run_dir = state::folder(state, "run").map_err(|why| Problem::new("--state", why))?;
-    Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts: args.hosts.clone(), slurm, run_dir }))
+    let (hosts, run_dir) = (args.hosts.clone(), run_dir()?);
+    Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts, slurm, run_dir }))
 }
 
 /// The threads of each rank that the job script asked for.
@@ -274,7 +288,7 @@ fn threads_of_job() -> Option<u32> {
 
 fn warn_of_crowding(args: &RunArgs, launch: Option<&Launch>, progress: &mut Progress) {
     let ranks = match launch {
-        Some(Launch::Threads { ranks }) => *ranks,
+        Some(Launch::Threads { ranks } | Launch::Program(ProgramLaunch { ranks, .. })) => *ranks,
         Some(Launch::Mpi(mpi)) if mpi.hosts.is_none() && !mpi.slurm => mpi.ranks,
         _ => return,
     };
@@ -310,23 +324,26 @@ fn open_ledger(
         spec_json: described.spec_json.clone(),
         grid: described.grid,
         inputs: described.inputs.clone(),
-        round: 0,
+        program: described.program.as_ref().map(|p| p.hash.clone()),
     };
     let dir = root.join(&described.spec_hash);
     let fresh = args.fresh && dir.exists();
     let mut ledger = match Ledger::open(&dir, &header) {
-        Err(LedgerError::InputChanged { .. } | LedgerError::Foreign { .. }) if fresh => {
+        Err(LedgerError::InputChanged { .. } | LedgerError::OtherBuild | LedgerError::Foreign { .. })
+            if fresh =>
+        {
             std::fs::remove_dir_all(&dir).map_err(|why| CommandError::Output { path: dir.clone(), why })?;
             Ledger::open(&dir, &header).map_err(CommandError::Ledger)?
         }
         opened => opened.map_err(CommandError::Ledger)?,
     };
-    let (done, blocks) = (ledger.book().done().len(), described.grid.blocks());
     let restarted = std::env::var("SLURM_RESTART_COUNT").is_ok_and(|n| n != "0");
-    if done > 0 && args.fresh {
+    let begun = !ledger.book().is_new();
+    if begun && args.fresh {
         ledger.clear().map_err(CommandError::Ledger)?;
-    } else if done > 0 && !args.resume && !restarted {
-        let what = format!("an earlier run of this job left {done} of {blocks} blocks in its ledger");
+    } else if begun && !args.resume && !restarted {
+        let left = mark(described, ledger.book());
+        let what = format!("an earlier run of this job left {left} in its ledger");
         return Err(Problem::new("ledger", what)
             .hint("--resume goes on from there, --fresh starts again")
             .into());

@@ -4,10 +4,10 @@
 
 use crate::pools::Pools;
 use crate::span::{Finished, Prepared};
-use crate::wire::{Failure, TeamJob};
+use crate::wire::{Failure, TeamJob, decode};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use muster_core::plan::PoolPlan;
-use muster_kernels::{Kernel, Node, Problem, Problems, Simd};
+use muster_kernels::{Iterate, Node, Problem, Problems, Simd, Turn};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,8 +28,10 @@ pub(crate) struct Returned<P> {
 }
 
 /// The pools of a rank and what is on them.
-pub(crate) struct Crew<K: Kernel> {
+pub(crate) struct Crew<K: Iterate> {
     pub(crate) prepared: Arc<Prepared<K>>,
+    /// What the round began from, once rank 0 has said so.
+    state: Option<Arc<K::State>>,
     pools: Pools,
     /// Blocks on each pool.
     load: Vec<u32>,
@@ -37,17 +39,47 @@ pub(crate) struct Crew<K: Kernel> {
     pub(crate) returned: Receiver<Returned<K::Partial>>,
 }
 
-impl<K: Kernel> Crew<K> {
+impl<K: Iterate> Crew<K> {
     /// Prepares the kernel and starts the pools.
     ///
     /// # Errors
     /// What is wrong with the spec, its inputs, or this machine.
     pub(crate) fn start(job: &TeamJob, plans: &[PoolPlan]) -> Result<Crew<K>, Failure> {
         let threads = plans.iter().map(|p| u64::from(p.threads)).sum::<u64>().max(1);
-        let prepared = prepare::<K>(job, threads).map_err(Failure::BadInput)?;
+        let prepared = guarded::<K, _>(|| prepare::<K>(job, threads))?;
         let pools = Pools::start(plans).map_err(Failure::Broken)?;
         let (back, returned) = unbounded();
-        Ok(Crew { prepared: Arc::new(prepared), load: vec![0; pools.len()], pools, back, returned })
+        let load = vec![0; pools.len()];
+        Ok(Crew { prepared: Arc::new(prepared), state: None, load, pools, back, returned })
+    }
+
+    /// Begins a round. The state is used as it was encoded, on rank 0 too: every rank of every team has the same one.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub(crate) fn begin(&mut self, state: &[u8]) -> Result<(), Failure> {
+        self.state = Some(Arc::new(decode(state)?));
+        Ok(())
+    }
+
+    /// What the round leads to: rank 0 alone asks.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub(crate) fn finish(&self, root: K::Partial) -> Result<Turn<K::State, K::Answer>, Failure> {
+        guarded::<K, _>(|| self.prepared.kernel.finish(self.state(), root))
+    }
+
+    /// The state that the first round begins from: rank 0 alone asks.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn start_state(&self) -> Result<K::State, Failure> {
+        guarded::<K, _>(|| self.prepared.kernel.start())
+    }
+
+    fn state(&self) -> &Arc<K::State> {
+        self.state.as_ref().expect("a round begins before its spans")
     }
 
     /// Bindings that failed.
@@ -61,15 +93,9 @@ impl<K: Kernel> Crew<K> {
         let pool =
             (0..self.pools.len()).min_by(|&a, &b| each(a).total_cmp(&each(b))).expect("a rank has a pool");
         self.load[pool] += span.blocks(self.prepared.grid).len() as u32;
-        let (prepared, back) = (self.prepared.clone(), self.back.clone());
+        let (prepared, state, back) = (self.prepared.clone(), self.state().clone(), self.back.clone());
         self.pools.spawn(pool, move || {
-            let result = match catch_unwind(AssertUnwindSafe(|| prepared.span(span))) {
-                Ok(Ok(done)) => Ok(done),
-                Ok(Err(problems)) => Err(Failure::BadInput(problems)),
-                Err(panic) => {
-                    Err(Failure::Broken(format!("the kernel {} panicked: {}", K::NAME, said(&*panic))))
-                }
-            };
+            let result = guarded::<K, _>(|| prepared.span(&state, span));
             // The rank may have ended; then nobody wants the span.
             let _ = back.send(Returned { pool, span, result });
         });
@@ -81,11 +107,19 @@ impl<K: Kernel> Crew<K> {
     }
 }
 
+/// Calls the kernel's own code: a panic there is its failure, not the rank's.
+fn guarded<K: Iterate, T>(call: impl FnOnce() -> Result<T, Problems>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(Failure::BadInput),
+        Err(panic) => Err(Failure::Broken(format!("the kernel {} panicked: {}", K::NAME, said(&*panic)))),
+    }
+}
+
 /// Opens the spec of a job on this host, for `threads` threads that share its memory limit.
 ///
 /// # Errors
 /// What is wrong with the spec, its inputs, or the limits.
-pub(crate) fn prepare<K: Kernel>(job: &TeamJob, threads: u64) -> Result<Prepared<K>, Problems> {
+pub(crate) fn prepare<K: Iterate>(job: &TeamJob, threads: u64) -> Result<Prepared<K>, Problems> {
     let spec: K::Spec = serde_json::from_str(&job.spec_json)
         .map_err(|e| Problem::new("spec", format!("cannot be read by the kernel {}: {e}", K::NAME)))?;
     let tile_bytes = job.memory_limit.map_or(TILE_BYTES, |limit| limit / threads);

@@ -9,9 +9,9 @@ use crate::ledger::{Book, Ledger, LedgerError};
 use crate::link::Line;
 use crate::program::{Described, Program};
 use crate::progress::{Event, plural};
-use crate::wire::{Commit, Failure, Finished, FromTeam, LeafRun, TeamJob, TeamShape, ToTeam, VERSION};
+use crate::wire::{Commit, Failure, Finished, FromTeam, Standing, TeamJob, TeamShape, ToTeam, VERSION};
 use crossbeam_channel::{Receiver, never, select};
-use muster_kernels::hash::Hash16;
+use muster_kernels::{Pattern, hash::Hash16};
 use muster_spec::Problems;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,41 @@ pub struct Request {
 pub enum Outcome {
     /// With an answer.
     Answered(Box<Answered>),
-    /// By the user, or the batch system; so many blocks are in the ledger.
-    Interrupted {
-        /// Blocks that need not be computed again.
-        kept: u32,
-    },
+    /// By the user, or the batch system; what need not be computed again.
+    Interrupted(Mark),
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The round under way, from 1; none where the kernel has one alone.
+    pub round: Option<u32>,
+    /// The finished blocks of the round.
+    pub done: u32,
+    /// The blocks of a round.
+    pub blocks: u32,
+}
+
+impl Mark {
+    /// How often every block was folded, finished rounds and the share of this one.
+    pub fn passes(self) -> f64 {
+        f64::from(self.round.map_or(0, |round| round - 1)) + f64::from(self.done) / f64::from(self.blocks)
+    }
+}
+
+impl Mark {
+    /// As [`Mark::passes`], when this round is finished.
+    pub fn passes_to_end(self) -> f64 {
+        Mark { done: self.blocks, ..self }.passes()
+    }
+}
+
+/// `3 of 8 blocks`, `3 of 8 blocks of round 2`.
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} blocks", self.done, self.blocks)?;
+        self.round.map_or(Ok(()), |round| write!(f, " of round {round}"))
+    }
 }
 
 /// An answer and what it took.
@@ -49,14 +79,18 @@ pub enum Outcome {
 pub struct Answered {
     /// The answer.
     pub finished: Finished,
-    /// The hash of every leaf, in order.
+    /// Where the job ended: how many rounds it took.
+    pub mark: Mark,
+    /// What the last round began from, encoded; nothing where there is one round alone.
+    pub state: Vec<u8>,
+    /// The hash of every leaf of the last round, in order.
     pub leaves: Vec<Hash16>,
     /// Teams that were started.
     pub attempts: u32,
     /// The last team.
     pub team: TeamShape,
-    /// Blocks that were in the ledger at the start.
-    pub resumed: u32,
+    /// What was in the ledger at the start.
+    pub resumed: Mark,
 }
 
 /// Why there is no answer.
@@ -108,7 +142,7 @@ pub struct Foreman<'a> {
     store: Store,
     commits: bool,
     attempts: u32,
-    resumed: u32,
+    resumed: Mark,
     began: Instant,
     tell: &'a mut dyn FnMut(Event),
     interrupt: &'a Receiver<()>,
@@ -125,7 +159,7 @@ impl<'a> Foreman<'a> {
     ) -> Self {
         let commits = ledger.is_some();
         let store = ledger.map_or_else(|| Store::Memory(Book::new(request.described.grid)), Store::Disk);
-        let resumed = store.book().done().len();
+        let resumed = mark(&request.described, store.book());
         Foreman { request, store, commits, attempts: 0, resumed, began: Instant::now(), tell, interrupt }
     }
 
@@ -170,7 +204,7 @@ impl<'a> Foreman<'a> {
     fn conclude(&self, ended: Ended) -> Result<Outcome, ForemanError> {
         match ended {
             Ended::Answered(answer) => Ok(Outcome::Answered(answer)),
-            Ended::Drained => Ok(Outcome::Interrupted { kept: self.store.book().done().len() }),
+            Ended::Drained => Ok(Outcome::Interrupted(self.mark())),
             Ended::Lost(why) => Err(ForemanError::Lost { attempts: self.attempts, why }),
             Ended::Failed(Failure::BadInput(problems)) => Err(ForemanError::BadInput(problems)),
             Ended::Failed(Failure::Broken(why)) => Err(ForemanError::Broken(why)),
@@ -178,13 +212,19 @@ impl<'a> Foreman<'a> {
     }
 
     fn note_loss(&mut self, why: String) {
+        let kept = self.mark();
         (self.tell)(Event::Lost {
             attempt: self.attempts,
             of: self.request.max_attempts,
             why,
-            kept: self.store.book().done().len(),
-            blocks: self.request.described.grid.blocks(),
+            kept: kept.done,
+            blocks: kept.blocks,
+            round: kept.round,
         });
+    }
+
+    fn mark(&self) -> Mark {
+        mark(&self.request.described, self.store.book())
     }
 
     /// Works with one team until it ends.
@@ -197,7 +237,9 @@ impl<'a> Foreman<'a> {
             simd: self.request.simd.clone(),
             commits: self.commits,
         };
-        team.line.tell(ToTeam::Job(job, self.store.book().records().to_vec()));
+        let book = self.store.book();
+        let (round, state) = (book.round(), book.state().map(<[u8]>::to_vec));
+        team.line.tell(ToTeam::Job(job, Standing { round, state, records: book.records().to_vec() }));
         let mut ended = team.ended.clone();
         let mut launcher_ended = None;
         let mut shape = None;
@@ -237,7 +279,7 @@ impl<'a> Foreman<'a> {
             return Ended::Drained;
         }
         let mut why = match how {
-            Some(how) => format!("mpirun ended ({how})"),
+            Some(how) => format!("{} ended ({how})", team.name),
             None => "rank 0 ended".into(),
         };
         let said = team.said();
@@ -274,8 +316,8 @@ impl<'a> Foreman<'a> {
                 *shape = Some(started);
                 None
             }
-            FromTeam::Progress { done } => {
-                self.progress(done);
+            FromTeam::Progress { round, done } => {
+                self.progress(round, done);
                 None
             }
             FromTeam::Commit(commit) => {
@@ -283,18 +325,20 @@ impl<'a> Foreman<'a> {
                 team.line.tell(ToTeam::Committed { cost_us: cost.as_micros() as u64 });
                 None
             }
-            FromTeam::Finished(finished, leaves) => Some(self.answered(team, finished, leaves, shape.take())),
+            FromTeam::Finished(finished, rest) => Some(self.answered(team, finished, rest, shape.take())),
             FromTeam::Drained => Some(Ended::Drained),
             FromTeam::Failed(failure) => Some(Ended::Failed(failure)),
         }
     }
 
-    fn progress(&mut self, done: u32) {
+    fn progress(&mut self, round: u32, done: u32) {
         let described = &self.request.described;
         let (blocks, elapsed_s) = (described.grid.blocks(), self.began.elapsed().as_secs_f64());
-        let fresh = f64::from(done.saturating_sub(self.resumed)) / f64::from(blocks);
+        let round = Some(round).filter(|_| described.pattern == Pattern::Iterate);
+        let fresh = (Mark { round, done, blocks }.passes() - self.resumed.passes()).max(0.0);
         (self.tell)(Event::Progress {
             kernel: described.kernel.clone(),
+            round,
             done,
             blocks,
             attempt: self.attempts,
@@ -322,15 +366,9 @@ impl<'a> Foreman<'a> {
         began.elapsed()
     }
 
-    fn answered(
-        &self,
-        team: &Running,
-        finished: Finished,
-        rest: Vec<LeafRun>,
-        shape: Option<TeamShape>,
-    ) -> Ended {
+    fn answered(&self, team: &Running, finished: Finished, rest: Commit, shape: Option<TeamShape>) -> Ended {
         let mut book = self.store.book().clone();
-        let whole = book.add_leaves(&rest);
+        let whole = book.apply(rest);
         let leaves: Option<Vec<Hash16>> = book.leaves().iter().copied().collect();
         let (Some(leaves), Some(shape), true) = (leaves, shape, whole) else {
             team.kill();
@@ -344,12 +382,20 @@ impl<'a> Foreman<'a> {
         }
         Ended::Answered(Box::new(Answered {
             finished,
+            mark: mark(&self.request.described, &book),
+            state: book.state().unwrap_or_default().to_vec(),
             leaves,
             attempts: self.attempts,
             team: shape,
             resumed: self.resumed,
         }))
     }
+}
+
+/// How far a book has come.
+pub fn mark(described: &Described, book: &Book) -> Mark {
+    let round = Some(book.round()).filter(|_| described.pattern == Pattern::Iterate);
+    Mark { round, done: book.done().len(), blocks: described.grid.blocks() }
 }
 
 impl From<LedgerError> for ForemanError {

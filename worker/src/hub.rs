@@ -10,10 +10,11 @@ use crate::span::Finished;
 use crate::spans::Planner;
 use crate::team::{Gathering, Pulse, TeamError, garbled};
 use crate::wire::{
-    self, Commit, Failure, FromTeam, LeafRun, RankMessage, Record, TeamShape, ToTeam, decode, encode,
+    self, Commit, Failure, FromTeam, LeafRun, RankMessage, Record, Standing, TeamShape, ToTeam, decode,
+    encode,
 };
 use crossbeam_channel::select;
-use muster_kernels::{Forest, Grid, Kernel, Node, hash};
+use muster_kernels::{Forest, Grid, Iterate, Node, Turn, hash};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -38,17 +39,17 @@ fn end(comm: &mut dyn Comm) -> Result<(), CommError> {
 ///
 /// # Errors
 /// When the team cannot go on.
-pub(crate) fn lead<K: Kernel>(comm: &mut dyn Comm, mut link: Link, met: Gathering) -> Result<(), TeamError> {
-    let crew = match Crew::<K>::start(&met.job, &met.plans[0]) {
+pub(crate) fn lead<K: Iterate>(comm: &mut dyn Comm, mut link: Link, met: Gathering) -> Result<(), TeamError> {
+    let mut crew = match Crew::<K>::start(&met.job, &met.plans[0]) {
         Ok(crew) => crew,
         Err(failure) => return give_up(comm, &mut link, failure),
     };
-    let forest = match restore::<K>(&crew, &met.records) {
-        Ok(forest) => forest,
+    let (forest, round) = match restore::<K>(&mut crew, &met.standing) {
+        Ok(restored) => restored,
         Err(failure) => return give_up(comm, &mut link, failure),
     };
     let stop = crew.prepared.clone();
-    let mut hub = Hub::new(crew, forest, &met, link);
+    let mut hub = Hub::new(crew, (forest, round), &met, link);
     let ended = hub.run(comm);
     stop.stop.store(true, Ordering::Relaxed);
     match ended {
@@ -58,10 +59,18 @@ pub(crate) fn lead<K: Kernel>(comm: &mut dyn Comm, mut link: Link, met: Gatherin
     }
 }
 
-/// The forest that the ledger's records describe.
-fn restore<K: Kernel>(crew: &Crew<K>, records: &[Record]) -> Result<Forest<K::Partial>, Failure> {
+/// The round that the ledger stands in, or the first, and its forest.
+fn restore<K: Iterate>(
+    crew: &mut Crew<K>,
+    standing: &Standing,
+) -> Result<(Forest<K::Partial>, Round), Failure> {
+    let state = match &standing.state {
+        Some(state) => state.clone(),
+        None => encode(&crew.start_state()?),
+    };
+    crew.begin(&state)?;
     let mut forest = Forest::new(crew.prepared.grid, crew.prepared.kernel.order());
-    for record in records {
+    for record in &standing.records {
         let fits = decode(&record.partial).map(|partial| forest.insert(&record.nodes, partial))?;
         if !fits {
             return Err(Failure::Broken(
@@ -69,7 +78,7 @@ fn restore<K: Kernel>(crew: &Crew<K>, records: &[Record]) -> Result<Forest<K::Pa
             ));
         }
     }
-    Ok(forest)
+    Ok((forest, Round { number: standing.round, state, told: standing.state.is_some() }))
 }
 
 /// Why the loop ended early.
@@ -95,9 +104,29 @@ struct Member {
     ready: bool,
 }
 
-struct Hub<K: Kernel> {
+/// The round under way.
+struct Round {
+    /// From 1.
+    number: u32,
+    /// What it began from, encoded.
+    state: Vec<u8>,
+    /// Whether the foreman has the state.
+    told: bool,
+}
+
+impl Round {
+    /// A commit of this round without anything in it yet; the first carries the state.
+    fn commit(&mut self) -> Commit {
+        let told = std::mem::replace(&mut self.told, true);
+        let state = (!told).then(|| self.state.clone());
+        Commit { round: self.number, state, records: Vec::new(), leaves: Vec::new() }
+    }
+}
+
+struct Hub<K: Iterate> {
     crew: Crew<K>,
     grid: Grid,
+    round: Round,
     forest: Forest<K::Partial>,
     planner: Planner,
     members: Vec<Member>,
@@ -109,8 +138,8 @@ struct Hub<K: Kernel> {
     began: Instant,
 }
 
-impl<K: Kernel> Hub<K> {
-    fn new(crew: Crew<K>, forest: Forest<K::Partial>, met: &Gathering, link: Link) -> Self {
+impl<K: Iterate> Hub<K> {
+    fn new(crew: Crew<K>, (forest, round): (Forest<K::Partial>, Round), met: &Gathering, link: Link) -> Self {
         let grid = crew.prepared.grid;
         let member = |plans: &Vec<muster_core::plan::PoolPlan>| Member {
             pools: plans.len() as u32,
@@ -127,12 +156,13 @@ impl<K: Kernel> Hub<K> {
             simd: crew.prepared.simd.name().into(),
             warnings: crew.warnings().to_vec(),
         };
-        let committed = met.records.iter().flat_map(|r| r.nodes.iter().copied()).collect();
+        let committed = met.standing.records.iter().flat_map(|r| r.nodes.iter().copied()).collect();
         Hub {
             planner: Planner::new(grid, forest.done().missing()),
             commits: Commits::new(met.job.commits, committed),
             crew,
             grid,
+            round,
             forest,
             members,
             link,
@@ -152,7 +182,12 @@ impl<K: Kernel> Hub<K> {
                 self.heard(comm, from, decode(&bytes).map_err(garbled)?)?;
             }
             if self.forest.done().is_full() {
-                return self.finish();
+                let fold_s = self.began.elapsed().as_secs_f64();
+                match self.turn()? {
+                    Turn::Answer(answer) => return self.finish(&answer, fold_s),
+                    Turn::Next(state) => self.begin(comm, encode(&state))?,
+                }
+                pulse.quicken();
             }
             if self.stopping && self.members.iter().all(|m| m.spans == 0) {
                 self.commit();
@@ -181,6 +216,7 @@ impl<K: Kernel> Hub<K> {
         if self.members.iter().all(|m| m.ready) {
             self.introduce();
         }
+        self.tell_round(comm, rank)?;
         self.assign(comm, rank)
     }
 
@@ -188,6 +224,14 @@ impl<K: Kernel> Hub<K> {
     fn introduce(&mut self) {
         if !std::mem::replace(&mut self.introduced, true) {
             self.link.tell(FromTeam::Started(self.shape.clone()));
+        }
+    }
+
+    fn tell_round(&self, comm: &mut dyn Comm, rank: usize) -> Result<(), Halt> {
+        match rank {
+            // Rank 0 has begun it.
+            0 => Ok(()),
+            _ => Ok(comm.send(rank, encode(&RankMessage::Round(self.round.state.clone())))?),
         }
     }
 
@@ -257,8 +301,12 @@ impl<K: Kernel> Hub<K> {
                 return Err(TeamError::Garbled(format!("rank {rank} folded blocks twice")).into());
             }
         }
-        self.link.tell(FromTeam::Progress { done: self.forest.done().len() });
+        self.progress();
         self.assign(comm, rank)
+    }
+
+    fn progress(&mut self) {
+        self.link.tell(FromTeam::Progress { round: self.round.number, done: self.forest.done().len() });
     }
 
     fn told(&mut self, comm: &mut dyn Comm, said: ToTeam) -> Result<(), Halt> {
@@ -289,31 +337,52 @@ impl<K: Kernel> Hub<K> {
             .filter(|(nodes, _)| !self.commits.sent.is_superset(&set(nodes)));
         let records: Vec<Record> =
             fresh.map(|(nodes, partial)| Record { nodes, partial: encode(partial) }).collect();
-        if records.is_empty() {
+        // The state of the first round can be computed again; a later one is worth a commit of its own.
+        if records.is_empty() && (self.round.told || self.round.number == 1) {
             return;
         }
         self.commits.sent.extend(records.iter().flat_map(|r| r.nodes.iter().copied()));
         let leaves = std::mem::take(&mut self.commits.leaves);
-        self.link.tell(FromTeam::Commit(Commit { records, leaves }));
+        self.link.tell(FromTeam::Commit(Commit { records, leaves, ..self.round.commit() }));
         self.commits.under_way = Some(began.elapsed());
     }
 
-    fn finish(&mut self) -> Result<(), Halt> {
-        // A short job may be done before every rank is ready.
-        self.introduce();
+    /// What the round leads to, once its forest is full; the forest is empty then.
+    fn turn(&mut self) -> Result<Turn<K::State, K::Answer>, Halt> {
         let empty = Forest::new(self.grid, self.crew.prepared.kernel.order());
         let root = std::mem::replace(&mut self.forest, empty).into_root();
-        let fold_s = self.began.elapsed().as_secs_f64();
-        let kernel = &self.crew.prepared.kernel;
         let root = root.map_err(|_| TeamError::Garbled("the forest is not full".into()))?;
-        let answer = kernel.finish(root).map_err(|problems| Halt::Failed(Failure::BadInput(problems)))?;
+        self.crew.finish(root).map_err(Halt::Failed)
+    }
+
+    /// Begins the next round. No span is out: the forest was full. What was not committed of the round before is not
+    /// needed any more, as the state stands for it.
+    fn begin(&mut self, comm: &mut dyn Comm, state: Vec<u8>) -> Result<(), Halt> {
+        self.crew.begin(&state).map_err(Halt::Failed)?;
+        self.round = Round { number: self.round.number + 1, state, told: false };
+        self.planner.again();
+        self.commits.sent.clear();
+        self.commits.leaves.clear();
+        self.progress();
+        // A rank that is not ready yet hears of the round when it is.
+        for rank in (0..self.members.len()).filter(|&rank| self.members[rank].ready).collect::<Vec<_>>() {
+            self.tell_round(comm, rank)?;
+            self.assign(comm, rank)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, answer: &K::Answer, fold_s: f64) -> Result<(), Halt> {
+        // A short job may be done before every rank is ready.
+        self.introduce();
         let finished = wire::Finished {
             fold_s,
-            json: serde_json::to_string(&answer).map_err(|e| Halt::Failed(Failure::Broken(e.to_string())))?,
+            json: serde_json::to_string(answer).map_err(|e| Halt::Failed(Failure::Broken(e.to_string())))?,
             text: answer.to_string(),
-            hash: hash::answer(K::NAME, kernel.class(), &answer),
+            hash: hash::answer(K::NAME, self.crew.prepared.kernel.class(), answer),
         };
-        self.link.tell(FromTeam::Finished(finished, std::mem::take(&mut self.commits.leaves)));
+        let leaves = std::mem::take(&mut self.commits.leaves);
+        self.link.tell(FromTeam::Finished(finished, Commit { leaves, ..self.round.commit() }));
         Ok(())
     }
 }

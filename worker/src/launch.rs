@@ -1,12 +1,12 @@
-//! Starting a team: threads of this process, or ranks of `muster-rank` through `mpirun`.
+//! Starting a team: threads of this process or of a user's program, or ranks of `muster-rank` through `mpirun`.
 //!
 //! Step 7 of a job's way (DESIGN section 4). A run is complete when rank 0 has said so: mpirun's exit code tells
 //! nothing (Open MPI 5 exits 0 when a host is lost), only that the team has ended.
 
 use crate::comm::ThreadComm;
-use crate::link::{Line, within_process};
+use crate::link::{Line, Link, within_process};
 use crate::program::Program;
-use crate::team;
+use crate::team::{self, TeamError};
 use crossbeam_channel::{Receiver, bounded, never, select};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// The variable that tells rank 0 where its foreman listens.
 pub const FOREMAN: &str = "MUSTER_FOREMAN";
+/// The variable that makes a rank program a whole team: how many of its threads are ranks.
+pub const THREAD_RANKS: &str = "MUSTER_THREAD_RANKS";
 
 /// How to start a team.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +30,21 @@ pub enum Launch {
         /// How many ranks.
         ranks: usize,
     },
+    /// Threads of one process of a user's program, which has kernels that this program lacks.
+    Program(ProgramLaunch),
     /// Processes through `mpirun`.
     Mpi(MpiLaunch),
+}
+
+/// A team of threads in a process of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramLaunch {
+    /// How many ranks.
+    pub ranks: usize,
+    /// The rank program's path.
+    pub program: PathBuf,
+    /// Where the socket of the foreman goes; a folder of this user's alone.
+    pub run_dir: PathBuf,
 }
 
 /// An MPI team.
@@ -56,6 +71,8 @@ pub(crate) struct Running {
     /// Hears once when the launcher has ended, and how; never for threads.
     pub(crate) ended: Receiver<String>,
     launcher: Option<rustix::process::Pid>,
+    /// What the launcher is called.
+    pub(crate) name: String,
     socket: Option<PathBuf>,
     said: Arc<Mutex<VecDeque<String>>>,
 }
@@ -63,7 +80,14 @@ pub(crate) struct Running {
 impl Running {
     /// A team that somebody else started and whose rank 0 is this process.
     pub(crate) fn given(line: Line) -> Running {
-        Running { line, ended: never(), launcher: None, socket: None, said: Arc::default() }
+        Running {
+            line,
+            ended: never(),
+            launcher: None,
+            name: String::new(),
+            socket: None,
+            said: Arc::default(),
+        }
     }
 
     /// Kills what is left of the team. The ranks on this host die with their launcher, those elsewhere with theirs.
@@ -103,26 +127,43 @@ pub(crate) fn start(
 ) -> Result<Running, String> {
     match launch {
         Launch::Threads { ranks } => Ok(threads(*ranks, programs)),
-        Launch::Mpi(mpi) => {
-            let (listener, socket) = listen(&mpi.run_dir)?;
-            let result = start_mpi(mpi, listener, &socket, interrupt);
-            if result.is_err() {
-                let _ = std::fs::remove_file(&socket);
-            }
-            result
-        }
+        Launch::Program(own) => processes(&own.run_dir, interrupt, |socket| own_command(own, socket)),
+        Launch::Mpi(mpi) => processes(&mpi.run_dir, interrupt, |socket| command(mpi, socket)),
     }
+}
+
+/// Starts a team outside this process, by the command line that `command` makes of the foreman's socket.
+fn processes(
+    run_dir: &Path,
+    interrupt: &Receiver<()>,
+    command: impl FnOnce(&Path) -> Command,
+) -> Result<Running, String> {
+    let (listener, socket) = listen(run_dir)?;
+    let result = start_process(command(&socket), listener, &socket, interrupt);
+    if result.is_err() {
+        let _ = std::fs::remove_file(&socket);
+    }
+    result
 }
 
 fn threads(ranks: usize, programs: &'static [Program]) -> Running {
     let (link, line) = within_process();
-    let mut link = Some(link);
-    for mut comm in ThreadComm::team(ranks.max(1)) {
-        let link = link.take();
-        // A rank that ends early closes its line, and the foreman sees that.
-        std::thread::spawn(move || team::run(&mut comm, programs, link));
-    }
+    // A rank that ends early closes its line, and the foreman sees that.
+    std::thread::spawn(move || lead_threads(ranks, programs, link));
     Running::given(line)
+}
+
+/// A team of threads of this process whose rank 0 is this thread, with `link` to its foreman.
+///
+/// # Errors
+/// When the team cannot go on.
+pub fn lead_threads(ranks: usize, programs: &'static [Program], link: Link) -> Result<(), TeamError> {
+    let mut team = ThreadComm::team(ranks.max(1)).into_iter();
+    let mut first = team.next().expect("a team has a rank");
+    for mut comm in team {
+        std::thread::spawn(move || team::run(&mut comm, programs, None));
+    }
+    team::run(&mut first, programs, Some(link))
 }
 
 fn listen(dir: &Path) -> Result<(UnixListener, PathBuf), String> {
@@ -138,14 +179,16 @@ fn listen(dir: &Path) -> Result<(UnixListener, PathBuf), String> {
         })
 }
 
-fn start_mpi(
-    mpi: &MpiLaunch,
+fn start_process(
+    mut command: Command,
     listener: UnixListener,
     socket: &Path,
     interrupt: &Receiver<()>,
 ) -> Result<Running, String> {
-    let mut command = command(mpi, socket);
-    let mut child = command.spawn().map_err(|e| format!("cannot start {}: {e}", mpi.mpirun.display()))?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let path = Path::new(command.get_program());
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let mut child = command.spawn().map_err(|e| format!("cannot start {name}: {e}"))?;
     let said = Arc::<Mutex<VecDeque<String>>>::default();
     keep_lines(child.stdout.take(), &said);
     keep_lines(child.stderr.take(), &said);
@@ -165,14 +208,14 @@ fn start_mpi(
     select! {
         recv(connected) -> line => {
             let line = line.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
-            Ok(Running { line, ended, launcher: Some(launcher), socket: Some(socket.to_owned()), said })
+            Ok(Running { line, ended, launcher: Some(launcher), name, socket: Some(socket.to_owned()), said })
         }
         recv(ended) -> how => {
             // Lets the accepting thread end.
             let _ = std::os::unix::net::UnixStream::connect(socket);
             let how = how.unwrap_or_default();
             let lines = said.lock().expect("nobody panics with it").iter().cloned().collect::<Vec<_>>().join("\n");
-            Err(format!("mpirun ended before the team had met ({how})\n{lines}"))
+            Err(format!("{name} ended before the team had met ({how})\n{lines}"))
         }
         recv(interrupt) -> _ => {
             let _ = kill();
@@ -193,6 +236,23 @@ fn keep_lines(stream: Option<impl Read + Send + 'static>, lines: &Arc<Mutex<VecD
             lines.push_back(line);
         }
     });
+}
+
+/// The command line and environment of a user's program as a team of threads.
+fn own_command(own: &ProgramLaunch, socket: &Path) -> Command {
+    let mut command = Command::new(&own.program);
+    command.env(FOREMAN, socket).env(THREAD_RANKS, own.ranks.to_string());
+    one_thread_each(&mut command);
+    command
+}
+
+/// Libraries that a kernel calls do not start threads of their own: the team has one for each core.
+fn one_thread_each(command: &mut Command) {
+    for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"] {
+        if std::env::var_os(name).is_none() {
+            command.env(name, "1");
+        }
+    }
 }
 
 /// The command line and environment of `mpirun`.
@@ -222,12 +282,8 @@ fn command(mpi: &MpiLaunch, socket: &Path) -> Command {
             }
         }
     }
-    for name in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"] {
-        if std::env::var_os(name).is_none() {
-            command.env(name, "1");
-        }
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.env_remove(THREAD_RANKS);
+    one_thread_each(&mut command);
     command
 }
 

@@ -3,7 +3,8 @@
 //! Step 8 of a job's way (DESIGN section 4) leaves its traces here. A checksummed log in a folder of its own, locked
 //! against a second foreman. Each frame is one [`Commit`]; a torn tail is cut off, and its blocks are computed again.
 //! State is the fold of the frames ([`Book::apply`]), and no block lies in two live records: exactly once by
-//! construction.
+//! construction. The first commit of a round of an iterating kernel carries the round's state and ends the rounds before
+//! it, whose records go when the log is compacted.
 
 use crate::wire::{Commit, LeafRun, Record, decode, encode};
 use muster_kernels::Input;
@@ -15,7 +16,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"MUSTLGR\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const LOG: &str = "ledger.log";
 const LOCK: &str = "lock";
 /// The largest log; beyond it nothing more is appended, and a kill costs what came after.
@@ -36,8 +37,8 @@ pub struct Header {
     pub grid: Grid,
     /// The files as they were when the step began.
     pub inputs: Vec<Input>,
-    /// Which round of an iterating kernel; 0 for the others.
-    pub round: u32,
+    /// The hash of the program, where the kernel is a user's own: other code may give other partials.
+    pub program: Option<String>,
 }
 
 /// Why a ledger cannot be used.
@@ -83,6 +84,11 @@ pub enum LedgerError {
         /// The name of the ledger.
         key: String,
     },
+    /// Another build of a user's program.
+    #[error(
+        "the work in the ledger was done by another build of this program; --fresh starts again from nothing"
+    )]
+    OtherBuild,
     /// An input is not what it was.
     #[error("{input} has changed since the work in the ledger was done; --fresh starts again from nothing")]
     InputChanged {
@@ -95,6 +101,8 @@ pub enum LedgerError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {
     grid: Grid,
+    round: u32,
+    state: Option<Vec<u8>>,
     done: BlockSet,
     records: Vec<Record>,
     leaves: Vec<Option<Hash16>>,
@@ -105,13 +113,30 @@ impl Book {
     pub fn new(grid: Grid) -> Self {
         Book {
             grid,
+            round: 1,
+            state: None,
             done: BlockSet::empty(grid),
             records: Vec::new(),
             leaves: vec![None; grid.blocks() as usize],
         }
     }
 
-    /// The finished blocks.
+    /// Which round of an iterating kernel is under way, from 1; 1 for the others.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// What the round began from, encoded; nothing before the first commit.
+    pub fn state(&self) -> Option<&[u8]> {
+        self.state.as_deref()
+    }
+
+    /// Whether nothing was done yet.
+    pub fn is_new(&self) -> bool {
+        self.round == 1 && self.done.is_empty()
+    }
+
+    /// The finished blocks of the round.
     pub fn done(&self) -> &BlockSet {
         &self.done
     }
@@ -126,11 +151,40 @@ impl Book {
         &self.leaves
     }
 
-    /// Adds a commit. Each of its records replaces the earlier ones that it covers. Returns false, and changes
-    /// nothing, when it covers another one in part, lies outside the grid, lacks the hash of one of its leaves, or
-    /// gives a leaf another hash.
+    /// Adds a commit. One that has a state begins its round: everything before it goes. Each of its records replaces
+    /// the earlier ones that it covers. Returns false, and changes nothing, when it is of another round, covers a
+    /// record in part, lies outside the grid, lacks the hash of one of its leaves, or gives a leaf another hash.
     #[must_use]
-    pub fn apply(&mut self, commit: Commit) -> bool {
+    pub fn apply(&mut self, mut commit: Commit) -> bool {
+        match commit.state.take() {
+            None => commit.round == self.round && self.add(commit),
+            Some(_) if !self.precedes(commit.round) => false,
+            Some(state) => {
+                let mut next = Book { round: commit.round, state: Some(state), ..Book::new(self.grid) };
+                let sound = next.add(commit);
+                if sound {
+                    *self = next;
+                }
+                sound
+            }
+        }
+    }
+
+    /// Whether [`Book::apply`] would take `commit`.
+    fn accepts(&self, commit: &Commit) -> bool {
+        match commit.state {
+            None => commit.round == self.round && self.follows(commit).is_some(),
+            Some(_) => self.precedes(commit.round) && Book::new(self.grid).follows(commit).is_some(),
+        }
+    }
+
+    /// Whether `round` may begin now.
+    fn precedes(&self, round: u32) -> bool {
+        round > self.round || (round == self.round && self.state.is_none() && self.done.is_empty())
+    }
+
+    /// Adds the records and leaves of a commit of this round.
+    fn add(&mut self, commit: Commit) -> bool {
         let Some((kept, done)) = self.follows(&commit) else { return false };
         let mut at = 0;
         self.records.retain(|_| {
@@ -193,7 +247,7 @@ impl Book {
                 _ => leaves.push(LeafRun { first: block, hashes: vec![hash] }),
             }
         }
-        Commit { records: self.records.clone(), leaves }
+        Commit { round: self.round, state: self.state.clone(), records: self.records.clone(), leaves }
     }
 }
 
@@ -255,8 +309,8 @@ impl Ledger {
     /// When it does not follow from what is there, or cannot be written; the ledger is then as it was.
     pub fn append(&mut self, commit: Commit) -> Result<(), LedgerError> {
         let path = self.dir.join(LOG);
-        if self.book.follows(&commit).is_none() {
-            let why = std::io::Error::other("a block would be counted twice");
+        if !self.book.accepts(&commit) {
+            let why = std::io::Error::other("a block would be counted twice, or a round is over");
             return Err(io("append to", &path)(why));
         }
         let bytes = frame(&encode(&commit));
@@ -272,6 +326,7 @@ impl Ledger {
         self.bytes += bytes.len() as u64;
         assert!(self.book.apply(commit), "what follows can be applied");
         let live: usize = self.book.records.iter().map(|r| r.partial.len()).sum::<usize>()
+            + self.book.state.as_ref().map_or(0, Vec::len)
             + self.book.done.len() as usize * size_of::<Hash16>();
         if self.bytes > COMPACT_BYTES && self.bytes > 3 * live as u64 {
             self.rewrite()?;
@@ -302,7 +357,7 @@ impl Ledger {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend(frame(&encode(&self.header)));
-        if !self.book.done.is_empty() {
+        if !self.book.is_new() {
             bytes.extend(frame(&encode(&self.book.snapshot())));
         }
         let write = || -> std::io::Result<File> {
@@ -310,7 +365,7 @@ impl Ledger {
                 OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&new)?;
             file.write_all(&bytes)?;
             // An empty ledger holds nothing that a crash could lose: it is synced with the first commit.
-            if !self.book.done.is_empty() {
+            if !self.book.is_new() {
                 file.sync_data()?;
             }
             std::fs::rename(&new, &path)?;
@@ -394,11 +449,10 @@ fn key_of(path: &Path) -> String {
 fn same_job(path: &Path, wanted: &Header, found: &Header) -> Result<(), LedgerError> {
     let differs = if found.kernel != wanted.kernel {
         format!("kernel {}", found.kernel)
-    } else if found.spec_json != wanted.spec_json
-        || found.class != wanted.class
-        || found.round != wanted.round
-    {
+    } else if found.spec_json != wanted.spec_json || found.class != wanted.class {
         format!("spec {}", found.spec_json)
+    } else if found.program != wanted.program {
+        return Err(LedgerError::OtherBuild);
     } else {
         let changed = wanted.inputs.iter().find(|i| !found.inputs.contains(i));
         return match changed {
@@ -423,9 +477,11 @@ pub struct Listed {
     pub kernel: Option<String>,
     /// The spec.
     pub spec_json: Option<String>,
-    /// Finished blocks.
+    /// Which round of an iterating kernel is under way.
+    pub round: Option<u32>,
+    /// Finished blocks of the round.
     pub done: u32,
-    /// Blocks in all.
+    /// Blocks of a round.
     pub blocks: u32,
     /// The size of the log.
     pub bytes: u64,
@@ -451,6 +507,11 @@ pub fn list(root: &Path) -> Vec<Listed> {
                 key: e.file_name().to_string_lossy().into_owned(),
                 kernel: state.as_ref().map(|s| s.0.kernel.clone()),
                 spec_json: state.as_ref().map(|s| s.0.spec_json.clone()),
+                // Kernels that do not go round have an empty state.
+                round: state
+                    .as_ref()
+                    .filter(|s| s.1.state().is_some_and(|state| !state.is_empty()))
+                    .map(|s| s.1.round()),
                 done: state.as_ref().map_or(0, |s| s.1.done.len()),
                 blocks: state.as_ref().map_or(0, |s| s.0.grid.blocks()),
                 bytes: text.len() as u64,

@@ -12,7 +12,7 @@ fn header(blocks: u64) -> Header {
         spec_json: "{}".into(),
         grid: Grid::new(blocks),
         inputs: Vec::new(),
-        round: 0,
+        program: None,
     }
 }
 
@@ -20,6 +20,8 @@ fn commit(node: Node, grid: Grid, fresh: bool) -> Commit {
     let blocks = node.blocks(grid);
     let hashes = blocks.clone().map(|b| [b as u8; 16]).collect();
     Commit {
+        round: 1,
+        state: None,
         records: vec![Record { nodes: vec![node], partial: vec![node.level, node.index as u8] }],
         leaves: if fresh { vec![LeafRun { first: blocks.start, hashes }] } else { Vec::new() },
     }
@@ -58,6 +60,72 @@ fn a_log_cut_at_any_byte_is_a_prefix() {
     }
 }
 
+/// The first commit of a round.
+fn turn(round: u32, node: Node, grid: Grid) -> Commit {
+    Commit { round, state: Some(vec![round as u8; 40]), ..commit(node, grid, true) }
+}
+
+#[test]
+fn a_log_of_rounds_cut_at_any_byte_is_a_prefix() {
+    let scratch = Scratch::new("ledger-rounds");
+    let (dir, header) = (scratch.path().join("k"), header(4));
+    let mut states = vec![(0, Book::new(header.grid))];
+    {
+        let mut ledger = Ledger::open(&dir, &header).unwrap();
+        let mut append = |commit: Commit| {
+            ledger.append(commit).unwrap();
+            states.push((ledger.bytes, ledger.book().clone()));
+        };
+        append(turn(1, Node::leaf(0), header.grid));
+        append(turn(2, Node::leaf(3), header.grid));
+        append(Commit { round: 2, ..commit(Node::leaf(1), header.grid, true) });
+        append(Commit { round: 7, state: Some(Vec::new()), records: Vec::new(), leaves: Vec::new() });
+    }
+    let whole = std::fs::read(dir.join(LOG)).unwrap();
+    for cut in 0..=whole.len() {
+        std::fs::write(dir.join(LOG), &whole[..cut]).unwrap();
+        let ledger = Ledger::open(&dir, &header).unwrap();
+        let wanted = states.iter().rev().find(|s| s.0 <= cut as u64).unwrap();
+        assert_eq!(ledger.book(), &wanted.1, "cut at {cut}");
+    }
+    let ledger = Ledger::open(&dir, &header).unwrap();
+    let book = ledger.book();
+    assert_eq!((book.round(), book.done().len(), book.records().len()), (7, 0, 0));
+    assert!(!book.is_new(), "the state of a later round is work");
+}
+
+#[test]
+fn a_round_that_is_over_takes_no_commit() {
+    let scratch = Scratch::new("ledger-over");
+    let header = header(4);
+    let mut ledger = Ledger::open(&scratch.path().join("k"), &header).unwrap();
+    ledger.append(turn(1, Node::leaf(0), header.grid)).unwrap();
+    ledger.append(turn(3, Node::leaf(1), header.grid)).unwrap();
+    let before = ledger.book().clone();
+    assert!(ledger.append(Commit { round: 2, ..commit(Node::leaf(2), header.grid, true) }).is_err());
+    assert!(ledger.append(Commit { round: 4, ..commit(Node::leaf(2), header.grid, true) }).is_err());
+    assert!(ledger.append(turn(3, Node::leaf(2), header.grid)).is_err(), "a round begins once");
+    assert!(ledger.append(turn(2, Node::leaf(2), header.grid)).is_err());
+    assert!(ledger.append(turn(4, Node::leaf(9), header.grid)).is_err(), "outside the grid");
+    assert_eq!(ledger.book(), &before);
+}
+
+#[test]
+fn old_rounds_do_not_pile_up() {
+    let scratch = Scratch::new("ledger-pile");
+    let (dir, header) = (scratch.path().join("k"), header(4));
+    let mut ledger = Ledger::open(&dir, &header).unwrap();
+    for round in 1..200 {
+        let state = Some(vec![round as u8; 100_000]);
+        ledger.append(Commit { state, ..turn(round, Node::leaf(0), header.grid) }).unwrap();
+    }
+    let bytes = std::fs::metadata(dir.join(LOG)).unwrap().len();
+    assert!(bytes < 2 * COMPACT_BYTES, "{bytes} bytes for one live state of 100,000");
+    let before = ledger.book().clone();
+    drop(ledger);
+    assert_eq!(Ledger::open(&dir, &header).unwrap().book(), &before);
+}
+
 #[test]
 fn work_goes_on_after_a_torn_tail() {
     let scratch = Scratch::new("ledger-torn");
@@ -77,7 +145,9 @@ fn a_block_is_not_committed_twice() {
     let mut ledger = Ledger::open(&scratch.path().join("k"), &header).unwrap();
     let wide = Record { nodes: vec![Node::leaf(0), Node::leaf(5)], partial: vec![1] };
     let hashes = |first: u32| LeafRun { first, hashes: vec![[first as u8; 16]] };
-    ledger.append(Commit { records: vec![wide], leaves: vec![hashes(0), hashes(5)] }).unwrap();
+    ledger
+        .append(Commit { round: 1, state: None, records: vec![wide], leaves: vec![hashes(0), hashes(5)] })
+        .unwrap();
     let before = ledger.book().clone();
     let half = commit(Node { level: 1, index: 0 }, header.grid, true);
     assert!(ledger.append(half).is_err(), "covers block 0 but not block 5 of the earlier record");
@@ -109,6 +179,8 @@ fn other_jobs_versions_and_inputs_are_refused() {
     assert!(matches!(Ledger::open(&dir, &changed).unwrap_err(), LedgerError::InputChanged { .. }));
     let other = Header { spec_json: "{\"a\":1}".into(), ..mine.clone() };
     assert!(matches!(Ledger::open(&dir, &other).unwrap_err(), LedgerError::OtherJob { .. }));
+    let rebuilt = Header { program: Some("00".into()), ..mine.clone() };
+    assert!(matches!(Ledger::open(&dir, &rebuilt).unwrap_err(), LedgerError::OtherBuild));
     let mut text = std::fs::read(dir.join(LOG)).unwrap();
     text[8] = 99;
     std::fs::write(dir.join(LOG), &text).unwrap();
@@ -128,7 +200,9 @@ fn a_long_log_is_compacted() {
     for blocks in 1..=64u32 {
         let nodes = (0..blocks).map(Node::leaf).collect();
         let record = Record { nodes, partial: vec![blocks as u8; 100_000] };
-        ledger.append(Commit { records: vec![record], leaves: leaves.clone() }).unwrap();
+        ledger
+            .append(Commit { round: 1, state: None, records: vec![record], leaves: leaves.clone() })
+            .unwrap();
     }
     let bytes = std::fs::metadata(dir.join(LOG)).unwrap().len();
     assert!(bytes < 2 * COMPACT_BYTES, "{bytes} bytes for one live record of 100,000");

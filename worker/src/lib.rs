@@ -3,10 +3,13 @@
 pub mod comm;
 pub mod command;
 mod crew;
+pub mod description;
 pub mod foreman;
 mod hub;
 #[cfg(feature = "hwloc")]
 mod hwloc;
+#[cfg(test)]
+mod iterate_tests;
 pub mod launch;
 pub mod ledger;
 pub mod link;
@@ -25,4 +28,5 @@ pub mod state;
 mod sysfs;
 pub mod team;
 pub mod topology;
+pub mod verify;
 pub mod wire;

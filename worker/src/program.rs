@@ -4,19 +4,24 @@ use crate::comm::Comm;
 use crate::command::RunArgs;
 use crate::link::Link;
 use crate::team::{self, Gathering, TeamError};
-use crate::wire::TeamJob;
+use crate::wire::{TeamJob, decode};
 use crate::{crew, hub};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use muster_core::plan::PoolPlan;
 use muster_kernels::hash::{self, Hash16};
-use muster_kernels::{Class, Grid, Input, Kernel, Problem, Problems, Work};
+use muster_kernels::{Class, Grid, Input, Iterate, Pattern, Problem, Problems, Work};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A resolved request: what `describe` prints and what a foreman needs to know of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Described {
     /// The kernel's name.
     pub kernel: String,
+    /// The program that has it, when it is not built in.
+    pub program: Option<ProgramFile>,
+    /// Whether it goes round.
+    pub pattern: Pattern,
     /// Its arithmetic class.
     pub class: Class,
     /// The resolved spec as canonical JSON.
@@ -29,6 +34,27 @@ pub struct Described {
     pub work: Work,
     /// The files it reads, as they are now.
     pub inputs: Vec<Input>,
+}
+
+/// A user's own rank program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramFile {
+    /// Its absolute path.
+    pub path: PathBuf,
+    /// The hash of its bytes in hexadecimal: another build may give other bits.
+    pub hash: String,
+}
+
+impl ProgramFile {
+    /// The program that is running.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub fn running() -> std::io::Result<ProgramFile> {
+        let path = std::env::current_exe()?;
+        let hash = blake3::hash(&std::fs::read(&path)?).to_hex().to_string();
+        Ok(ProgramFile { path, hash })
+    }
 }
 
 /// One block, folded by itself.
@@ -50,8 +76,8 @@ pub struct Program {
     pub resolve: fn(&ArgMatches) -> Result<Described, Problems>,
     /// The request that a spec in JSON stands for.
     pub describe: fn(&str) -> Result<Described, Problems>,
-    /// Folds blocks one by one, with the vector instructions named, and hands each to the callback, which returns
-    /// false to end.
+    /// Folds blocks one by one, from spec and state, with the vector instructions named, and hands each to the
+    /// callback, which returns false to end.
     pub replay: Replay,
     pub(crate) lead: fn(&mut dyn Comm, Link, Gathering) -> Result<(), TeamError>,
     pub(crate) follow: fn(&mut dyn Comm, &TeamJob, &[PoolPlan]) -> Result<(), TeamError>,
@@ -59,11 +85,11 @@ pub struct Program {
 
 /// See [`Program::replay`].
 pub type Replay =
-    fn(&str, Option<&str>, &[u32], &mut dyn FnMut(u32, Replayed) -> bool) -> Result<(), Problems>;
+    fn((&str, &[u8]), Option<&str>, &[u32], &mut dyn FnMut(u32, Replayed) -> bool) -> Result<(), Problems>;
 
 impl Program {
     /// The program of a kernel.
-    pub fn of<K: Kernel>() -> Program {
+    pub fn of<K: Iterate>() -> Program {
         Program {
             name: K::NAME,
             command: || with_run_flags(K::Spec::augment_args(Command::new(K::NAME))),
@@ -101,17 +127,19 @@ pub fn find<'a>(programs: &'a [Program], name: &str) -> Result<&'a Program, Prob
     })
 }
 
-fn read<K: Kernel>(json: &str) -> Result<K::Spec, Problems> {
+fn read<K: Iterate>(json: &str) -> Result<K::Spec, Problems> {
     serde_json::from_str(json)
         .map_err(|e| Problem::new("spec", format!("cannot be read by the kernel {}: {e}", K::NAME)).into())
 }
 
-fn described<K: Kernel>(spec: &K::Spec) -> Result<Described, Problems> {
+fn described<K: Iterate>(spec: &K::Spec) -> Result<Described, Problems> {
     let kernel = K::prepare(spec)?;
     let spec_json = serde_json::to_string(spec).map_err(|e| Problem::new("spec", e.to_string()))?;
     let class = kernel.class();
     Ok(Described {
         kernel: K::NAME.into(),
+        program: None,
+        pattern: K::PATTERN,
         class,
         spec_hash: hash::spec(K::NAME, class, &spec_json),
         spec_json,
@@ -121,8 +149,8 @@ fn described<K: Kernel>(spec: &K::Spec) -> Result<Described, Problems> {
     })
 }
 
-fn replay<K: Kernel>(
-    json: &str,
+fn replay<K: Iterate>(
+    (json, state): (&str, &[u8]),
     simd: Option<&str>,
     blocks: &[u32],
     each: &mut dyn FnMut(u32, Replayed) -> bool,
@@ -136,8 +164,11 @@ fn replay<K: Kernel>(
         commits: false,
     };
     let prepared = crew::prepare::<K>(&job, 1)?;
+    let state: K::State = decode(state).map_err(|_| {
+        Problem::new("state", format!("cannot be read by the kernel {}: is it another build?", K::NAME))
+    })?;
     for &block in blocks {
-        let (partial, hash) = prepared.leaf(block)?;
+        let (partial, hash) = prepared.leaf(&state, block)?;
         let partial = serde_json::to_value(&partial).map_err(|e| Problem::new("partial", e.to_string()))?;
         if !each(block, Replayed { partial, hash }) {
             break;

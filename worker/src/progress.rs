@@ -34,7 +34,10 @@ pub enum Event {
     Progress {
         /// The kernel's name.
         kernel: String,
-        /// Finished blocks.
+        /// Which round, from 1, where the kernel goes round.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u32>,
+        /// Finished blocks of the round.
         done: u32,
         /// Blocks in all.
         blocks: u32,
@@ -59,6 +62,9 @@ pub enum Event {
         kept: u32,
         /// Blocks in all.
         blocks: u32,
+        /// The round in the ledger, from 1, where the kernel goes round.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        round: Option<u32>,
     },
     /// The team is stopping at the user's wish.
     Draining,
@@ -77,7 +83,7 @@ pub enum Event {
 }
 
 /// How to show events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Style {
     /// Bars where standard error is a terminal, lines otherwise.
     Auto,
@@ -114,7 +120,7 @@ impl Progress {
 
     /// Shows one event.
     pub fn tell(&mut self, event: &Event) {
-        let last = matches!(event, Event::Progress { done, blocks, .. } if done == blocks);
+        let last = matches!(event, Event::Progress { round: None, done, blocks, .. } if done == blocks);
         let every =
             if self.style == Style::Lines { Duration::from_secs(5) } else { Duration::from_millis(100) };
         if matches!(event, Event::Progress { .. }) && !last {
@@ -148,16 +154,17 @@ impl Progress {
 
     fn draw(&mut self, event: &Event) {
         match event {
-            Event::Progress { kernel, done, blocks, rate, unit, .. } => {
+            Event::Progress { kernel, round, done, blocks, rate, unit, .. } => {
                 let bar = self.bar.get_or_insert_with(|| new_bar(kernel, u64::from(*blocks)));
                 bar.set_position(u64::from(*done));
-                bar.set_message(format!("{} {unit}/s", scaled(*rate)));
-                if done == blocks {
+                let round = round.map_or_else(String::new, |round| format!("round {round}  "));
+                bar.set_message(format!("{round}{} {unit}/s", scaled(*rate)));
+                if done == blocks && round.is_empty() {
                     bar.finish();
                     self.bar = None;
                 }
             }
-            Event::Answer { .. } => {}
+            Event::Answer { .. } => drop(self.bar.take().inspect(ProgressBar::finish)),
             _ => self.say(&line(event)),
         }
     }
@@ -195,14 +202,21 @@ pub fn line(event: &Event) -> String {
             let (r, t) = (plural(*ranks, "rank"), plural(*threads, "thread"));
             format!("muster: {kernel} on {r}, {t}, {simd}{again}")
         }
-        Event::Progress { kernel, done, blocks, rate, unit, .. } => {
+        Event::Progress { kernel, round, done, blocks, rate, unit, .. } => {
             let percent = u64::from(*done) * 100 / u64::from(*blocks).max(1);
-            format!("muster: {kernel} {percent}%, {done} of {blocks} blocks, {} {unit}/s", scaled(*rate))
+            let round = round.map_or_else(String::new, |round| format!("round {round}, "));
+            format!(
+                "muster: {kernel} {round}{percent}%, {done} of {blocks} blocks, {} {unit}/s",
+                scaled(*rate)
+            )
         }
-        Event::Lost { attempt, of, why, kept, blocks } => format!(
-            "muster: lost team {attempt} of at most {of}: {why}\n\
-             muster: going on with a new team; {kept} of {blocks} blocks are in the ledger"
-        ),
+        Event::Lost { attempt, of, why, kept, blocks, round } => {
+            let round = round.map_or_else(String::new, |round| format!(" of round {round}"));
+            format!(
+                "muster: lost team {attempt} of at most {of}: {why}\n\
+                 muster: going on with a new team; {kept} of {blocks} blocks{round} are in the ledger"
+            )
+        }
         Event::Draining => "muster: stopping at the next block; interrupt again to kill".into(),
         Event::Warning { text } => format!("muster: warning: {text}"),
         Event::Answer { .. } => String::new(),
@@ -245,10 +259,10 @@ mod tests {
 
     #[test]
     fn events_are_read_back() {
-        let event = Event::Lost { attempt: 1, of: 5, why: "x".into(), kept: 3, blocks: 9 };
+        let event = Event::Lost { attempt: 1, of: 5, why: "x".into(), kept: 3, blocks: 9, round: Some(2) };
         let json = serde_json::to_string(&event).unwrap();
         assert!(json.starts_with(r#"{"event":"lost","attempt":1"#), "{json}");
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
-        assert!(line(&event).contains("3 of 9 blocks"));
+        assert!(line(&event).contains("3 of 9 blocks of round 2"));
     }
 }

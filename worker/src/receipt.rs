@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The version of the receipt's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -27,11 +27,17 @@ pub struct Answer {
     pub class: Class,
     /// BLAKE3 over kernel, class and the canonical encoding of the answer.
     pub hash: String,
-    /// How many blocks.
+    /// How many rounds, where the kernel goes round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+    /// How many blocks, in each round.
     pub blocks: u32,
     /// How many teams were started.
     pub attempts: u32,
-    /// Blocks that an earlier run had finished.
+    /// The round that an earlier run had come to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_round: Option<u32>,
+    /// Blocks that an earlier run had finished, of that round.
     pub resumed_blocks: u32,
     /// Ranks of the last team.
     pub ranks: u32,
@@ -67,15 +73,17 @@ impl Answer {
     /// Never: rank 0 sent JSON.
     pub fn new(described: &Described, answered: &Answered, elapsed_s: f64) -> Answer {
         let blocks = described.grid.blocks();
-        let fresh = f64::from(blocks - answered.resumed) / f64::from(blocks);
+        let fresh = answered.mark.passes_to_end() - answered.resumed.passes();
         Answer {
             kernel: described.kernel.clone(),
             answer: RawValue::from_string(answered.finished.json.clone()).expect("rank 0 sends JSON"),
             class: described.class,
             hash: answered.finished.hash.clone(),
+            rounds: answered.mark.round,
             blocks,
             attempts: answered.attempts,
-            resumed_blocks: answered.resumed,
+            resumed_round: answered.resumed.round,
+            resumed_blocks: answered.resumed.done,
             ranks: answered.team.ranks,
             threads: answered.team.threads,
             simd: answered.team.simd.clone(),
@@ -101,12 +109,18 @@ impl Answer {
     /// The answer for people.
     pub fn to_text(&self) -> String {
         let mut out = format!("{}\n\n", self.text.trim_end());
-        let resumed = match self.resumed_blocks {
-            0 => String::new(),
-            n => format!(", {n} of them from an earlier run"),
+        let resumed = match (self.resumed_round.filter(|&round| round > 1), self.resumed_blocks) {
+            (Some(round), n) => format!(", {n} of round {round} and all before it from an earlier run"),
+            (None, 0) => String::new(),
+            (None, n) => format!(", {n} of them from an earlier run"),
+        };
+        let rounds = match self.rounds {
+            None => String::new(),
+            Some(1) => " in one round".into(),
+            Some(n) => format!(" in each of {n} rounds"),
         };
         out += &format!("class    {}\nhash     {}\n", self.class, self.hash);
-        out += &format!("blocks   {}{resumed}, {}\n", self.blocks, plural(self.attempts, "attempt"));
+        out += &format!("blocks   {}{rounds}{resumed}, {}\n", self.blocks, plural(self.attempts, "attempt"));
         out += &format!(
             "team     {}, {}, {}\n",
             plural(self.ranks, "rank"),
@@ -138,6 +152,10 @@ pub struct Receipt {
     pub spec: Box<RawValue>,
     /// How many blocks.
     pub blocks: u32,
+    /// How many rounds there were, where the kernel goes round; the leaves are those of the last.
+    pub round: Option<u32>,
+    /// What the last round began from: the bytes of its encoding in hexadecimal.
+    pub state: String,
     /// The files that were read.
     pub inputs: Vec<Input>,
     /// The answer.
@@ -183,10 +201,12 @@ impl Receipt {
             format: FORMAT,
             muster: env!("CARGO_PKG_VERSION").into(),
             kernel: described.kernel.clone(),
-            program: None,
+            program: described.program.as_ref().map(|p| p.path.clone()),
             class: described.class,
             spec: raw(&described.spec_json),
             blocks: described.grid.blocks(),
+            round: answered.mark.round,
+            state: answered.state.iter().map(|byte| format!("{byte:02x}")).collect(),
             inputs: described.inputs.clone(),
             answer: answer.answer.clone(),
             hash: answer.hash.clone(),
@@ -216,7 +236,14 @@ impl Receipt {
         if hex(&hash::merkle_root(Grid::new(u64::from(receipt.blocks)), &leaves)) != receipt.root {
             return Err(inconsistent("its root is not that of its leaves"));
         }
+        receipt.state().ok_or(inconsistent("its state cannot be read"))?;
         Ok(receipt)
+    }
+
+    /// What the last round began from, encoded; `None` when it is not hexadecimal.
+    pub fn state(&self) -> Option<Vec<u8>> {
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        self.state.as_bytes().chunks(2).map(|pair| byte(pair).filter(|_| pair.len() == 2)).collect()
     }
 
     /// The leaf hashes; `None` when they are not hexadecimal.

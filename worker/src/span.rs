@@ -4,7 +4,7 @@
 //! span within one block; what is finished by then is handed back as the largest finished subtrees.
 
 use muster_kernels::hash::{self, Hash16};
-use muster_kernels::{Fold, Grid, Kernel, Node, Partial, Problems, Simd};
+use muster_kernels::{Fold, Grid, Iterate, Node, Partial, Problems, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -34,14 +34,14 @@ pub struct Finished<P> {
     pub busy_s: f64,
 }
 
-impl<K: Kernel> Prepared<K> {
-    /// Folds one block: its partial and its leaf hash.
+impl<K: Iterate> Prepared<K> {
+    /// Folds one block in the round that began from `state`: its partial and its leaf hash.
     ///
     /// # Errors
     /// What is wrong with the input.
-    pub fn leaf(&self, block: u32) -> Result<(K::Partial, Hash16), Problems> {
+    pub fn leaf(&self, state: &K::State, block: u32) -> Result<(K::Partial, Hash16), Problems> {
         let mut cx = Fold::new(self.simd, self.tile_bytes);
-        let partial = self.kernel.fold(block, &mut cx)?;
+        let partial = self.kernel.fold(state, block, &mut cx)?;
         let hash = hash::leaf(block, cx.reads(), &partial);
         Ok((partial, hash))
     }
@@ -50,14 +50,14 @@ impl<K: Kernel> Prepared<K> {
     ///
     /// # Errors
     /// What is wrong with the input; the other threads of the job stop.
-    pub fn span(&self, node: Node) -> Result<Vec<Finished<K::Partial>>, Problems> {
+    pub fn span(&self, state: &K::State, node: Node) -> Result<Vec<Finished<K::Partial>>, Problems> {
         let Some((left, right)) = node.children() else {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Vec::new());
             }
             let began = Instant::now();
             let (partial, hash) =
-                self.leaf(node.index).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+                self.leaf(state, node.index).inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
             return Ok(vec![Finished {
                 node,
                 partial,
@@ -66,9 +66,9 @@ impl<K: Kernel> Prepared<K> {
             }]);
         };
         if !right.exists(self.grid) {
-            return Ok(raised(self.span(left)?, left, node));
+            return Ok(raised(self.span(state, left)?, left, node));
         }
-        let (left_done, right_done) = rayon::join(|| self.span(left), || self.span(right));
+        let (left_done, right_done) = rayon::join(|| self.span(state, left), || self.span(state, right));
         let (mut done, mut more) = (left_done?, right_done?);
         let whole = |list: &[Finished<K::Partial>], child| list.len() == 1 && list[0].node == child;
         if whole(&done, left) && whole(&more, right) {

@@ -28,6 +28,12 @@ impl Planner {
         Planner { grid, todo: missing, left, block_s: None }
     }
 
+    /// Begins the next round: every block is to be done again, at the speed that was learnt.
+    pub fn again(&mut self) {
+        let block_s = self.block_s;
+        *self = Planner { block_s, ..Planner::new(self.grid, vec![self.grid.root()]) };
+    }
+
     /// Blocks that are not handed out.
     pub fn left(&self) -> u64 {
         self.left

@@ -10,11 +10,11 @@ use crate::hub;
 use crate::link::Link;
 use crate::program::{Program, find};
 use crate::wire::{
-    Failure, Folded, FromTeam, Hello, Piece, RankMessage, Record, TeamJob, ToTeam, VERSION, decode, encode,
+    Failure, Folded, FromTeam, Hello, Piece, RankMessage, Standing, TeamJob, ToTeam, VERSION, decode, encode,
 };
 use crossbeam_channel::RecvTimeoutError;
 use muster_core::plan::{self, PoolPlan};
-use muster_kernels::{Kernel, hash::Hash16};
+use muster_kernels::{Iterate, hash::Hash16};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn meet(comm: &mut dyn Comm, programs: &[Program], mut link: Link, own: Hello) -
             hellos[from] = hello;
         }
     }
-    let Ok(ToTeam::Job(job, records)) = link.from_foreman.recv() else { return Err(TeamError::ForemanGone) };
+    let Ok(ToTeam::Job(job, standing)) = link.from_foreman.recv() else { return Err(TeamError::ForemanGone) };
     let program = match same_program(&hellos).and_then(|()| find(programs, &job.kernel).map_err(bad)) {
         Ok(program) => program,
         Err(failure) => return hub::give_up(comm, &mut link, failure),
@@ -126,7 +126,7 @@ fn meet(comm: &mut dyn Comm, programs: &[Program], mut link: Link, own: Hello) -
     for (rank, plans) in plans.iter().enumerate().skip(1) {
         comm.send(rank, encode(&RankMessage::Start(job.clone(), plans.clone())))?;
     }
-    (program.lead)(comm, link, Gathering { job, records, hellos, plans })
+    (program.lead)(comm, link, Gathering { job, standing, hellos, plans })
 }
 
 fn bad(problem: muster_kernels::Problem) -> Failure {
@@ -146,7 +146,7 @@ fn same_program(hellos: &[Hello]) -> Result<(), Failure> {
 /// A team that has met: everything that rank 0 needs to lead.
 pub struct Gathering {
     pub(crate) job: TeamJob,
-    pub(crate) records: Vec<Record>,
+    pub(crate) standing: Standing,
     pub(crate) hellos: Vec<Hello>,
     pub(crate) plans: Vec<Vec<PoolPlan>>,
 }
@@ -175,7 +175,7 @@ fn leave(comm: &mut dyn Comm, failure: Failure) -> Result<(), TeamError> {
 }
 
 /// Every rank but 0: folds the spans it is given.
-pub(crate) fn follow<K: Kernel>(
+pub(crate) fn follow<K: Iterate>(
     comm: &mut dyn Comm,
     job: &TeamJob,
     plans: &[PoolPlan],
@@ -190,6 +190,7 @@ pub(crate) fn follow<K: Kernel>(
         while let Some((_, bytes)) = comm.poll()? {
             pulse.quicken();
             match decode(&bytes).map_err(garbled)? {
+                RankMessage::Round(state) => crew.begin(&state).map_err(garbled)?,
                 RankMessage::Spans(spans) => spans.into_iter().for_each(|span| crew.take(span)),
                 RankMessage::Stop => crew.prepared.stop.store(true, Ordering::Relaxed),
                 RankMessage::End => {

@@ -6,7 +6,7 @@ use muster_spec::{Node, Problems};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of every message here. A rank and a foreman of different versions do not talk.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything that a team must know of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum RankMessage {
     Start(TeamJob, Vec<PoolPlan>),
     /// Any rank to rank 0: prepared and waiting for spans; the warnings of its start.
     Ready(Vec<String>),
+    /// Rank 0 to any: a round begins from this state, encoded. The spans that follow are of this round.
+    Round(Vec<u8>),
     /// Rank 0 to any: fold these.
     Spans(Vec<Node>),
     /// Any rank to rank 0: what became of a span.
@@ -95,8 +97,8 @@ pub enum Failure {
 /// What the foreman tells rank 0.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToTeam {
-    /// Do this job, from these records of the ledger.
-    Job(TeamJob, Vec<Record>),
+    /// Do this job, from what the ledger holds.
+    Job(TeamJob, Standing),
     /// The last commit is on disk, and took so long: the next shall wait a hundred times that.
     Committed {
         /// Microseconds.
@@ -113,15 +115,18 @@ pub enum FromTeam {
     Version(u32),
     /// The team is folding.
     Started(TeamShape),
-    /// So many blocks are finished, in the ledger or on the way to it.
+    /// So many blocks of a round are finished, in the ledger or on the way to it.
     Progress {
+        /// Which round, from 1.
+        round: u32,
         /// Blocks.
         done: u32,
     },
     /// Finished nodes to append to the ledger.
     Commit(Commit),
-    /// The answer. The leaf hashes are those that no commit has carried.
-    Finished(Finished, Vec<LeafRun>),
+    /// The answer. Round, state and leaf hashes of the last round are here as far as no commit has carried them; records
+    /// are not.
+    Finished(Finished, Commit),
     /// Everything finished is committed, after [`ToTeam::Stop`].
     Drained,
     /// The team gives up.
@@ -143,9 +148,24 @@ pub struct TeamShape {
     pub warnings: Vec<String>,
 }
 
+/// Where a job stands: what the next team goes on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The round, from 1.
+    pub round: u32,
+    /// What the round began from, encoded; nothing before the first commit.
+    pub state: Option<Vec<u8>>,
+    /// What is finished of the round.
+    pub records: Vec<Record>,
+}
+
 /// One append to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
+    /// The round, from 1.
+    pub round: u32,
+    /// What the round began from, encoded, in the first commit of a round: it ends the rounds before.
+    pub state: Option<Vec<u8>>,
     /// Finished nodes. A record replaces earlier ones whose nodes it covers.
     pub records: Vec<Record>,
     /// Leaf hashes of blocks that no earlier commit had.

@@ -19,7 +19,7 @@ macro_rules! main {
         fn main() -> ::std::process::ExitCode {
             static PROGRAMS: ::std::sync::LazyLock<Vec<$crate::Program>> =
                 ::std::sync::LazyLock::new(|| vec![$($crate::Program::of::<$kernel>()),+]);
-            $crate::main_of(&PROGRAMS)
+            $crate::main_of(&PROGRAMS, env!("CARGO_PKG_NAME"))
         }
     };
 }
