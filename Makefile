@@ -48,7 +48,7 @@ test:
 
 # The promises at full length, on the release build.
 soak: build
-	cargo test --release --test teams -- --ignored --nocapture --test-threads 1
+	cargo test --release --test soak
 
 bench: build $(PEERS)
 	@cargo run --quiet --release -p muster-benches -- $(BENCH)

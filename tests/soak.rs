@@ -1,12 +1,21 @@
 //! The promises at full length: every product of ranks, threads, transports and vector widths, three times; and kills at
 //! fifty random moments of everything that can be killed. `make soak` runs it on the release build, in some twenty minutes.
 
-use super::{JOBS, Place, answer, hash, levels, mpi, mpirun_of, numbers};
+#[path = "teams/place.rs"]
+mod place;
+
+use place::{JOBS, Place, answer, hash, levels, mpi, mpirun_of, numbers};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+fn main() {
+    assert!(mpi(), "a soak needs mpirun and muster-rank");
+    one_hash_over_every_product_three_times();
+    one_hash_over_kills_at_random_moments();
+}
 
 const MOMENTS: u32 = 50;
 
@@ -16,10 +25,7 @@ const SECOND: [&str; 2] = [
     "kernel moments --generate normal:6e8 --json",
 ];
 
-#[test]
-#[ignore = "takes minutes: make soak"]
 fn one_hash_over_every_product_three_times() {
-    assert!(mpi(), "a soak needs mpirun");
     let place = Place::new("product");
     numbers(&place);
     for job in JOBS {
@@ -46,10 +52,7 @@ fn random() -> f64 {
     RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
 }
 
-#[test]
-#[ignore = "takes minutes: make soak"]
 fn one_hash_over_kills_at_random_moments() {
-    assert!(mpi(), "a soak needs mpirun");
     for job in SECOND {
         let place = Place::new("moments");
         let calm = place.run(&format!("{job} --progress none --ranks 3 --threads 1"));
