@@ -134,6 +134,7 @@ fn replay<K: Kernel>(
         memory_limit: None,
         simd: simd.map(str::to_owned),
         commits: false,
+        placement: false,
     };
     let prepared = crew::prepare::<K>(&job, 1)?;
     for &block in blocks {

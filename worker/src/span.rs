@@ -3,6 +3,7 @@
 //! Step 10 of a job's way (DESIGN section 4). The stop flag is read before every block, so a drain or a failure ends a
 //! span within one block; what is finished by then is handed back as the largest finished subtrees.
 
+use crate::placement::Watch;
 use muster_kernels::hash::{self, Hash16};
 use muster_kernels::{Fold, Grid, Kernel, Node, Partial, Problems, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ pub struct Prepared<K> {
     pub tile_bytes: usize,
     /// Set to end folding at the next block.
     pub stop: AtomicBool,
+    /// Sees where threads run and memory lies, where somebody wants to know.
+    pub watch: Option<Watch>,
 }
 
 /// A finished subtree.
@@ -40,10 +43,18 @@ impl<K: Kernel> Prepared<K> {
     /// # Errors
     /// What is wrong with the input.
     pub fn leaf(&self, block: u32) -> Result<(K::Partial, Hash16), Problems> {
-        let mut cx = Fold::new(self.simd, self.tile_bytes);
-        let partial = self.kernel.fold(block, &mut cx)?;
-        let bytes = postcard::to_stdvec(&partial).expect("a partial encodes");
-        Ok((partial, hash::leaf(block, cx.reads(), &bytes)))
+        let fold = |mut cx: Fold| match self.kernel.fold(block, &mut cx) {
+            Ok(partial) => {
+                let bytes = postcard::to_stdvec(&partial).expect("a partial encodes");
+                (Ok((partial, hash::leaf(block, cx.reads(), &bytes))), bytes)
+            }
+            Err(problems) => (Err(problems), Vec::new()),
+        };
+        let cx = Fold::new(self.simd, self.tile_bytes);
+        match &self.watch {
+            Some(watch) => watch.over(cx, fold).0,
+            None => fold(cx).0,
+        }
     }
 
     /// Folds `node` on the current pool: its largest finished subtrees, in order; `node` itself unless stopped.

@@ -6,7 +6,7 @@ use crate::fold::Fold;
 use crate::kernel::{Input, Kernel, Partial, Work};
 use crate::math::normal::normals;
 use crate::math::philox::{BATCH, Draw, Philox, uniforms};
-use crate::simd::{Lanes, Simd, Vectorised};
+use crate::simd::{Lanes, Vectorised};
 use muster_spec::moments::{Distribution, Generate, MomentsSpec, SUB_BLOCK, block_numbers, file_grid};
 use muster_spec::{Class, Grid, Problem, Problems};
 use serde::{Deserialize, Serialize};
@@ -147,7 +147,7 @@ impl Kernel for Moments {
             Source::Generated { generate, seed, block: size } => {
                 let start = u64::from(block) * size;
                 let end = (start + size).min(generate.count.0);
-                Ok(MomentsPartial(vec![generated(*generate, *seed, (start, end), cx.simd)]))
+                Ok(MomentsPartial(vec![generated(*generate, *seed, (start, end), cx)]))
             }
         }
     }
@@ -239,9 +239,13 @@ impl Columns {
         self.table.block_records(
             (&self.cuts, block),
             tile_bytes,
-            &mut |bytes| cx.note_read(bytes),
+            &mut |bytes| {
+                cx.note_read(bytes);
+                cx.note_scratch(bytes);
+            },
             &mut each,
         )?;
+        columns.iter().for_each(|(values, ..)| cx.note_scratch(values));
         let finish = |(values, mut pairwise, missing): (Vec<f64>, Pairwise, u64)| {
             if !values.is_empty() {
                 pairwise.push(simd, &values);
@@ -290,7 +294,8 @@ impl Vectorised for Numbers<'_> {
     }
 }
 
-fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), simd: Simd) -> ColumnMoments {
+fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), cx: &mut Fold) -> ColumnMoments {
+    let simd = cx.simd;
     let mut pairwise = Pairwise::default();
     let mut buffer = vec![0.0; SUB_BLOCK as usize];
     let mut at = start;
@@ -301,6 +306,7 @@ fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), simd: Simd
         pairwise.push(simd, &buffer[..n]);
         at += n as u64;
     }
+    cx.note_scratch(&buffer);
     pairwise.total()
 }
 
