@@ -23,7 +23,6 @@ pub mod script;
 pub mod span;
 pub mod spans;
 pub mod state;
-#[cfg(any(not(feature = "hwloc"), test))]
 mod sysfs;
 pub mod team;
 pub mod topology;
