@@ -27,41 +27,48 @@ section() {
     echo "== end $?"
 }
 
-# watched WORDS...: runs `muster kernel WORDS`, and prints what the kernel says of its threads that fold, while they do
-# (last THREAD CPU, allowed THREAD CPUS), of its memory (map ...), and its own event of the placement.
+# watched WORDS...: runs `muster kernel WORDS`, and prints what the kernel says of the threads that fold, while they do
+# (last THREAD CPU, allowed THREAD CPUS), of muster's memory (map ...), and muster's own event of the placement.
 watched() {
-    muster kernel "$@" --placement --no-ledger --json --progress json >/tmp/answer 2>/tmp/events &
+    rm -f /tmp/events /tmp/tasks /tmp/maps
+    # Nice, so that this shell hears of the first block at once.
+    (
+        renice -n 19 -p "$(exec sh -c 'echo $PPID')" >/dev/null
+        exec muster kernel "$@" --placement --no-ledger --json --progress json >/tmp/answer 2>/tmp/said
+    ) &
     pid=$!
-    rm -f /tmp/tasks /tmp/maps
-    # Once it folds it is held, so that one look at least comes in time.
-    until grep -q '"event":"progress"' /tmp/events || over; do :; done
-    kill -STOP $pid 2>/dev/null
-    look
-    kill -CONT $pid 2>/dev/null
-    until over; do look; done
+    looks=0
+    while read -r line; do
+        echo "$line" >>/tmp/events
+        case $looks$line in [0-2]*'"event":"progress"'*) look ;; esac
+    done </tmp/said
     wait $pid
     code=$?
+    [ $code = 0 ] || cat /tmp/events
     awk '/^[0-9]+ \(fold-/ { print "last", $1, $39 }
         /Cpus_allowed_list/ { split($1, path, "/"); print "allowed", path[5], $2 }' /tmp/tasks | sort -u
     grep ' anon=' /tmp/maps | sed 's/^/map /'
-    [ $code = 0 ] || cat /tmp/events
     grep '"event":"placement"' /tmp/events
     return $code
 }
 
-# The process has ended, or is a zombie.
-over() {
-    read -r _ _ state _ <"/proc/$pid/stat" 2>/dev/null || return 0
-    [ "$state" = Z ]
-}
-
+# Holds the processes that fold, that they do not end meanwhile, and looks at them.
 look() {
-    grep Cpus_allowed_list: /proc/$pid/task/*/status >>/tmp/tasks
-    cat /proc/$pid/task/*/stat >>/tmp/tasks
+    looks=$((looks + 1))
+    kill -STOP $pid
+    ranks=$(pidof muster-rank)
+    kill -STOP $ranks
+    all="$pid $ranks"
+    for one in $all; do
+        grep Cpus_allowed_list: /proc/$one/task/*/status
+        cat /proc/$one/task/*/stat
+    done >>/tmp/tasks
     cat /proc/$pid/numa_maps >/tmp/maps.now
     [ -s /tmp/maps.now ] && mv /tmp/maps.now /tmp/maps
+    kill -CONT $all
 } 2>/dev/null
 
+mkfifo /tmp/said
 . /job
 read -r up _ </proc/uptime
 echo "at $up s off"

@@ -47,10 +47,10 @@ fn threads_and_pages_stay_on_the_domain_that_folds() {
         section topology muster topology --json
         # Without maps of single pieces, each thread's memory is one map, and maps tell threads apart.
         export GLIBC_TUNABLES=glibc.malloc.mmap_max=0
-        section generated watched moments --generate normal:100000
+        section generated watched moments --generate normal:400000
         unset GLIBC_TUNABLES
         section csv watched moments /numbers.csv --memory-limit 1M
-        section monte-carlo watched monte-carlo --option asian --steps 16 --paths 40000
+        section monte-carlo watched monte-carlo --option asian --steps 16 --paths 65536
         . /ranks
     ";
     let Some((kit, root)) = prepare("guest", job) else { return };
@@ -100,7 +100,7 @@ fn uneven_domains_and_a_cpuset_are_respected() {
         echo 0-2,4-7 >/cgroup/job/cpuset.cpus
         echo $$ >/cgroup/job/cgroup.procs
         section cpuset muster topology --json
-        section generated watched moments --generate normal:100000
+        section generated watched moments --generate normal:400000
     ";
     let Some((kit, root)) = prepare("uneven", job) else { return };
     let distances: [&[u32]; 5] = [
@@ -180,14 +180,10 @@ fn judge(said: &Said, name: &str, machine: &Value) -> Vec<Value> {
             assert!(bound.len() == 1 && bound.is_subset(&cores[&domain]), "{thread} in {pool}");
             assert_eq!(thread["ran_on"], thread["bound"], "{pool}");
             let (number, cpu) = (thread["thread"].to_string(), thread["bound"][0].to_string());
-            // Where ranks are processes, the process that was watched folds nothing.
-            if processes.len() == 1 {
-                let all = BTreeSet::from([cpu]);
-                assert_eq!(
-                    (told("allowed", &number), told("last", &number)),
-                    (all.clone(), all),
-                    "{pool} {lines:?}"
-                );
+            // The kernel was asked when the first block was done. A rank may not have had its threads yet.
+            for told in [told("allowed", &number), told("last", &number)] {
+                let late = told.is_empty() && processes.len() > 1;
+                assert!(late || told.iter().eq([&cpu]), "{number} on {told:?} in {pool}\n{lines:?}");
             }
         }
         assert_eq!(pool["untold"], Value::Null);
