@@ -33,6 +33,7 @@ demo: build
 
 # One profile for everything, so that the tests use what was compiled once; the mathematics is optimised in it (see
 # Cargo.toml). The runner's own summary is the last thing printed: the documentation's examples run before it.
+test: for := --test
 test:
 	@$(set_up); set -x; \
 	cargo fmt --all --check; \

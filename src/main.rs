@@ -4,6 +4,7 @@ mod check;
 mod kernel;
 mod ledger;
 mod run;
+mod topology;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,8 @@ enum Subcommands {
     Verify(verify::VerifyArgs),
     /// Compute one block of an answer again and print its partial
     Replay(verify::ReplayArgs),
+    /// Show the NUMA domains of this host: cores, memory and distances, as teams are planned over them
+    Topology(topology::TopologyArgs),
     /// List or remove the ledgers of unfinished work
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Subcommands::Check(args) => check::run(&args),
         Subcommands::Verify(args) => verify::verify(&args),
         Subcommands::Replay(args) => verify::replay(&args),
+        Subcommands::Topology(args) => topology::run(&args),
         Subcommands::Ledger(command) => ledger::run(&command),
     }
 }

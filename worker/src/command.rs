@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// How to show progress
     #[arg(long, value_enum, default_value = "auto", value_name = "STYLE")]
     progress: Style,
+    /// Tell on which CPUs each pool's threads ran, and on which NUMA domain the memory lay that they folded in
+    #[arg(long)]
+    placement: bool,
     /// Print the answer as one JSON object
     #[arg(long)]
     json: bool,
@@ -190,6 +193,7 @@ fn compute(
         threads: args.threads.or_else(threads_of_job),
         memory_limit: args.memory_limit.map(|b| b.0),
         simd: std::env::var("MUSTER_SIMD").ok(),
+        placement: args.placement,
         max_attempts: args.max_attempts,
         described,
     };

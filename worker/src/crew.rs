@@ -2,6 +2,7 @@
 //!
 //! Step 10 of a job's way (DESIGN section 4). The rank's main thread alone uses a crew.
 
+use crate::placement::{ThreadSeen, Watch};
 use crate::pools::Pools;
 use crate::span::{Finished, Prepared};
 use crate::wire::{Failure, TeamJob, decode};
@@ -9,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use muster_core::plan::PoolPlan;
 use muster_kernels::{Iterate, Node, Problem, Problems, Simd, Turn};
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -87,6 +89,17 @@ impl<K: Iterate> Crew<K> {
         self.pools.warnings()
     }
 
+    /// What the threads of each pool have seen since the last call, where it was asked for.
+    pub(crate) fn seen(&self) -> Vec<(u32, Vec<ThreadSeen>)> {
+        let Some(watch) = &self.prepared.watch else { return Vec::new() };
+        let mut pools: BTreeMap<u32, Vec<ThreadSeen>> = BTreeMap::new();
+        for thread in watch.take() {
+            let pool = self.pools.pool_of(thread.thread).expect("the threads of pools alone fold spans");
+            pools.entry(pool).or_default().push(thread);
+        }
+        pools.into_iter().collect()
+    }
+
     /// Puts a span on the pool that has the least to do.
     pub(crate) fn take(&mut self, span: Node) {
         let each = |i: usize| f64::from(self.load[i]) / f64::from(self.pools.threads(i));
@@ -134,7 +147,14 @@ pub(crate) fn prepare<K: Iterate>(job: &TeamJob, threads: u64) -> Result<Prepare
     let simd = Simd::choose(job.simd.as_deref())?;
     let kernel = K::prepare(&spec)?;
     let grid = kernel.grid();
-    Ok(Prepared { kernel, grid, simd, tile_bytes: tile_bytes as usize, stop: AtomicBool::new(false) })
+    Ok(Prepared {
+        kernel,
+        grid,
+        simd,
+        tile_bytes: tile_bytes as usize,
+        stop: AtomicBool::new(false),
+        watch: job.placement.then(Watch::default),
+    })
 }
 
 fn said(panic: &(dyn Any + Send)) -> &str {

@@ -28,6 +28,8 @@ pub struct Request {
     pub memory_limit: Option<u64>,
     /// Vector instructions to use instead of the best.
     pub simd: Option<String>,
+    /// Whether to tell where threads ran and memory lay.
+    pub placement: bool,
     /// How many teams may be lost before the foreman gives up, plus one.
     pub max_attempts: u32,
 }
@@ -236,6 +238,7 @@ impl<'a> Foreman<'a> {
             memory_limit: self.request.memory_limit,
             simd: self.request.simd.clone(),
             commits: self.commits,
+            placement: self.request.placement,
         };
         let book = self.store.book();
         let (round, state) = (book.round(), book.state().map(<[u8]>::to_vec));
@@ -318,6 +321,10 @@ impl<'a> Foreman<'a> {
             }
             FromTeam::Progress { round, done } => {
                 self.progress(round, done);
+                None
+            }
+            FromTeam::Placed(pools) => {
+                (self.tell)(Event::Placement { attempt: self.attempts, pools });
                 None
             }
             FromTeam::Commit(commit) => {

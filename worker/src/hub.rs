@@ -6,6 +6,7 @@
 use crate::comm::{Comm, CommError};
 use crate::crew::{Crew, Returned};
 use crate::link::Link;
+use crate::placement::{TeamSeen, ThreadSeen};
 use crate::span::Finished;
 use crate::spans::Planner;
 use crate::team::{Gathering, Pulse, TeamError, garbled};
@@ -133,6 +134,7 @@ struct Hub<K: Iterate> {
     commits: Commits,
     link: Link,
     shape: TeamShape,
+    seen: Option<TeamSeen>,
     stopping: bool,
     introduced: bool,
     began: Instant,
@@ -167,6 +169,7 @@ impl<K: Iterate> Hub<K> {
             members,
             link,
             shape,
+            seen: met.job.placement.then(|| TeamSeen::new(&met.hellos, &met.plans)),
             stopping: false,
             introduced: false,
             began: Instant::now(),
@@ -191,6 +194,7 @@ impl<K: Iterate> Hub<K> {
             }
             if self.stopping && self.members.iter().all(|m| m.spans == 0) {
                 self.commit();
+                self.tell_placement();
                 self.link.tell(FromTeam::Drained);
                 return Ok(());
             }
@@ -264,6 +268,7 @@ impl<K: Iterate> Hub<K> {
             RankMessage::Ready(warnings) => self.join(comm, from, &warnings),
             RankMessage::Failed(failure) => Err(Halt::Failed(failure)),
             RankMessage::Folded(folded) => {
+                self.note(from, folded.seen);
                 let each = folded.busy_s / folded.pieces.len().max(1) as f64;
                 let mut done = Vec::new();
                 for piece in folded.pieces {
@@ -278,9 +283,23 @@ impl<K: Iterate> Hub<K> {
 
     fn own(&mut self, comm: &mut dyn Comm, returned: Returned<K::Partial>) -> Result<(), Halt> {
         self.crew.off(&returned);
+        let seen = self.crew.seen();
+        self.note(0, seen);
         match returned.result {
             Ok(done) => self.accept(comm, 0, returned.span, done),
             Err(failure) => Err(Halt::Failed(failure)),
+        }
+    }
+
+    /// Notes where the threads of a rank ran and their memory lay.
+    fn note(&mut self, rank: usize, seen: Vec<(u32, Vec<ThreadSeen>)>) {
+        let Some(team) = &mut self.seen else { return };
+        seen.into_iter().for_each(|(pool, threads)| team.add(rank, pool, threads));
+    }
+
+    fn tell_placement(&mut self) {
+        if let Some(team) = &self.seen {
+            self.link.tell(FromTeam::Placed(team.pools()));
         }
     }
 
@@ -375,6 +394,7 @@ impl<K: Iterate> Hub<K> {
     fn finish(&mut self, answer: &K::Answer, fold_s: f64) -> Result<(), Halt> {
         // A short job may be done before every rank is ready.
         self.introduce();
+        self.tell_placement();
         let finished = wire::Finished {
             fold_s,
             json: serde_json::to_string(answer).map_err(|e| Halt::Failed(Failure::Broken(e.to_string())))?,

@@ -135,7 +135,14 @@ fn run(
 ) -> Result<Outcome, ForemanError> {
     let described = described(spec);
     let ledger = dir.map(|dir| open(dir, &described));
-    let request = Request { described, threads: Some(2), memory_limit: None, simd: None, max_attempts: 1 };
+    let request = Request {
+        described,
+        threads: Some(2),
+        memory_limit: None,
+        simd: None,
+        max_attempts: 1,
+        placement: false,
+    };
     let (interrupt, interrupted) = unbounded();
     let mut seen = 0;
     let mut tell = |event| {

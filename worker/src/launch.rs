@@ -306,7 +306,9 @@ fn settings(mpi: &MpiLaunch) -> Vec<(&'static str, &'static str)> {
         ("OMPI_MCA_oob_tcp_keepalive_probes", "3"),
     ];
     if !mpi.slurm {
-        out.push(("OMPI_MCA_plm", "rsh"));
+        // Open MPI 4 does not start here alone where it has been told to use a remote shell that is not there.
+        let shell = mpi.hosts.is_some() || ["ssh", "rsh"].into_iter().any(|name| on_path(name).is_some());
+        out.push(("OMPI_MCA_plm", if shell { "rsh" } else { "isolated" }));
         out.push(("PRTE_MCA_plm", "ssh"));
     }
     let fabric = Path::new("/sys/class/infiniband").exists() || Path::new("/sys/class/cxi").exists();

@@ -13,7 +13,9 @@ mod iterate_tests;
 pub mod launch;
 pub mod ledger;
 pub mod link;
+mod pages;
 pub mod pin;
+pub mod placement;
 pub mod pools;
 pub mod program;
 pub mod progress;
@@ -24,7 +26,6 @@ pub mod script;
 pub mod span;
 pub mod spans;
 pub mod state;
-#[cfg(any(not(feature = "hwloc"), test))]
 mod sysfs;
 pub mod team;
 pub mod topology;

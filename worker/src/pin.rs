@@ -32,9 +32,38 @@ pub fn bind_thread(cpus: &[u32]) -> Result<(), String> {
     }
 }
 
+/// Runs `work` with the calling thread bound to `cpus`, and frees the thread again. Threads that `work` starts are
+/// born there, so that their stacks and what they first allocate lie there, too. Where the thread cannot be bound,
+/// `work` runs unbound.
+///
+/// # Errors
+/// When the thread was bound and cannot be freed.
+pub fn while_bound<T>(cpus: &[u32], work: impl FnOnce() -> T) -> Result<T, String> {
+    let before = sched_getaffinity(None);
+    let bound = bind_thread(cpus);
+    let out = work();
+    match before {
+        Ok(before) if bound.is_ok() => sched_setaffinity(None, &before)
+            .map_err(|e| format!("cannot free a thread from CPUs {cpus:?} again: {e}"))?,
+        _ => {}
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn threads_are_born_where_their_creator_is_bound() {
+        let last = (0..CpuSet::MAX_CPU as u32).rfind(|&c| may_run_on(c)).unwrap();
+        let work = || std::thread::spawn(|| (sched_getcpu(), sched_getaffinity(None).unwrap()));
+        let before = sched_getaffinity(None).unwrap();
+        let (cpu, bound) = while_bound(&[last], work).unwrap().join().unwrap();
+        assert_eq!((cpu, bound.count()), (last as usize, 1));
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+        assert_eq!(while_bound(&[100_000], || 5), Ok(5), "nothing was bound");
+    }
 
     #[test]
     fn a_bound_thread_runs_there() {

@@ -1,15 +1,18 @@
 //! One rayon pool for each NUMA domain of a rank; its threads are bound before the pool is used.
 //!
 //! Step 9 of a job's way (DESIGN section 4). Memory is first touched by the thread that folds a block, so it lies on
-//! the domain that uses it. Spans are spawned onto a pool from the rank's main thread, never from another pool.
+//! the domain that uses it; a pool is built on its domain, so that its queues and its threads' stacks lie there, too. Spans are spawned onto a pool from the rank's main thread, never from another pool.
 
-use crate::pin;
+use crate::{pages, pin};
 use muster_core::plan::{Pinning, PoolPlan};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// The pools of one rank.
 pub struct Pools {
     pools: Vec<(PoolPlan, rayon::ThreadPool)>,
+    /// The pool of each thread, by the operating system's number.
+    threads: BTreeMap<u32, u32>,
     warnings: Vec<String>,
 }
 
@@ -20,25 +23,38 @@ impl Pools {
     /// When threads cannot be started.
     pub fn start(plans: &[PoolPlan]) -> Result<Pools, String> {
         let warnings = Arc::new(Mutex::new(Vec::new()));
-        let mut pools = Vec::new();
+        let bound = plans.iter().any(|plan| plan.pinning != Pinning::Free);
+        // In a container the call is often forbidden; where all is on one domain, that is not worth a line.
+        if bound
+            && let Err(why) = pages::stay()
+            && plans.len() > 1
+        {
+            let text = format!("memory may move between NUMA domains: {why} (set_mempolicy)");
+            warnings.lock().expect("nobody panics with it").push(text);
+        }
+        let (mut pools, mut threads) = (Vec::new(), BTreeMap::new());
         for plan in plans {
             let (to_bind, noted) = (plan.clone(), warnings.clone());
-            let pool = rayon::ThreadPoolBuilder::new()
+            let builder = rayon::ThreadPoolBuilder::new()
                 .num_threads(plan.threads as usize)
                 .thread_name(move |i| format!("fold-{i}"))
                 .start_handler(move |i| {
                     if let Err(warning) = bind(&to_bind, i) {
                         noted.lock().expect("nobody panics with it").push(warning);
                     }
-                })
-                .build()
-                .map_err(|e| format!("cannot start {} threads: {e}", plan.threads))?;
+                });
+            let pool = match plan.pinning {
+                Pinning::Free => builder.build(),
+                _ => pin::while_bound(&plan.cores, || builder.build())?,
+            }
+            .map_err(|e| format!("cannot start {} threads: {e}", plan.threads))?;
             // `build` returns before the threads have run their start handlers; a broadcast waits for all of them.
-            pool.broadcast(|_| ());
+            let started = pool.broadcast(|_| rustix::thread::gettid().as_raw_nonzero().get() as u32);
+            threads.extend(started.into_iter().map(|thread| (thread, pools.len() as u32)));
             pools.push((plan.clone(), pool));
         }
         let warnings = std::mem::take(&mut *warnings.lock().expect("nobody panics with it"));
-        Ok(Pools { pools, warnings })
+        Ok(Pools { pools, threads, warnings })
     }
 
     /// What went wrong with bindings.
@@ -59,6 +75,11 @@ impl Pools {
     /// The threads of pool `i`.
     pub fn threads(&self, i: usize) -> u32 {
         self.pools[i].0.threads
+    }
+
+    /// The pool that has a thread of this number.
+    pub(crate) fn pool_of(&self, thread: u32) -> Option<u32> {
+        self.threads.get(&thread).copied()
     }
 
     /// Starts `work` on pool `i`.

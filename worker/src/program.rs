@@ -162,6 +162,7 @@ fn replay<K: Iterate>(
         memory_limit: None,
         simd: simd.map(str::to_owned),
         commits: false,
+        placement: false,
     };
     let prepared = crew::prepare::<K>(&job, 1)?;
     let state: K::State = decode(state).map_err(|_| {

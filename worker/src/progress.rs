@@ -3,6 +3,7 @@
 //! Inside `muster run` the events also go, as JSON lines, down the pipe that `MUSTER_PROGRESS_FD` names, so that the
 //! terminal shows live bars while the script's own output goes to its file.
 
+use crate::placement::{self, PoolSeen};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::io::{IsTerminal, Write};
@@ -73,6 +74,13 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// Where the team's threads ran and their memory lay.
+    Placement {
+        /// Which team.
+        attempt: u32,
+        /// The pools of all ranks, in order.
+        pools: Vec<PoolSeen>,
+    },
     /// The answer is out.
     Answer {
         /// The kernel's name.
@@ -139,7 +147,12 @@ impl Progress {
             Style::Json => eprintln!("{}", json()),
             Style::Bar => self.draw(event),
             Style::Lines => say(&line(event)),
-            Style::None if matches!(event, Event::Warning { .. } | Event::Lost { .. }) => say(&line(event)),
+            // A placement comes only when it was asked for.
+            Style::None
+                if matches!(event, Event::Warning { .. } | Event::Lost { .. } | Event::Placement { .. }) =>
+            {
+                say(&line(event));
+            }
             _ => {}
         }
     }
@@ -219,6 +232,7 @@ pub fn line(event: &Event) -> String {
         }
         Event::Draining => "muster: stopping at the next block; interrupt again to kill".into(),
         Event::Warning { text } => format!("muster: warning: {text}"),
+        Event::Placement { pools, .. } => pools.iter().map(placement::line).collect::<Vec<_>>().join("\n"),
         Event::Answer { .. } => String::new(),
     }
 }

@@ -3,6 +3,7 @@
 //! Step 10 of a job's way (DESIGN section 4). The stop flag is read before every block, so a drain or a failure ends a
 //! span within one block; what is finished by then is handed back as the largest finished subtrees.
 
+use crate::placement::Watch;
 use muster_kernels::hash::{self, Hash16};
 use muster_kernels::{Fold, Grid, Iterate, Node, Partial, Problems, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ pub struct Prepared<K> {
     pub tile_bytes: usize,
     /// Set to end folding at the next block.
     pub stop: AtomicBool,
+    /// Sees where threads run and memory lies, where somebody wants to know.
+    pub watch: Option<Watch>,
 }
 
 /// A finished subtree.
@@ -40,10 +43,21 @@ impl<K: Iterate> Prepared<K> {
     /// # Errors
     /// What is wrong with the input.
     pub fn leaf(&self, state: &K::State, block: u32) -> Result<(K::Partial, Hash16), Problems> {
-        let mut cx = Fold::new(self.simd, self.tile_bytes);
-        let partial = self.kernel.fold(state, block, &mut cx)?;
-        let hash = hash::leaf(block, cx.reads(), &partial);
-        Ok((partial, hash))
+        let fold = |mut cx: Fold| {
+            let partial = self.kernel.fold(state, block, &mut cx)?;
+            let hash = hash::leaf(block, cx.reads(), &partial);
+            Ok((partial, hash))
+        };
+        let cx = Fold::new(self.simd, self.tile_bytes);
+        let Some(watch) = &self.watch else { return fold(cx) };
+        let watched = |cx| {
+            let folded = fold(cx);
+            let encoded =
+                folded.as_ref().map(|(partial, _)| postcard::to_stdvec(partial).expect("a partial encodes"));
+            let encoded = encoded.unwrap_or_default();
+            (folded, encoded)
+        };
+        watch.over(cx, watched).0
     }
 
     /// Folds `node` on the current pool: its largest finished subtrees, in order; `node` itself unless stopped.

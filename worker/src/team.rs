@@ -8,6 +8,7 @@ use crate::comm::{Comm, CommError};
 use crate::crew::Crew;
 use crate::hub;
 use crate::link::Link;
+use crate::placement::ThreadSeen;
 use crate::program::{Program, find};
 use crate::wire::{
     Failure, Folded, FromTeam, Hello, Piece, RankMessage, Standing, TeamJob, ToTeam, VERSION, decode, encode,
@@ -205,7 +206,7 @@ pub(crate) fn follow<K: Iterate>(
                 pulse.quicken();
                 crew.off(&returned);
                 let message = match returned.result {
-                    Ok(done) => RankMessage::Folded(folded(returned.span, done)),
+                    Ok(done) => RankMessage::Folded(folded(returned.span, done, crew.seen())),
                     Err(failure) => RankMessage::Failed(failure),
                 };
                 comm.send(0, encode(&message))?;
@@ -218,9 +219,10 @@ pub(crate) fn follow<K: Iterate>(
 fn folded<P: muster_kernels::Partial>(
     span: muster_kernels::Node,
     done: Vec<crate::span::Finished<P>>,
+    seen: Vec<(u32, Vec<ThreadSeen>)>,
 ) -> Folded {
     let busy_s = done.iter().map(|d| d.busy_s).sum();
     let piece =
         |d: crate::span::Finished<P>| Piece { node: d.node, partial: encode(&d.partial), leaves: d.leaves };
-    Folded { span, pieces: done.into_iter().map(piece).collect(), busy_s }
+    Folded { span, pieces: done.into_iter().map(piece).collect(), busy_s, seen }
 }

@@ -1,12 +1,13 @@
 //! The messages of a team: between ranks, and between rank 0 and the foreman. Versioned; encoded with postcard.
 
+use crate::placement::{PoolSeen, ThreadSeen};
 use muster_core::plan::{HostShape, PoolPlan};
 use muster_kernels::hash::Hash16;
 use muster_spec::{Node, Problems};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of every message here. A rank and a foreman of different versions do not talk.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Everything that a team must know of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct TeamJob {
     pub simd: Option<String>,
     /// Whether finished nodes shall be committed on the way: there is a ledger.
     pub commits: bool,
+    /// Whether ranks shall tell where threads ran and memory lay.
+    pub placement: bool,
 }
 
 /// Rank to rank.
@@ -72,6 +75,8 @@ pub struct Folded {
     pub pieces: Vec<Piece>,
     /// Thread-seconds that its blocks took.
     pub busy_s: f64,
+    /// What threads saw meanwhile, by pool.
+    pub seen: Vec<(u32, Vec<ThreadSeen>)>,
 }
 
 /// A finished node.
@@ -122,6 +127,8 @@ pub enum FromTeam {
         /// Blocks.
         done: u32,
     },
+    /// Where the team's threads ran and their memory lay, before the answer.
+    Placed(Vec<PoolSeen>),
     /// Finished nodes to append to the ledger.
     Commit(Commit),
     /// The answer. Round, state and leaf hashes of the last round are here as far as no commit has carried them; records

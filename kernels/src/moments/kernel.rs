@@ -141,7 +141,7 @@ impl Kernel for Moments {
             Source::Generated { generate, seed, block: size } => {
                 let start = u64::from(block) * size;
                 let end = (start + size).min(generate.count.0);
-                Ok(MomentsPartial(vec![generated(*generate, *seed, (start, end), cx.simd)]))
+                Ok(MomentsPartial(vec![generated(*generate, *seed, (start, end), cx)]))
             }
         }
     }
@@ -206,6 +206,7 @@ impl Columns {
             }
             Ok(())
         })?;
+        sums.iter().for_each(|sums| cx.note_scratch(&sums.values));
         Ok(sums.into_iter().map(|sums| sums.finish(simd)).collect())
     }
 }
@@ -273,7 +274,8 @@ impl Vectorised for Numbers<'_> {
     }
 }
 
-fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), simd: Simd) -> ColumnMoments {
+fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), cx: &mut Fold) -> ColumnMoments {
+    let simd = cx.simd;
     let mut pairwise = Pairwise::default();
     let mut buffer = vec![0.0; SUB_BLOCK as usize];
     let mut at = start;
@@ -284,6 +286,7 @@ fn generated(generate: Generate, seed: u64, (start, end): (u64, u64), simd: Simd
         pairwise.push(simd, &buffer[..n]);
         at += n as u64;
     }
+    cx.note_scratch(&buffer);
     pairwise.total()
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the kernel: files with every kind of mistake, tiles, and generated numbers.
 
 use super::*;
+use crate::simd::Simd;
 use muster_spec::quantity::{Count, InputPath};
 use muster_spec::table::TableSpec;
 use std::path::PathBuf;

@@ -226,9 +226,15 @@ impl TextFile {
         };
         let mut decoder = Decoder::new(self, wanted, columns);
         let tile_bytes = cx.tile_bytes;
-        self.records((start, range.end), tile_bytes, &mut |bytes| cx.note_read(bytes), &mut |part| {
-            decoder.batches(part, each)
-        })
+        self.records(
+            (start, range.end),
+            tile_bytes,
+            &mut |bytes| {
+                cx.note_read(bytes);
+                cx.note_scratch(bytes);
+            },
+            &mut |part| decoder.batches(part, each),
+        )
     }
 
     /// Where the first record begins at or after `offset`; `inside` tells whether that byte lies inside quotes.
