@@ -7,6 +7,7 @@ mod run;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use muster_kernels::command::CommandKernel;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 use muster_worker::program::Program;
@@ -14,8 +15,9 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 /// The built-in kernels.
-static PROGRAMS: LazyLock<Vec<Program>> =
-    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>()]);
+static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
+    vec![Program::of::<MonteCarlo>(), Program::of::<Moments>(), Program::of::<CommandKernel>()]
+});
 
 /// One virtual supercomputer out of the machines you have.
 #[derive(Parser)]

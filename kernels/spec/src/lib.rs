@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod class;
+pub mod command;
 pub mod moments;
 pub mod monte_carlo;
 pub mod problem;
