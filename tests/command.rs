@@ -293,6 +293,8 @@ fn an_interrupt_lets_runs_finish_and_a_resume_takes_their_blocks() {
     let rest: String = lines.map(|line| line.unwrap() + "\n").collect();
     assert_eq!(job.end().status.code(), Some(130), "{rest}");
     assert!(rest.contains("of 20 blocks are in the ledger"), "{rest}");
+    // In good order, too: even what left its session.
+    none_left(place.path("tmp").to_str().unwrap());
     // Another limit is no other job: the ledger is found.
     let flags = format!("{COUNT} --resume --timeout 1h --retries 2 --limit 1M --out all");
     let again = answer(&place.command(&flags, &["sh", "-c", PATIENT]).output().unwrap());
@@ -423,4 +425,33 @@ fn the_example_computes_pi() {
     let hits = text.lines().find_map(|line| line.strip_prefix("hits ")).unwrap();
     let pi = 4.0 * hits.parse::<f64>().unwrap() / 2e5;
     assert!((pi - std::f64::consts::PI).abs() < 0.02, "{pi}");
+}
+
+/// The examples of a page: its fenced blocks of shell.
+fn examples(page: &str) -> Vec<&str> {
+    page.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_run() {
+    let place = Place::new("page");
+    place.write("prices.csv", include_str!("../kernels/tests/data/sp500.csv"));
+    let all = examples(include_str!("../docs/kernels.md"));
+    assert!(all.len() >= 7, "{}", all.len());
+    for example in all {
+        let mut command = Command::new("sh");
+        command.args(["-e", "-c", &example.replace("muster kernel", &format!("'{MUSTER}' kernel"))]);
+        let output = place.settle(command).output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && shown.contains("\nhash     "),
+            "{example}{shown}{}",
+            said(&output)
+        );
+        if example.contains("multiples of seven") {
+            assert!(shown.starts_with("multiples of seven: 142858\n"), "{shown}");
+        }
+    }
+    assert_eq!(place.read("numbers.txt"), (0..12).map(|i| format!("{i}\n")).collect::<String>());
+    assert!(place.read("tables/squares-1.csv").ends_with("\n39,1521\n"));
 }
