@@ -8,6 +8,7 @@ mod topology;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
@@ -16,8 +17,14 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 /// The built-in kernels.
-static PROGRAMS: LazyLock<Vec<Program>> =
-    LazyLock::new(|| vec![Program::of::<MonteCarlo>(), Program::of::<Moments>(), Program::of::<GroupBy>()]);
+static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
+    vec![
+        Program::of::<MonteCarlo>(),
+        Program::of::<Moments>(),
+        Program::of::<GroupBy>(),
+        Program::of::<CommandKernel>(),
+    ]
+});
 
 /// One virtual supercomputer out of the machines you have.
 #[derive(Parser)]

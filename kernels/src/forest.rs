@@ -5,6 +5,7 @@
 use crate::kernel::{Order, Partial};
 use muster_spec::{BlockSet, Grid, Node};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 /// Finished nodes of one grid.
 pub struct Forest<P> {
@@ -39,25 +40,40 @@ impl<P: Partial> Forest<P> {
     /// and changes nothing, when one of their blocks is finished already, lies outside the grid or is named twice.
     #[must_use]
     pub fn insert(&mut self, nodes: &[Node], partial: P) -> bool {
+        let merged =
+            self.insert_by(nodes, partial, &mut |left, right| Ok::<_, Infallible>(left.merge(right)));
+        merged.unwrap_or_else(|never| match never {})
+    }
+
+    /// [`Forest::insert`] with a merge that may fail.
+    ///
+    /// # Errors
+    /// The merge's; what was being merged is lost then, and the forest must not be used any more.
+    pub fn insert_by<E>(
+        &mut self,
+        nodes: &[Node],
+        partial: P,
+        merge: &mut dyn FnMut(P, P) -> Result<P, E>,
+    ) -> Result<bool, E> {
         let mut done = self.done.clone();
         if nodes.is_empty() || !nodes.iter().all(|&node| done.insert(node)) {
-            return false;
+            return Ok(false);
         }
         match &mut self.held {
             Held::Tree(held) => {
-                let &[node] = nodes else { return false };
-                let (node, partial) = climb(self.grid, held, node, partial);
+                let &[node] = nodes else { return Ok(false) };
+                let (node, partial) = climb(self.grid, held, (node, partial), merge)?;
                 held.insert(node, partial);
             }
             Held::Free(held) => {
                 *held = Some(match held.take() {
-                    Some(before) => before.merge(partial),
+                    Some(before) => merge(before, partial)?,
                     None => partial,
                 });
             }
         }
         self.done = done;
-        true
+        Ok(true)
     }
 
     /// What is held: nodes and the partial that belongs to them, in the order of the tree.
@@ -85,16 +101,21 @@ impl<P: Partial> Forest<P> {
 }
 
 /// Merges `node` with its sibling, its parent with the parent's sibling, and so on, while they are held.
-fn climb<P: Partial>(grid: Grid, held: &mut BTreeMap<Node, P>, mut node: Node, mut partial: P) -> (Node, P) {
+fn climb<P, E>(
+    grid: Grid,
+    held: &mut BTreeMap<Node, P>,
+    (mut node, mut partial): (Node, P),
+    merge: &mut dyn FnMut(P, P) -> Result<P, E>,
+) -> Result<(Node, P), E> {
     while node != grid.root() {
         let sibling = node.sibling();
         if sibling.exists(grid) {
             let Some(other) = held.remove(&sibling) else { break };
-            partial = if node.is_left() { partial.merge(other) } else { other.merge(partial) };
+            partial = if node.is_left() { merge(partial, other)? } else { merge(other, partial)? };
         }
         node = node.parent();
     }
-    (node, partial)
+    Ok((node, partial))
 }
 
 #[cfg(test)]

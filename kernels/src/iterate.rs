@@ -63,11 +63,24 @@ pub trait Iterate: Sized + Send + Sync + 'static {
         Ok(spec)
     }
 
+    /// As [`Kernel::identity`].
+    fn identity(spec: &Self::Spec) -> Self::Spec {
+        spec.clone()
+    }
+
     /// As [`Kernel::prepare`].
     ///
     /// # Errors
     /// Every problem of the spec and its inputs at once.
     fn prepare(spec: &Self::Spec) -> Result<Self, Problems>;
+
+    /// As [`Kernel::merge`].
+    ///
+    /// # Errors
+    /// Why the two do not merge; the job ends.
+    fn merge(&self, left: Self::Partial, right: Self::Partial) -> Result<Self::Partial, Problems> {
+        Ok(left.merge(right))
+    }
 
     /// As [`Kernel::grid`]; the same in every round.
     fn grid(&self) -> Grid;
@@ -126,8 +139,16 @@ impl<K: Kernel> Iterate for K {
         <K as Kernel>::resolve(spec)
     }
 
+    fn identity(spec: &Self::Spec) -> Self::Spec {
+        <K as Kernel>::identity(spec)
+    }
+
     fn prepare(spec: &Self::Spec) -> Result<Self, Problems> {
         <K as Kernel>::prepare(spec)
+    }
+
+    fn merge(&self, left: Self::Partial, right: Self::Partial) -> Result<Self::Partial, Problems> {
+        Kernel::merge(self, left, right)
     }
 
     fn grid(&self) -> Grid {

@@ -87,6 +87,12 @@ pub trait Kernel: Sized + Send + Sync + 'static {
         Ok(spec)
     }
 
+    /// The part of a resolved spec that the answer's bits depend on: it names the job and its ledger. What is left out,
+    /// such as a time limit for each block, may differ between a run and its `--resume`.
+    fn identity(spec: &Self::Spec) -> Self::Spec {
+        spec.clone()
+    }
+
     /// Called on every rank with the resolved spec: opens inputs and computes what all blocks share.
     ///
     /// # Errors
@@ -118,6 +124,14 @@ pub trait Kernel: Sized + Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the input, by file and line.
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<Self::Partial, Problems>;
+
+    /// [`Partial::merge`], for a kernel whose merge can fail or needs what was prepared. The worker merges by this.
+    ///
+    /// # Errors
+    /// Why the two do not merge; the job ends.
+    fn merge(&self, left: Self::Partial, right: Self::Partial) -> Result<Self::Partial, Problems> {
+        Ok(left.merge(right))
+    }
 
     /// The answer from the partial of the whole grid.
     ///

@@ -325,7 +325,7 @@ fn open_ledger(
     let header = Header {
         kernel: described.kernel.clone(),
         class: described.class,
-        spec_json: described.spec_json.clone(),
+        spec_json: described.identity_json.clone(),
         grid: described.grid,
         inputs: described.inputs.clone(),
         program: described.program.as_ref().map(|p| p.hash.clone()),

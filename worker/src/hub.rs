@@ -55,7 +55,11 @@ pub(crate) fn lead<K: Iterate>(comm: &mut dyn Comm, mut link: Link, met: Gatheri
     stop.stop.store(true, Ordering::Relaxed);
     match ended {
         Ok(()) => Ok(end(comm)?),
-        Err(Halt::Failed(failure)) => give_up(comm, &mut hub.link, failure),
+        Err(Halt::Failed(failure)) => {
+            // What failed may be mended and gone on with: what is finished by now is not lost.
+            hub.commit();
+            give_up(comm, &mut hub.link, failure)
+        }
         Err(Halt::Broken(error)) => Err(error),
     }
 }
@@ -72,7 +76,10 @@ fn restore<K: Iterate>(
     crew.begin(&state)?;
     let mut forest = Forest::new(crew.prepared.grid, crew.prepared.kernel.order());
     for record in &standing.records {
-        let fits = decode(&record.partial).map(|partial| forest.insert(&record.nodes, partial))?;
+        let kernel = &crew.prepared.kernel;
+        let fits = forest
+            .insert_by(&record.nodes, decode(&record.partial)?, &mut |left, right| kernel.merge(left, right))
+            .map_err(Failure::BadInput)?;
         if !fits {
             return Err(Failure::Broken(
                 "the ledger does not fit this job: --fresh starts again from nothing".into(),
@@ -315,10 +322,13 @@ impl<K: Iterate> Hub<K> {
         self.members[rank].blocks -= span.blocks(self.grid).len() as u32;
         for finished in done {
             self.planner.learn(finished.leaves.len() as u32, finished.busy_s);
-            self.commits.leaves.push(LeafRun { first: finished.node.first(), hashes: finished.leaves });
-            if !self.forest.insert(&[finished.node], finished.partial) {
+            let kernel = &self.crew.prepared.kernel;
+            let mut merge = |left, right| kernel.merge(left, right);
+            let fits = self.forest.insert_by(&[finished.node], finished.partial, &mut merge);
+            if !fits.map_err(|problems| Halt::Failed(Failure::BadInput(problems)))? {
                 return Err(TeamError::Garbled(format!("rank {rank} folded blocks twice")).into());
             }
+            self.commits.leaves.push(LeafRun { first: finished.node.first(), hashes: finished.leaves });
         }
         self.progress();
         self.assign(comm, rank)

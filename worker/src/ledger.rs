@@ -31,7 +31,7 @@ pub struct Header {
     pub kernel: String,
     /// Its arithmetic class.
     pub class: Class,
-    /// The resolved spec as canonical JSON.
+    /// The part of the resolved spec that names the job, as canonical JSON.
     pub spec_json: String,
     /// How the index space is cut.
     pub grid: Grid,

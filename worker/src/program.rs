@@ -26,7 +26,9 @@ pub struct Described {
     pub class: Class,
     /// The resolved spec as canonical JSON.
     pub spec_json: String,
-    /// The hash that names the job.
+    /// The part of the spec that the bits depend on, as canonical JSON.
+    pub identity_json: String,
+    /// The hash of it: it names the job.
     pub spec_hash: String,
     /// How the index space is cut.
     pub grid: Grid,
@@ -134,14 +136,16 @@ fn read<K: Iterate>(json: &str) -> Result<K::Spec, Problems> {
 
 fn described<K: Iterate>(spec: &K::Spec) -> Result<Described, Problems> {
     let kernel = K::prepare(spec)?;
-    let spec_json = serde_json::to_string(spec).map_err(|e| Problem::new("spec", e.to_string()))?;
+    let json = |spec: &K::Spec| serde_json::to_string(spec).map_err(|e| Problem::new("spec", e.to_string()));
+    let (spec_json, identity_json) = (json(spec)?, json(&K::identity(spec))?);
     let class = kernel.class();
     Ok(Described {
         kernel: K::NAME.into(),
         program: None,
         pattern: K::PATTERN,
         class,
-        spec_hash: hash::spec(K::NAME, class, &spec_json),
+        spec_hash: hash::spec(K::NAME, class, &identity_json),
+        identity_json,
         spec_json,
         grid: kernel.grid(),
         work: kernel.work(),

@@ -5,7 +5,7 @@
 
 use crate::placement::Watch;
 use muster_kernels::hash::{self, Hash16};
-use muster_kernels::{Fold, Grid, Iterate, Node, Partial, Problems, Simd};
+use muster_kernels::{Fold, Grid, Iterate, Node, Problems, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -88,7 +88,9 @@ impl<K: Iterate> Prepared<K> {
         if whole(&done, left) && whole(&more, right) {
             let (mut a, b) = (done.remove(0), more.remove(0));
             a.leaves.extend(b.leaves);
-            let (partial, busy_s) = (a.partial.merge(b.partial), a.busy_s + b.busy_s);
+            let merged = self.kernel.merge(a.partial, b.partial);
+            let partial = merged.inspect_err(|_| self.stop.store(true, Ordering::Relaxed))?;
+            let busy_s = a.busy_s + b.busy_s;
             return Ok(vec![Finished { node, partial, leaves: a.leaves, busy_s }]);
         }
         done.extend(more);

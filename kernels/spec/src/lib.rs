@@ -6,6 +6,7 @@
 
 pub mod blocks;
 pub mod class;
+pub mod command;
 pub mod group_by;
 pub mod moments;
 pub mod monte_carlo;

@@ -14,7 +14,7 @@ pub use answer::{Cell, GroupByAnswer};
 pub use partial::GroupByPartial;
 
 use crate::fold::Fold;
-use crate::kernel::{Input, Kernel, Order, Work};
+use crate::kernel::{Input, Kernel, Order, Partial, Work};
 use crate::table::filter::Filter;
 use crate::table::{Table, column};
 use groups::Groups;
@@ -166,10 +166,12 @@ impl Kernel for GroupBy {
         Ok(GroupByPartial(ingest.groups))
     }
 
+    fn merge(&self, left: GroupByPartial, right: GroupByPartial) -> Result<GroupByPartial, Problems> {
+        let merged = left.merge(right);
+        if merged.0.refused { Err(too_many(self.max_groups)) } else { Ok(merged) }
+    }
+
     fn finish(&self, root: GroupByPartial) -> Result<GroupByAnswer, Problems> {
-        if root.0.refused {
-            return Err(too_many(self.max_groups));
-        }
         Ok(answer::of(&root.0, &self.plan, self.limit))
     }
 }

@@ -40,7 +40,9 @@ fn compute(spec: GroupBySpec, turned: bool) -> Result<GroupByAnswer, Problems> {
     if turned && kernel.order() == Order::Free {
         partials.reverse();
     }
-    kernel.finish(partials.into_iter().reduce(Partial::merge).unwrap())
+    let mut partials = partials.into_iter();
+    let first = partials.next().unwrap();
+    kernel.finish(partials.try_fold(first, |left, right| kernel.merge(left, right))?)
 }
 
 fn write(rows: &[(Option<&str>, Option<i64>, Option<f64>)]) -> tempfile::NamedTempFile {

@@ -1,7 +1,8 @@
 //! The rank program of the built-in kernels. `mpirun -n 4 muster-rank monte-carlo --paths 1e9` works by hand, too.
 
+use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 
-muster_rank::main!(MonteCarlo, Moments, GroupBy);
+muster_rank::main!(MonteCarlo, Moments, GroupBy, CommandKernel);
