@@ -99,13 +99,17 @@ fn killed(place: &Place, job: &str, victim: &str, moment: Duration) -> Output {
     });
     let (pids, met) = (event.expect("the team meets")["pids"].clone(), Instant::now());
     // Somebody must read what is said, or the pipe fills.
-    let reader = std::thread::spawn(move || lines.for_each(drop));
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn(move || {
+        lines.for_each(drop);
+        drop(end);
+    });
     let pid = match victim {
         "muster" => u64::from(child.id()),
         "mpirun" => mpirun_of(child.id()),
         rank => pids[rank[5..].parse::<usize>().unwrap()].as_u64().unwrap(),
     };
-    std::thread::sleep(moment.saturating_sub(met.elapsed()));
+    let _ = ended.recv_timeout(moment.saturating_sub(met.elapsed()));
     // It may have ended by now: such a kill does not count.
     let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status();
     let output = child.wait_with_output().unwrap();

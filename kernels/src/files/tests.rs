@@ -1,3 +1,5 @@
+//! Files that are packed, missing, cut off or changed.
+
 use super::*;
 use std::io::Write;
 

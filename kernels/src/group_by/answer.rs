@@ -5,7 +5,7 @@ use super::groups::Groups;
 use super::ingest::unordered;
 use super::state::{Slot, get_sum, middle};
 use crate::math::exact;
-use crate::table::{as_float, value};
+use crate::table::{as_float, power_of_ten, value};
 use muster_spec::group_by::{Aggregate, Function};
 use muster_spec::table::Kind;
 use serde::Serialize;
@@ -104,7 +104,7 @@ fn cell(
     let words = slot.of(groups.state(group));
     let count = words[0];
     let scale = |x: f64| match kind {
-        Kind::Decimal(digits) => x / 10f64.powi(digits.into()),
+        Kind::Decimal(digits) => x / power_of_ten(digits),
         _ => x,
     };
     if aggregate.function == Function::Count {
@@ -217,7 +217,8 @@ impl fmt::Display for GroupByAnswer {
         if self.table.len() > SHOWN {
             writeln!(f, "... and {} more in the answer; --json shows all", self.table.len() - SHOWN)?;
         }
-        write!(f, "{} groups of {} rows", self.groups, self.used)?;
+        let plural = if self.groups == 1 { "" } else { "s" };
+        write!(f, "{} group{plural} of {} rows", self.groups, self.used)?;
         if self.used < self.rows {
             write!(f, " that took part, of {}", self.rows)?;
         }

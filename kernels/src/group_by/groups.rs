@@ -77,6 +77,12 @@ fn hash_text(text: &[u8]) -> u64 {
     mix(mix(hash, u64::from_le_bytes(last)), text.len() as u64)
 }
 
+/// Whether two keys are the same; they are too short for a call of `memcmp`.
+#[inline(always)]
+fn same(a: &[u64], b: &[u64]) -> bool {
+    a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
+}
+
 impl Groups {
     /// None yet. `texts` tells which key columns hold texts.
     pub(super) fn new(layout: Layout, texts: &[bool], limit: u64) -> Groups {
@@ -135,7 +141,7 @@ impl Groups {
                 return self.insert(at, hash, key);
             }
             let group = (entry as u32).wrapping_sub(1);
-            if entry >> 32 == hash >> 32 && self.keys[group as usize * width..][..width] == *key {
+            if entry >> 32 == hash >> 32 && same(&self.keys[group as usize * width..][..width], key) {
                 return group;
             }
             at = (at + 1) & mask;

@@ -1,3 +1,5 @@
+//! Group-by against a naive reference, and its merge.
+
 use super::*;
 use crate::Simd;
 use crate::kernel::Partial;

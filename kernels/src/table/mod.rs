@@ -268,9 +268,14 @@ pub fn numbers(columns: &[ColumnType]) -> Vec<String> {
 /// A value of `kind` that is kept as an integer, as a number.
 pub fn as_float(kind: Kind, value: i64) -> f64 {
     match kind {
-        Kind::Decimal(digits) => value as f64 / 10f64.powi(i32::from(digits)),
+        Kind::Decimal(digits) => value as f64 / power_of_ten(digits),
         _ => value as f64,
     }
+}
+
+/// 10 to the power of `digits`; exact for up to 22.
+pub fn power_of_ten(digits: u8) -> f64 {
+    (0..digits).fold(1.0, |power, _| power * 10.0)
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! What filters mean, and what is said of those that do not parse.
+
 use super::super::Interner;
 use super::*;
 
