@@ -42,14 +42,15 @@ pub(crate) struct Crew<K: Iterate> {
 }
 
 impl<K: Iterate> Crew<K> {
-    /// Prepares the kernel and starts the pools.
+    /// Starts the pools and prepares the kernel; in this order, since the allocator hands the memory of threads that
+    /// are gone, pages and all, to those that start next: preparing has threads of its own, on any domain.
     ///
     /// # Errors
     /// What is wrong with the spec, its inputs, or this machine.
     pub(crate) fn start(job: &TeamJob, plans: &[PoolPlan]) -> Result<Crew<K>, Failure> {
         let threads = plans.iter().map(|p| u64::from(p.threads)).sum::<u64>().max(1);
-        let prepared = guarded::<K, _>(|| prepare::<K>(job, threads))?;
         let pools = Pools::start(plans).map_err(Failure::Broken)?;
+        let prepared = guarded::<K, _>(|| prepare::<K>(job, threads))?;
         let (back, returned) = unbounded();
         let load = vec![0; pools.len()];
         Ok(Crew { prepared: Arc::new(prepared), state: None, load, pools, back, returned })

@@ -29,17 +29,6 @@ pub(crate) fn stay() -> Result<()> {
     if code < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Gives back to the operating system what this process has allocated and freed, that whoever gets it next touches it
-/// first. Threads that set a job up are gone when the pools start, but the allocator hands what they touched, pages and
-/// all, to the threads of the pools.
-pub(crate) fn give_back() {
-    // SAFETY: it only returns memory that nothing uses.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// The memory policy of the calling thread.
 fn policy() -> Result<i32> {
     let mut mode = 0i32;

@@ -32,9 +32,6 @@ impl Pools {
             let text = format!("memory may move between NUMA domains: {why} (set_mempolicy)");
             warnings.lock().expect("nobody panics with it").push(text);
         }
-        if bound {
-            pages::give_back();
-        }
         let (mut pools, mut threads) = (Vec::new(), BTreeMap::new());
         for plan in plans {
             let (to_bind, noted) = (plan.clone(), warnings.clone());
