@@ -26,7 +26,7 @@ impl<P: Partial> Forest<P> {
     pub fn new(grid: Grid, order: Order) -> Self {
         let held = match order {
             Order::Tree => Held::Tree(BTreeMap::new()),
-            Order::Free => Held::Free(None),
+            Order::Free | Order::Running => Held::Free(None),
         };
         Forest { grid, done: BlockSet::empty(grid), held }
     }
@@ -36,7 +36,7 @@ impl<P: Partial> Forest<P> {
         &self.done
     }
 
-    /// Adds the partial of `nodes`: one node under [`Order::Tree`], any number under [`Order::Free`]. Returns false,
+    /// Adds the partial of `nodes`: one node under [`Order::Tree`], any number where the order is free. Returns false,
     /// and changes nothing, when one of their blocks is finished already, lies outside the grid or is named twice.
     #[must_use]
     pub fn insert(&mut self, nodes: &[Node], partial: P) -> bool {

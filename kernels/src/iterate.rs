@@ -114,6 +114,25 @@ pub trait Iterate: Sized + Send + Sync + 'static {
     /// What is wrong with the input, by file and line.
     fn fold(&self, state: &Self::State, block: u32, cx: &mut Fold) -> Result<Self::Partial, Problems>;
 
+    /// As [`Kernel::add`], in the round that began from `state`.
+    ///
+    /// # Errors
+    /// As [`Iterate::fold`]; what was there is lost then.
+    fn add(
+        &self,
+        state: &Self::State,
+        block: u32,
+        cx: &mut Fold,
+        to: &mut Option<Self::Partial>,
+    ) -> Result<(), Problems> {
+        let partial = self.fold(state, block, cx)?;
+        *to = Some(match to.take() {
+            Some(before) => self.merge(before, partial)?,
+            None => partial,
+        });
+        Ok(())
+    }
+
     /// What the round that began from `state` leads to, from the partial of the whole grid. Called on rank 0, on one
     /// thread, while the others wait. Rounds must come to an end: the state counts them, where nothing else does.
     ///
@@ -177,6 +196,16 @@ impl<K: Kernel> Iterate for K {
 
     fn fold(&self, (): &(), block: u32, cx: &mut Fold) -> Result<Self::Partial, Problems> {
         Kernel::fold(self, block, cx)
+    }
+
+    fn add(
+        &self,
+        (): &(),
+        block: u32,
+        cx: &mut Fold,
+        to: &mut Option<Self::Partial>,
+    ) -> Result<(), Problems> {
+        Kernel::add(self, block, cx, to)
     }
 
     fn finish(&self, (): &(), root: Self::Partial) -> Result<Turn<(), Self::Answer>, Problems> {

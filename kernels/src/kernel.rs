@@ -22,6 +22,12 @@ pub trait Partial: Serialize + DeserializeOwned + Send + 'static {
     fn digest(&self, hasher: &mut blake3::Hasher) {
         hasher.update(&postcard::to_stdvec(self).expect("a partial encodes"));
     }
+
+    /// About how many bytes its encoding has, where that may be much: a large partial is committed the more seldom, the
+    /// first time, too.
+    fn bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// In which order partials merge.
@@ -31,6 +37,10 @@ pub enum Order {
     Tree,
     /// In any order, because merging is exact: integers, minimum and maximum, fixed-bin accumulators, sets.
     Free,
+    /// As [`Order::Free`], for partials that are large beside a block, such as tables of many groups: every thread adds
+    /// its blocks to a partial of its own, by [`Kernel::add`], and these merge for a commit and at the end. The hash of
+    /// a leaf covers what the block notes as read ([`Fold::note_read`]), and no partial.
+    Running,
 }
 
 /// What an answer's rate counts: `total` units of work over the whole grid.
@@ -124,6 +134,20 @@ pub trait Kernel: Sized + Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the input, by file and line.
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<Self::Partial, Problems>;
+
+    /// Adds one block to the partial of others, if there is one yet, under [`Order::Running`]: the same as merging what
+    /// [`Kernel::fold`] returns, and faster.
+    ///
+    /// # Errors
+    /// As [`Kernel::fold`]; what was there is lost then.
+    fn add(&self, block: u32, cx: &mut Fold, to: &mut Option<Self::Partial>) -> Result<(), Problems> {
+        let partial = self.fold(block, cx)?;
+        *to = Some(match to.take() {
+            Some(before) => self.merge(before, partial)?,
+            None => partial,
+        });
+        Ok(())
+    }
 
     /// [`Partial::merge`], for a kernel whose merge can fail or needs what was prepared. The worker merges by this.
     ///

@@ -4,11 +4,12 @@
 
 use crate::placement::{ThreadSeen, Watch};
 use crate::pools::Pools;
+use crate::running::{Gathered, Running};
 use crate::span::{Finished, Prepared};
-use crate::wire::{Failure, TeamJob, decode};
+use crate::wire::{Added, Failure, TeamJob, decode};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use muster_core::plan::PoolPlan;
-use muster_kernels::{Iterate, Node, Problem, Problems, Simd, Turn};
+use muster_kernels::{Iterate, Node, Order, Problem, Problems, Simd, Turn};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,13 +21,23 @@ const TILE_BYTES: u64 = 4 << 20;
 /// The least scratch a thread can work with.
 const LEAST_TILE_BYTES: u64 = 64 << 10;
 
-/// A span that came back from a pool.
+/// What came back from a pool.
 pub(crate) struct Returned<P> {
     pool: usize,
-    /// Which span.
-    pub(crate) span: Node,
-    /// Its finished subtrees, or why it cannot be folded.
-    pub(crate) result: Result<Vec<Finished<P>>, Failure>,
+    /// It, or why the job cannot be done.
+    pub(crate) result: Result<Back<P>, Failure>,
+    /// The span that is off the pool, if one is.
+    span: Option<Node>,
+}
+
+/// What a pool was asked for.
+pub(crate) enum Back<P> {
+    /// A span and its finished subtrees.
+    Finished(Node, Vec<Finished<P>>),
+    /// A span that was added to the running partials.
+    Added(Node, Added),
+    /// The pool's running partials.
+    Gathered(Option<Gathered<P>>),
 }
 
 /// The pools of a rank and what is on them.
@@ -35,6 +46,8 @@ pub(crate) struct Crew<K: Iterate> {
     /// What the round began from, once rank 0 has said so.
     state: Option<Arc<K::State>>,
     pools: Pools,
+    /// By pool.
+    running: Vec<Arc<Running<K::Partial>>>,
     /// Blocks on each pool.
     load: Vec<u32>,
     back: Sender<Returned<K::Partial>>,
@@ -53,7 +66,8 @@ impl<K: Iterate> Crew<K> {
         let prepared = guarded::<K, _>(|| prepare::<K>(job, threads))?;
         let (back, returned) = unbounded();
         let load = vec![0; pools.len()];
-        Ok(Crew { prepared: Arc::new(prepared), state: None, load, pools, back, returned })
+        let running = (0..pools.len()).map(|i| Arc::new(Running::new(pools.threads(i)))).collect();
+        Ok(Crew { prepared: Arc::new(prepared), state: None, pools, running, load, back, returned })
     }
 
     /// Begins a round. The state is used as it was encoded, on rank 0 too: every rank of every team has the same one.
@@ -107,17 +121,40 @@ impl<K: Iterate> Crew<K> {
         let pool =
             (0..self.pools.len()).min_by(|&a, &b| each(a).total_cmp(&each(b))).expect("a rank has a pool");
         self.load[pool] += span.blocks(self.prepared.grid).len() as u32;
-        let (prepared, state, back) = (self.prepared.clone(), self.state().clone(), self.back.clone());
+        let (prepared, state) = (self.prepared.clone(), self.state().clone());
+        let running = (prepared.kernel.order() == Order::Running).then(|| self.running[pool].clone());
+        self.spawn(pool, Some(span), move || match running {
+            Some(running) => prepared.add_span(&state, span, &running).map(|added| Back::Added(span, added)),
+            None => prepared.span(&state, span).map(|done| Back::Finished(span, done)),
+        });
+    }
+
+    /// Has every pool hand in its running partials: there will be an answer of each.
+    pub(crate) fn gather(&self) {
+        for (pool, running) in self.running.iter().enumerate() {
+            let (prepared, running) = (self.prepared.clone(), running.clone());
+            self.spawn(pool, None, move || prepared.gather(&running).map(Back::Gathered));
+        }
+    }
+
+    fn spawn(
+        &self,
+        pool: usize,
+        span: Option<Node>,
+        work: impl FnOnce() -> Result<Back<K::Partial>, Problems> + Send + 'static,
+    ) {
+        let back = self.back.clone();
         self.pools.spawn(pool, move || {
-            let result = guarded::<K, _>(|| prepared.span(&state, span));
-            // The rank may have ended; then nobody wants the span.
-            let _ = back.send(Returned { pool, span, result });
+            let result = guarded::<K, _>(work);
+            // The rank may have ended; then nobody wants the result.
+            let _ = back.send(Returned { pool, result, span });
         });
     }
 
     /// Notes that a span is off its pool.
     pub(crate) fn off(&mut self, returned: &Returned<K::Partial>) {
-        self.load[returned.pool] -= returned.span.blocks(self.prepared.grid).len() as u32;
+        let blocks = returned.span.map_or(0, |span| span.blocks(self.prepared.grid).len());
+        self.load[returned.pool] -= blocks as u32;
     }
 }
 

@@ -4,26 +4,22 @@
 //! cost of the last one, and none in the first second. Rank 0 folds spans on pools of its own like every other rank.
 
 use crate::comm::{Comm, CommError};
-use crate::crew::{Crew, Returned};
+use crate::commits::{COMMIT_EVERY, Commits};
+use crate::crew::{Back, Crew, Returned};
 use crate::link::Link;
 use crate::placement::{TeamSeen, ThreadSeen};
-use crate::span::Finished;
+use crate::running::Gathered;
 use crate::spans::Planner;
 use crate::team::{Gathering, Pulse, TeamError, garbled};
 use crate::wire::{
-    self, Commit, Failure, FromTeam, LeafRun, RankMessage, Record, Standing, TeamShape, ToTeam, decode,
+    self, Added, Commit, Failure, FromTeam, Piece, RankMessage, Record, Standing, TeamShape, ToTeam, decode,
     encode,
 };
 use crossbeam_channel::select;
-use muster_kernels::{Forest, Grid, Iterate, Node, Turn, hash};
+use muster_kernels::{Forest, Grid, Iterate, Node, Partial, Turn, hash};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// Between two commits, and before the first.
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// A commit may cost this share of the time.
-const COMMIT_SHARE: u32 = 100;
 
 /// Ends a team that cannot do its job.
 pub(crate) fn give_up(comm: &mut dyn Comm, link: &mut Link, failure: Failure) -> Result<(), TeamError> {
@@ -109,6 +105,10 @@ struct Member {
     threads: u32,
     spans: u32,
     blocks: u32,
+    /// Blocks in its running partials. Below zero while it has handed in blocks of a span that is still out.
+    added: i64,
+    /// How many pools still have to hand theirs in.
+    gathering: u32,
     ready: bool,
 }
 
@@ -155,6 +155,8 @@ impl<K: Iterate> Hub<K> {
             threads: plans.iter().map(|p| p.threads).sum(),
             spans: 0,
             blocks: 0,
+            added: 0,
+            gathering: 0,
             ready: false,
         };
         let members: Vec<Member> = met.plans.iter().map(member).collect();
@@ -199,7 +201,9 @@ impl<K: Iterate> Hub<K> {
                 }
                 pulse.quicken();
             }
-            if self.stopping && self.members.iter().all(|m| m.spans == 0) {
+            self.gather(comm)?;
+            let out = |m: &Member| m.spans > 0 || m.added != 0 || m.gathering > 0;
+            if self.stopping && !self.members.iter().any(out) {
                 self.commit();
                 self.tell_placement();
                 self.link.tell(FromTeam::Drained);
@@ -214,10 +218,48 @@ impl<K: Iterate> Hub<K> {
                 recv(self.link.from_foreman) -> said => self.told(comm, said.map_err(|_| TeamError::ForemanGone)?)?,
                 default(wait.min(self.commits.wait())) => {}
             }
+            if self.commits.due() && !self.members.iter().any(|m| m.added > 0) {
+                self.commit();
+            }
+        }
+    }
+
+    /// Has ranks hand in their running partials, when a commit is due or nothing else is left to do.
+    fn gather(&mut self, comm: &mut dyn Comm) -> Result<(), Halt> {
+        let idle = self.members.iter().all(|m| m.spans == 0) && (self.stopping || self.planner.left() == 0);
+        if !(idle || self.commits.due()) || self.members.iter().any(|m| m.gathering > 0) {
+            return Ok(());
+        }
+        for rank in 0..self.members.len() {
+            let member = &mut self.members[rank];
+            if member.added <= 0 {
+                continue;
+            }
+            member.gathering = member.pools;
+            self.commits.hold();
+            match rank {
+                0 => self.crew.gather(),
+                _ => comm.send(rank, encode(&RankMessage::Gather))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A pool of a rank has handed in its running partials; the last one may make a commit.
+    fn gathered(&mut self, rank: usize, gathered: Option<Gathered<K::Partial>>) -> Result<(), Halt> {
+        self.members[rank].gathering -= 1;
+        if let Some(gathered) = gathered {
+            let blocks: usize = gathered.nodes.iter().map(|node| node.blocks(self.grid).len()).sum();
+            self.members[rank].added -= blocks as i64;
+            self.insert(rank, gathered)?;
+        }
+        if self.members.iter().all(|m| m.gathering == 0) {
+            self.commits.release();
             if self.commits.due() {
                 self.commit();
             }
         }
+        Ok(())
     }
 
     /// A rank is ready to fold.
@@ -276,14 +318,15 @@ impl<K: Iterate> Hub<K> {
             RankMessage::Failed(failure) => Err(Halt::Failed(failure)),
             RankMessage::Folded(folded) => {
                 self.note(from, folded.seen);
-                let each = folded.busy_s / folded.pieces.len().max(1) as f64;
-                let mut done = Vec::new();
+                self.members[from].added += i64::from(folded.added.blocks);
+                let blocks = folded.pieces.iter().flat_map(|p| &p.leaves).map(|run| run.hashes.len() as u32);
+                let blocks = blocks.sum::<u32>() + folded.added.blocks;
                 for piece in folded.pieces {
-                    let partial = decode(&piece.partial).map_err(garbled)?;
-                    done.push(Finished { node: piece.node, partial, leaves: piece.leaves, busy_s: each });
+                    self.insert(from, gathered(piece)?)?;
                 }
-                self.accept(comm, from, folded.span, done)
+                self.off(comm, from, folded.span, Added { blocks, busy_s: folded.busy_s, ..folded.added })
             }
+            RankMessage::Gathered(piece) => self.gathered(from, piece.map(gathered).transpose()?),
             _ => Ok(()),
         }
     }
@@ -292,9 +335,21 @@ impl<K: Iterate> Hub<K> {
         self.crew.off(&returned);
         let seen = self.crew.seen();
         self.note(0, seen);
-        match returned.result {
-            Ok(done) => self.accept(comm, 0, returned.span, done),
-            Err(failure) => Err(Halt::Failed(failure)),
+        match returned.result.map_err(Halt::Failed)? {
+            Back::Finished(span, done) => {
+                let (mut blocks, mut busy_s) = (0, 0.0);
+                for finished in done {
+                    blocks += finished.leaves.len() as u32;
+                    busy_s += finished.busy_s;
+                    self.insert(0, finished.into())?;
+                }
+                self.off(comm, 0, span, Added { blocks, busy_s, bytes: 0 })
+            }
+            Back::Added(span, added) => {
+                self.members[0].added += i64::from(added.blocks);
+                self.off(comm, 0, span, added)
+            }
+            Back::Gathered(gathered) => self.gathered(0, gathered),
         }
     }
 
@@ -310,32 +365,32 @@ impl<K: Iterate> Hub<K> {
         }
     }
 
-    /// Takes the finished part of a span into the forest.
-    fn accept(
-        &mut self,
-        comm: &mut dyn Comm,
-        rank: usize,
-        span: Node,
-        done: Vec<Finished<K::Partial>>,
-    ) -> Result<(), Halt> {
+    /// Takes finished blocks into the forest.
+    fn insert(&mut self, rank: usize, gathered: Gathered<K::Partial>) -> Result<(), Halt> {
+        let kernel = &self.crew.prepared.kernel;
+        let mut merge = |left, right| kernel.merge(left, right);
+        let fits = self.forest.insert_by(&gathered.nodes, gathered.partial, &mut merge);
+        if !fits.map_err(|problems| Halt::Failed(Failure::BadInput(problems)))? {
+            return Err(TeamError::Garbled(format!("rank {rank} folded blocks twice")).into());
+        }
+        self.commits.leaves.extend(gathered.leaves);
+        Ok(())
+    }
+
+    /// A rank has done a span, as far as `done` says.
+    fn off(&mut self, comm: &mut dyn Comm, rank: usize, span: Node, done: Added) -> Result<(), Halt> {
         self.members[rank].spans -= 1;
         self.members[rank].blocks -= span.blocks(self.grid).len() as u32;
-        for finished in done {
-            self.planner.learn(finished.leaves.len() as u32, finished.busy_s);
-            let kernel = &self.crew.prepared.kernel;
-            let mut merge = |left, right| kernel.merge(left, right);
-            let fits = self.forest.insert_by(&[finished.node], finished.partial, &mut merge);
-            if !fits.map_err(|problems| Halt::Failed(Failure::BadInput(problems)))? {
-                return Err(TeamError::Garbled(format!("rank {rank} folded blocks twice")).into());
-            }
-            self.commits.leaves.push(LeafRun { first: finished.node.first(), hashes: finished.leaves });
-        }
+        self.planner.learn(done.blocks, done.busy_s);
+        self.commits.foresee(done.bytes);
         self.progress();
         self.assign(comm, rank)
     }
 
     fn progress(&mut self) {
-        self.link.tell(FromTeam::Progress { round: self.round.number, done: self.forest.done().len() });
+        let added: i64 = self.members.iter().map(|m| m.added).sum();
+        let done = (i64::from(self.forest.done().len()) + added).max(0) as u32;
+        self.link.tell(FromTeam::Progress { round: self.round.number, done });
     }
 
     fn told(&mut self, comm: &mut dyn Comm, said: ToTeam) -> Result<(), Halt> {
@@ -368,12 +423,13 @@ impl<K: Iterate> Hub<K> {
             fresh.map(|(nodes, partial)| Record { nodes, partial: encode(partial) }).collect();
         // The state of the first round can be computed again; a later one is worth a commit of its own.
         if records.is_empty() && (self.round.told || self.round.number == 1) {
+            self.commits.put_off();
             return;
         }
         self.commits.sent.extend(records.iter().flat_map(|r| r.nodes.iter().copied()));
         let leaves = std::mem::take(&mut self.commits.leaves);
         self.link.tell(FromTeam::Commit(Commit { records, leaves, ..self.round.commit() }));
-        self.commits.under_way = Some(began.elapsed());
+        self.commits.sent_off(began.elapsed());
     }
 
     /// What the round leads to, once its forest is full; the forest is empty then.
@@ -421,34 +477,8 @@ fn set(nodes: &[Node]) -> BTreeSet<Node> {
     nodes.iter().copied().collect()
 }
 
-/// What the foreman has been sent, and when it gets more.
-struct Commits {
-    wanted: bool,
-    sent: BTreeSet<Node>,
-    leaves: Vec<LeafRun>,
-    next: Instant,
-    /// A commit that is not written yet, and what encoding it took.
-    under_way: Option<Duration>,
-}
-
-impl Commits {
-    fn new(wanted: bool, sent: BTreeSet<Node>) -> Self {
-        Commits { wanted, sent, leaves: Vec::new(), next: Instant::now() + COMMIT_EVERY, under_way: None }
-    }
-
-    fn wait(&self) -> Duration {
-        match self.wanted && self.under_way.is_none() {
-            true => self.next.saturating_duration_since(Instant::now()),
-            false => COMMIT_EVERY,
-        }
-    }
-
-    fn due(&self) -> bool {
-        self.wanted && self.under_way.is_none() && Instant::now() >= self.next
-    }
-
-    fn written(&mut self, cost: Duration) {
-        let encoding = self.under_way.take().unwrap_or_default();
-        self.next = Instant::now() + COMMIT_EVERY.max((cost + encoding) * COMMIT_SHARE);
-    }
+/// What a rank has handed in.
+fn gathered<P: Partial>(piece: Piece) -> Result<Gathered<P>, TeamError> {
+    let partial = decode(&piece.partial).map_err(garbled)?;
+    Ok(Gathered { nodes: piece.nodes, partial, leaves: piece.leaves })
 }

@@ -2,6 +2,7 @@
 
 pub mod comm;
 pub mod command;
+mod commits;
 mod crew;
 pub mod description;
 pub mod foreman;
@@ -20,6 +21,7 @@ pub mod pools;
 pub mod program;
 pub mod progress;
 pub mod receipt;
+mod running;
 #[cfg(test)]
 mod scratch;
 pub mod script;

@@ -1,5 +1,5 @@
-//! On which NUMA domain memory of this process lies, and that it stays there: the only file that calls `move_pages`
-//! and `set_mempolicy`.
+//! On which NUMA domain memory of this process lies, that it stays there and is kept: the only file that calls `move_pages`,
+//! `set_mempolicy` and `mallopt`.
 //!
 //! Step 9 of a job's way (DESIGN section 4). `move_pages` looks pages up by address and, without a list of targets,
 //! moves nothing. /proc/self/numa_maps would not do: neighbouring maps of several threads are one line there.
@@ -27,6 +27,17 @@ pub(crate) fn stay() -> Result<()> {
     let code =
         unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_LOCAL, std::ptr::null::<usize>(), 0) };
     if code < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Keeps what is freed for the next block: buffers of up to 16 MiB are not mapped anew each time. By itself the
+/// allocator gives them back to the operating system, which then clears every page again.
+pub(crate) fn keep() {
+    // SAFETY: it sets numbers of the allocator; one that does not know them says so.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 16 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 20);
+    }
 }
 
 /// The memory policy of the calling thread.

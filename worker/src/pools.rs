@@ -32,6 +32,7 @@ impl Pools {
             let text = format!("memory may move between NUMA domains: {why} (set_mempolicy)");
             warnings.lock().expect("nobody panics with it").push(text);
         }
+        pages::keep();
         let (mut pools, mut threads) = (Vec::new(), BTreeMap::new());
         for plan in plans {
             let (to_bind, noted) = (plan.clone(), warnings.clone());

@@ -5,7 +5,7 @@
 
 use crate::placement::Watch;
 use muster_kernels::hash::{self, Hash16};
-use muster_kernels::{Fold, Grid, Iterate, Node, Problems, Simd};
+use muster_kernels::{Fold, Grid, Iterate, Node, Order, Problems, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -45,7 +45,8 @@ impl<K: Iterate> Prepared<K> {
     pub fn leaf(&self, state: &K::State, block: u32) -> Result<(K::Partial, Hash16), Problems> {
         let fold = |mut cx: Fold| {
             let partial = self.kernel.fold(state, block, &mut cx)?;
-            let hash = hash::leaf(block, cx.reads(), &partial);
+            let own = (self.kernel.order() != Order::Running).then_some(&partial);
+            let hash = hash::leaf(block, cx.reads(), own);
             Ok((partial, hash))
         };
         let cx = Fold::new(self.simd, self.tile_bytes);
@@ -58,6 +59,27 @@ impl<K: Iterate> Prepared<K> {
             (folded, encoded)
         };
         watch.over(cx, watched).0
+    }
+
+    /// Adds one block to the partial of others, in the round that began from `state`: its leaf hash.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    pub(crate) fn leaf_into(
+        &self,
+        state: &K::State,
+        block: u32,
+        to: &mut Option<K::Partial>,
+    ) -> Result<Hash16, Problems> {
+        let mut fold = |mut cx: Fold| {
+            self.kernel.add(state, block, &mut cx, to)?;
+            Ok(hash::leaf::<K::Partial>(block, cx.reads(), None))
+        };
+        let cx = Fold::new(self.simd, self.tile_bytes);
+        match &self.watch {
+            Some(watch) => watch.over(cx, |cx| (fold(cx), Vec::new())).0,
+            None => fold(cx),
+        }
     }
 
     /// Folds `node` on the current pool: its largest finished subtrees, in order; `node` itself unless stopped.

@@ -5,17 +5,19 @@
 //! so that it takes no core from them.
 
 use crate::comm::{Comm, CommError};
-use crate::crew::Crew;
+use crate::crew::{Back, Crew};
 use crate::hub;
 use crate::link::Link;
 use crate::placement::ThreadSeen;
 use crate::program::{Program, find};
+use crate::running::Gathered;
 use crate::wire::{
-    Failure, Folded, FromTeam, Hello, Piece, RankMessage, Standing, TeamJob, ToTeam, VERSION, decode, encode,
+    Added, Failure, Folded, FromTeam, Hello, Piece, RankMessage, Standing, TeamJob, ToTeam, VERSION, decode,
+    encode,
 };
 use crossbeam_channel::RecvTimeoutError;
 use muster_core::plan::{self, PoolPlan};
-use muster_kernels::{Iterate, hash::Hash16};
+use muster_kernels::{Iterate, Partial, hash::Hash16};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -193,6 +195,7 @@ pub(crate) fn follow<K: Iterate>(
             match decode(&bytes).map_err(garbled)? {
                 RankMessage::Round(state) => crew.begin(&state).map_err(garbled)?,
                 RankMessage::Spans(spans) => spans.into_iter().for_each(|span| crew.take(span)),
+                RankMessage::Gather => crew.gather(),
                 RankMessage::Stop => crew.prepared.stop.store(true, Ordering::Relaxed),
                 RankMessage::End => {
                     crew.prepared.stop.store(true, Ordering::Relaxed);
@@ -205,24 +208,29 @@ pub(crate) fn follow<K: Iterate>(
             Ok(returned) => {
                 pulse.quicken();
                 crew.off(&returned);
-                let message = match returned.result {
-                    Ok(done) => RankMessage::Folded(folded(returned.span, done, crew.seen())),
-                    Err(failure) => RankMessage::Failed(failure),
-                };
-                comm.send(0, encode(&message))?;
+                comm.send(0, encode(&message(returned.result, crew.seen())))?;
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
 }
 
-fn folded<P: muster_kernels::Partial>(
-    span: muster_kernels::Node,
-    done: Vec<crate::span::Finished<P>>,
-    seen: Vec<(u32, Vec<ThreadSeen>)>,
-) -> Folded {
-    let busy_s = done.iter().map(|d| d.busy_s).sum();
-    let piece =
-        |d: crate::span::Finished<P>| Piece { node: d.node, partial: encode(&d.partial), leaves: d.leaves };
-    Folded { span, pieces: done.into_iter().map(piece).collect(), busy_s, seen }
+/// What rank 0 is told of what a pool did.
+fn message<P: Partial>(result: Result<Back<P>, Failure>, seen: Vec<(u32, Vec<ThreadSeen>)>) -> RankMessage {
+    match result {
+        Ok(Back::Finished(span, done)) => {
+            let busy_s = done.iter().map(|d| d.busy_s).sum();
+            let pieces = done.into_iter().map(|done| piece(done.into())).collect();
+            RankMessage::Folded(Folded { span, pieces, added: Added::default(), busy_s, seen })
+        }
+        Ok(Back::Added(span, added)) => {
+            RankMessage::Folded(Folded { span, pieces: Vec::new(), added, busy_s: added.busy_s, seen })
+        }
+        Ok(Back::Gathered(gathered)) => RankMessage::Gathered(gathered.map(piece)),
+        Err(failure) => RankMessage::Failed(failure),
+    }
+}
+
+fn piece<P: Partial>(gathered: Gathered<P>) -> Piece {
+    Piece { nodes: gathered.nodes, partial: encode(&gathered.partial), leaves: gathered.leaves }
 }

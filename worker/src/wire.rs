@@ -7,7 +7,7 @@ use muster_spec::{Node, Problems};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of every message here. A rank and a foreman of different versions do not talk.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Everything that a team must know of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,10 @@ pub enum RankMessage {
     Spans(Vec<Node>),
     /// Any rank to rank 0: what became of a span.
     Folded(Folded),
+    /// Rank 0 to any: every pool shall hand in its running partials.
+    Gather,
+    /// Any rank to rank 0: those of one pool.
+    Gathered(Option<Piece>),
     /// Any rank to rank 0: the job cannot be done.
     Failed(Failure),
     /// Rank 0 to any: hand back what is finished, stop at the next block.
@@ -71,23 +75,36 @@ pub struct Hello {
 pub struct Folded {
     /// The span that was handed out.
     pub span: Node,
-    /// Its largest finished subtrees: the span itself unless the team was stopped.
+    /// Its largest finished subtrees: the span itself unless the team was stopped. None when it was added.
     pub pieces: Vec<Piece>,
+    /// What of it was added to running partials.
+    pub added: Added,
     /// Thread-seconds that its blocks took.
     pub busy_s: f64,
     /// What threads saw meanwhile, by pool.
     pub seen: Vec<(u32, Vec<ThreadSeen>)>,
 }
 
-/// A finished node.
+/// What adding blocks to running partials came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// How many blocks: all of a span unless the team was stopped.
+    pub blocks: u32,
+    /// Thread-seconds that they took.
+    pub busy_s: f64,
+    /// Bytes of the largest running partial that a block was added to.
+    pub bytes: u64,
+}
+
+/// Finished nodes.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Piece {
-    /// Which.
-    pub node: Node,
-    /// Its partial, encoded.
+    /// Which: one, but for running partials.
+    pub nodes: Vec<Node>,
+    /// Their partial, encoded.
     pub partial: Vec<u8>,
-    /// The hashes of its leaves, in order.
-    pub leaves: Vec<Hash16>,
+    /// The hashes of their leaves.
+    pub leaves: Vec<LeafRun>,
 }
 
 /// Why a team gave up.

@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::groups::Groups;
-use super::ingest::unordered;
+use super::keys::unordered;
 use super::state::{Slot, get_sum, middle};
 use crate::math::exact;
 use crate::table::{as_float, power_of_ten, value};
@@ -47,8 +47,7 @@ pub enum Cell {
 }
 
 pub(super) fn of(groups: &Groups, plan: &Plan, limit: Option<u64>) -> GroupByAnswer {
-    let mut order = groups.sorted();
-    order.truncate(limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)));
+    let order = groups.sorted(limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX)));
     let mut sketch: Vec<(u32, u16, i32, u64)> =
         groups.sketch.iter().map(|(&(g, s, b), &n)| (g, s, b, n)).collect();
     sketch.sort_unstable();
@@ -70,9 +69,8 @@ pub(super) fn of(groups: &Groups, plan: &Plan, limit: Option<u64>) -> GroupByAns
 }
 
 fn key(groups: &Groups, plan: &Plan, group: u32, nth: usize) -> Cell {
-    let width = groups.key_width();
-    let key = &groups.keys[group as usize * width..][..width];
-    if key[width - 1] >> nth & 1 == 1 {
+    let key = groups.key(group);
+    if key[plan.keys.len()] >> nth & 1 == 1 {
         return Cell::Missing;
     }
     match (&groups.texts[nth], plan.keys[nth].kind) {
@@ -102,7 +100,7 @@ fn cell(
     let Some(nth) = nth else { return Cell::Int(groups.state(group)[0].into()) };
     let (slot, kind) = (groups.layout.slots[nth], plan.values[nth].kind);
     let words = slot.of(groups.state(group));
-    let count = words[0];
+    let count = groups.state(group)[0] - words[0];
     let scale = |x: f64| match kind {
         Kind::Decimal(digits) => x / power_of_ten(digits),
         _ => x,
@@ -113,7 +111,7 @@ fn cell(
     if count == 0 {
         return Cell::Missing;
     }
-    let spread = || f64::from_bits(words[slot.spread() + 1]) / (count as f64 - 1.0);
+    let spread = || f64::from_bits(words[slot.spread() + 2]) / (count as f64 - 1.0);
     let square = match kind {
         Kind::Decimal(_) => scale(scale(1.0)),
         _ => 1.0,
@@ -130,7 +128,7 @@ fn cell(
         Function::Variance => Cell::Float(spread() * square),
         Function::Stddev => Cell::Float((spread() * square).sqrt()),
         Function::Quantile(share) => {
-            Cell::Float(scale(quantile((group, nth), (&slot, words), share, sketch)))
+            Cell::Float(scale(quantile((group, nth), (&slot, words), (share, count), sketch)))
         }
     }
 }
@@ -164,13 +162,13 @@ fn sum(groups: &Groups, at: (u32, usize), words: &[u64], kind: Kind) -> Cell {
 fn quantile(
     (group, nth): (u32, usize),
     (slot, words): (&Slot, &[u64]),
-    share: f64,
+    (share, count): (f64, u64),
     sketch: &[(u32, u16, i32, u64)],
 ) -> f64 {
     let number = |word: u64| if slot.float { f64::from_bits(word) } else { word as i64 as f64 };
     let (min, max) = (number(words[slot.extremes()]), number(words[slot.extremes() + 1]));
-    let rank = ((share * words[0] as f64).ceil() as u64).clamp(1, words[0]);
-    if rank == 1 || rank == words[0] {
+    let rank = ((share * count as f64).ceil() as u64).clamp(1, count);
+    if rank == 1 || rank == count {
         return if rank == 1 { min } else { max };
     }
     let first = sketch.partition_point(|e| (e.0, e.1) < (group, nth as u16));

@@ -8,7 +8,13 @@ use crate::math::exact::Register;
 use crate::simd::prefetch;
 use crate::table::{Interner, Words};
 use hashbrown::HashMap;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+/// So many rows are looked up together: what is asked for memory stays in the caches until it is used.
+pub(super) const AT_ONCE: usize = 256;
+/// Groups of so many words stay in the caches by themselves.
+const NEAR: usize = 1 << 16;
 
 /// Groups and what is kept of them.
 #[derive(Debug)]
@@ -16,10 +22,12 @@ pub(super) struct Groups {
     pub(super) layout: Layout,
     /// For each key column the words of its texts, and their hashes; none for numbers.
     pub(super) texts: Vec<Option<Texts>>,
-    /// The keys, each of `texts.len() + 1` words, the last of which tells what is missing.
-    pub(super) keys: Vec<u64>,
+    /// A group after another: its key, of `texts.len() + 1` words, the last of which tells what is missing, and then its
+    /// state, as `layout` has it.
+    records: Vec<u64>,
+    /// Words of a record.
+    stride: usize,
     pub(super) hashes: Vec<u64>,
-    pub(super) states: Vec<u64>,
     /// 1 + the number of a group, below the high half of its hash.
     table: Vec<u64>,
     empty: Vec<u64>,
@@ -69,6 +77,17 @@ pub(super) fn mix(hash: u64, word: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// What the word of a key column is multiplied with: odd, so that no word is lost.
+pub(super) fn factor(nth: usize) -> u64 {
+    mix(SEED, nth as u64 + 1) | 1
+}
+
+/// The hash of a key from the sum of its words, each times its [`factor`].
+#[inline(always)]
+pub(super) fn hash(sum: u64) -> u64 {
+    mix(sum, SEED)
+}
+
 fn hash_text(text: &[u8]) -> u64 {
     let (words, rest) = text.as_chunks::<8>();
     let mut last = [0; 8];
@@ -88,11 +107,11 @@ impl Groups {
     pub(super) fn new(layout: Layout, texts: &[bool], limit: u64) -> Groups {
         Groups {
             empty: layout.empty(),
+            stride: texts.len() + 1 + layout.width,
             layout,
             texts: texts.iter().map(|&text| text.then(Texts::default)).collect(),
-            keys: Vec::new(),
+            records: Vec::new(),
             hashes: Vec::new(),
-            states: Vec::new(),
             table: vec![0; 64],
             registers: BTreeMap::new(),
             sketch: HashMap::default(),
@@ -113,27 +132,42 @@ impl Groups {
     }
 
     /// The hash of a key by content; the number of a text does not count.
-    #[inline(always)]
     pub(super) fn hash(&self, key: &[u64]) -> u64 {
-        let mut hash = SEED;
-        for (word, texts) in key.iter().zip(&self.texts) {
-            hash = mix(hash, texts.as_ref().map_or(*word, |t| t.hash(*word)));
+        let mut sum = 0u64;
+        for (nth, &word) in key.iter().enumerate() {
+            let content = self.texts.get(nth).and_then(Option::as_ref).map_or(word, |texts| texts.hash(word));
+            sum = sum.wrapping_add(content.wrapping_mul(factor(nth)));
         }
-        mix(hash, key[key.len() - 1])
+        hash(sum)
     }
 
-    /// Fetches the place where a hash will be looked for.
-    #[inline(always)]
-    pub(super) fn expect(&self, hash: u64) {
-        let at = hash as usize & (self.table.len() - 1);
-        prefetch(self.table.as_ptr().wrapping_add(at).cast());
+    /// The group of each of these keys, new ones where there is none. `keys` lie one after another, `hashes` are theirs.
+    ///
+    /// A table beyond the caches is asked for all entries at once, then for all records: each row by itself would wait
+    /// for memory twice.
+    pub(super) fn find_all(&mut self, hashes: &[u64], keys: &[u64], mut each: impl FnMut(u32)) {
+        if self.records.len() > NEAR {
+            let mask = self.table.len() - 1;
+            let entry = |hash: u64| self.table.as_ptr().wrapping_add(hash as usize & mask);
+            hashes.iter().for_each(|&hash| prefetch(entry(hash).cast()));
+            for &hash in hashes {
+                let entry = self.table[hash as usize & mask];
+                if entry >> 32 == hash >> 32 && entry != 0 {
+                    let at = (entry as u32 - 1) as usize * self.stride;
+                    let record = self.records.as_ptr().wrapping_add(at);
+                    (0..self.stride).step_by(8).for_each(|word| prefetch(record.wrapping_add(word).cast()));
+                    prefetch(record.wrapping_add(self.stride - 1).cast());
+                }
+            }
+        }
+        let width = self.key_width();
+        hashes.iter().zip(keys.chunks_exact(width)).for_each(|(&hash, key)| each(self.find(hash, key)));
     }
 
     /// The group of a key, a new one if there is none.
     #[inline(always)]
     pub(super) fn find(&mut self, hash: u64, key: &[u64]) -> u32 {
         let mask = self.table.len() - 1;
-        let width = key.len();
         let mut at = hash as usize & mask;
         loop {
             let entry = self.table[at];
@@ -141,7 +175,9 @@ impl Groups {
                 return self.insert(at, hash, key);
             }
             let group = (entry as u32).wrapping_sub(1);
-            if entry >> 32 == hash >> 32 && same(&self.keys[group as usize * width..][..width], key) {
+            if entry >> 32 == hash >> 32
+                && same(&self.records[group as usize * self.stride..][..key.len()], key)
+            {
                 return group;
             }
             at = (at + 1) & mask;
@@ -160,9 +196,9 @@ impl Groups {
             }
         }
         self.table[at] = (hash >> 32) << 32 | u64::from(group + 1);
-        self.keys.extend_from_slice(key);
+        self.records.extend_from_slice(key);
+        self.records.extend_from_slice(&self.empty);
         self.hashes.push(hash);
-        self.states.extend_from_slice(&self.empty);
         if self.len() * 2 > self.table.len() {
             self.grow();
         }
@@ -181,9 +217,51 @@ impl Groups {
         }
     }
 
-    /// The words of a group.
+    /// The key of a group.
+    pub(super) fn key(&self, group: u32) -> &[u64] {
+        &self.records[group as usize * self.stride..][..self.key_width()]
+    }
+
+    /// The state of a group.
+    #[inline(always)]
     pub(super) fn state(&self, group: u32) -> &[u64] {
-        &self.states[group as usize * self.layout.width..][..self.layout.width]
+        &self.records[group as usize * self.stride..][..self.stride][self.key_width()..]
+    }
+
+    /// Where the state of a group begins.
+    #[inline(always)]
+    pub(super) fn place(&self, group: u32) -> usize {
+        group as usize * self.stride + self.key_width()
+    }
+
+    /// The group whose state begins there.
+    pub(super) fn at(&self, place: usize) -> u32 {
+        (place / self.stride) as u32
+    }
+
+    /// The words of a column in the state that begins there.
+    #[inline(always)]
+    pub(super) fn words(&mut self, place: usize, slot: &Slot) -> &mut [u64] {
+        &mut self.records[place + usize::from(slot.at)..][..usize::from(slot.width)]
+    }
+
+    /// Counts a row in the state that begins there.
+    #[inline(always)]
+    pub(super) fn count(&mut self, place: usize) {
+        self.records[place] += 1;
+    }
+
+    /// The state of a group.
+    #[inline(always)]
+    pub(super) fn state_mut(&mut self, group: u32) -> &mut [u64] {
+        let width = self.key_width();
+        &mut self.records[group as usize * self.stride..][..self.stride][width..]
+    }
+
+    /// About how many bytes all this has.
+    pub(super) fn bytes(&self) -> u64 {
+        let texts: usize = self.texts.iter().flatten().map(|texts| texts.words().bytes()).sum();
+        (self.records.len() * 8 + self.sketch.len() * 24 + self.registers.len() * 600 + texts) as u64
     }
 
     /// Puts into a register what a narrow sum could not take.
@@ -200,22 +278,23 @@ impl Groups {
         self.rows += right.rows;
         self.refused |= right.refused;
         let codes: Vec<Vec<u64>> = self.texts.iter_mut().zip(&right.texts).map(translate).collect();
-        let width = self.key_width();
-        let (layout, mut key) = (self.layout.clone(), vec![0; width]);
-        let mut groups = Vec::with_capacity(right.len());
-        for i in 0..right.len() {
-            if let Some(&ahead) = right.hashes.get(i + 16) {
-                self.expect(ahead);
-            }
-            key.copy_from_slice(&right.keys[i * width..][..width]);
-            for (word, codes) in key.iter_mut().zip(&codes) {
-                if let Some(&code) = codes.get(*word as usize) {
-                    *word = code;
+        let (layout, width) = (self.layout.clone(), self.key_width());
+        let (mut keys, mut groups) = (Vec::new(), Vec::with_capacity(right.len()));
+        for first in (0..right.len()).step_by(AT_ONCE) {
+            let part = first..right.len().min(first + AT_ONCE);
+            keys.clear();
+            part.clone().for_each(|group| keys.extend_from_slice(right.key(group as u32)));
+            for key in keys.chunks_exact_mut(width) {
+                for (word, codes) in key.iter_mut().zip(&codes) {
+                    if let Some(&code) = codes.get(*word as usize) {
+                        *word = code;
+                    }
                 }
             }
-            let group = self.find(right.hashes[i], &key);
-            groups.push(group);
-            self.add(group, &layout, right.state(i as u32));
+            self.find_all(&right.hashes[part.clone()], &keys, |group| groups.push(group));
+            for theirs in part {
+                self.add(groups[theirs], &layout, right.state(theirs as u32));
+            }
         }
         for (&(theirs, slot), register) in &right.registers {
             self.registers.entry((groups[theirs as usize], slot)).or_default().merge(register);
@@ -227,33 +306,44 @@ impl Groups {
     }
 
     fn add(&mut self, group: u32, layout: &Layout, other: &[u64]) {
-        let width = layout.width;
-        self.states[group as usize * width] += other[0];
+        self.state_mut(group)[0] += other[0];
         for (nth, slot) in layout.slots.iter().enumerate() {
-            let words = slot.of_mut(&mut self.states[group as usize * width..][..width]);
-            if let Err(spill) = Slot::merge(slot, words, slot.of(other)) {
+            if let Err(spill) = Slot::merge(slot, slot.of_mut(self.state_mut(group)), slot.of(other)) {
                 self.spill(group, nth, &spill);
             }
         }
     }
 
-    /// The groups in the order of their keys: missing before all others, numbers by size, texts by their bytes.
-    pub(super) fn sorted(&self) -> Vec<u32> {
+    /// The first `most` groups in the order of their keys: missing before all others, numbers by size, texts by their
+    /// bytes.
+    pub(super) fn sorted(&self, most: usize) -> Vec<u32> {
         let ranks: Vec<Vec<u64>> =
             self.texts.iter().map(|texts| texts.as_ref().map_or(Vec::new(), rank)).collect();
-        let width = self.key_width();
-        let sort_key = |&group: &u32| -> Vec<u64> {
-            let key = &self.keys[group as usize * width..][..width];
-            let missing = key[width - 1];
-            let part = |(i, ranks): (usize, &Vec<u64>)| match missing >> i & 1 {
-                1 => [0, 0],
-                _ => [1, ranks.get(key[i] as usize).copied().unwrap_or(key[i] ^ 1 << 63)],
-            };
-            ranks.iter().enumerate().flat_map(part).collect()
+        let columns = ranks.len();
+        // Above all words: whether it is there.
+        let word = |group: u32, nth: usize| -> u128 {
+            let key = self.key(group);
+            match key[columns] >> nth & 1 {
+                1 => 0,
+                _ => {
+                    1 << 64
+                        | u128::from(ranks[nth].get(key[nth] as usize).copied().unwrap_or(key[nth] ^ 1 << 63))
+                }
+            }
         };
-        let mut groups: Vec<u32> = (0..self.len() as u32).collect();
-        groups.sort_by_cached_key(sort_key);
-        groups
+        let first = |group| if columns == 0 { 0 } else { word(group, 0) };
+        let mut groups: Vec<(u128, u32)> =
+            (0..self.len() as u32).map(|group| (first(group), group)).collect();
+        let order = |a: &(u128, u32), b: &(u128, u32)| {
+            let rest = || (1..columns).map(|nth| word(a.1, nth).cmp(&word(b.1, nth))).find(|o| o.is_ne());
+            a.0.cmp(&b.0).then_with(|| rest().unwrap_or(Ordering::Equal))
+        };
+        if most < groups.len() {
+            groups.select_nth_unstable_by(most, order);
+            groups.truncate(most);
+        }
+        groups.sort_unstable_by(order);
+        groups.into_iter().map(|(_, group)| group).collect()
     }
 }
 

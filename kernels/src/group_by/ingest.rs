@@ -1,73 +1,53 @@
 //! Rows into groups: the keys of a batch, its groups, then each column of values.
 
 use super::Plan;
-use super::groups::{Groups, Texts};
-use super::state::bucket;
-use crate::table::{Batch, Column, Values, Words};
+use super::groups::{AT_ONCE, Groups};
+use super::keys::Keys;
+use super::state::{Slot, Spill, bucket};
+use crate::math::exact;
+use crate::simd::{Lanes, Simd, Vectorised};
+use crate::table::{Batch, Column, Values};
 
-/// So many rows ahead the table of groups is fetched.
-const AHEAD: usize = 12;
+/// Mixed into every value of a print, so that zeros count.
+const KEY: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What a missing value counts in a print.
+const MISSING: u64 = 0x5a5a_a5a5_1234_8765;
 
-/// The groups of a block, and what is reused from batch to batch.
+/// The groups that rows are added to, and what is reused from batch to batch.
 pub(super) struct Ingest<'a> {
     plan: &'a Plan,
+    simd: Simd,
     pub(super) groups: Groups,
-    /// For each text key: the numbers that its codes have among the groups' texts.
-    codes: Vec<Codes>,
+    /// The rows of a batch that take part.
     rows: Vec<u32>,
-    keys: Vec<u64>,
-    hashes: Vec<u64>,
-    of_row: Vec<u32>,
-}
-
-#[derive(Default)]
-struct Codes {
-    generation: Option<u64>,
-    known: Vec<u32>,
-}
-
-const UNKNOWN: u32 = u32::MAX;
-
-impl Codes {
-    /// The number of a word among the groups' texts.
-    #[inline(always)]
-    fn get(&mut self, code: u32, words: &Words, texts: &mut Texts) -> u64 {
-        let known = self.known[code as usize];
-        if known != UNKNOWN {
-            return u64::from(known);
-        }
-        let number = texts.intern(words.get(code));
-        self.known[code as usize] = number;
-        u64::from(number)
-    }
-
-    fn follow(&mut self, words: &Words) {
-        if self.generation != Some(words.generation()) {
-            self.generation = Some(words.generation());
-            self.known.clear();
-        }
-        self.known.resize(words.len(), UNKNOWN);
-    }
-}
-
-/// A number's bits in the order of the numbers, as a signed integer; zeros alike.
-#[inline(always)]
-pub(super) fn ordered(x: f64) -> u64 {
-    let bits = (x + 0.0).to_bits() as i64;
-    (bits ^ ((bits >> 63) as u64 >> 1) as i64) as u64
-}
-
-/// The number of [`ordered`] bits.
-pub(super) fn unordered(bits: u64) -> f64 {
-    let bits = bits as i64;
-    f64::from_bits((bits ^ ((bits >> 63) as u64 >> 1) as i64) as u64)
+    keys: Keys,
+    /// Where the states of some of these rows' groups begin, and the bits of a column there: 0 for what is missing.
+    places: Vec<usize>,
+    bits: [u64; AT_ONCE],
+    /// Those numbers in units of a sum: the low and the high words.
+    units: ([u64; AT_ONCE], [i64; AT_ONCE]),
+    /// Sums over all rows: of the keys, then of each column of values.
+    print: Vec<u64>,
 }
 
 impl<'a> Ingest<'a> {
-    pub(super) fn new(plan: &'a Plan, groups: Groups) -> Self {
-        let codes = plan.keys.iter().map(|_| Codes::default()).collect();
-        let none = Vec::new;
-        Ingest { plan, groups, codes, rows: none(), keys: Vec::new(), hashes: Vec::new(), of_row: none() }
+    pub(super) fn new(plan: &'a Plan, groups: Groups, simd: Simd) -> Self {
+        Ingest {
+            plan,
+            simd,
+            groups,
+            rows: Vec::new(),
+            keys: Keys::new(plan.keys.len(), simd),
+            places: Vec::new(),
+            bits: [0; AT_ONCE],
+            units: ([0; AT_ONCE], [0; AT_ONCE]),
+            print: vec![0; 1 + plan.values.len()],
+        }
+    }
+
+    /// What tells the rows that were added from others, whatever their order.
+    pub(super) fn print(&self) -> impl Iterator<Item = u64> {
+        self.print.iter().copied()
     }
 
     /// Adds the rows of a batch.
@@ -78,112 +58,155 @@ impl<'a> Ingest<'a> {
             None if self.rows.len() == batch.rows => {}
             None => self.rows = (0..batch.rows as u32).collect(),
         }
-        self.find_groups(batch);
-        let width = self.groups.layout.width;
-        for &group in &self.of_row {
-            self.groups.states[group as usize * width] += 1;
-        }
-        for nth in 0..self.plan.values.len() {
-            self.add(nth, &batch.columns[self.plan.keys.len() + nth]);
-        }
-    }
-
-    /// The group of each row that takes part.
-    fn find_groups(&mut self, batch: &Batch) {
-        let width = self.groups.key_width();
-        self.keys.clear();
-        self.keys.resize(self.rows.len() * width, 0);
-        for nth in 0..self.plan.keys.len() {
-            self.key_words(nth, &batch.columns[nth], width);
-        }
-        self.hashes.clear();
-        self.hashes.extend(self.keys.chunks_exact(width).map(|key| self.groups.hash(key)));
-        self.of_row.clear();
-        for (i, key) in self.keys.chunks_exact(width).enumerate() {
-            if let Some(&ahead) = self.hashes.get(i + AHEAD) {
-                self.groups.expect(ahead);
-            }
-            self.of_row.push(self.groups.find(self.hashes[i], key));
-        }
-    }
-
-    fn key_words(&mut self, nth: usize, column: &Column, width: usize) {
-        let keys = self.keys.chunks_exact_mut(width);
-        let rows = self.rows.iter().map(|&row| row as usize).zip(keys);
-        match column.values {
-            Values::Int(x) => rows.for_each(|(row, key)| key[nth] = x[row] as u64),
-            Values::Float(x) => rows.for_each(|(row, key)| key[nth] = ordered(x[row])),
-            Values::Text(codes, words) => {
-                let texts = self.groups.texts[nth].as_mut().expect("the plan knows the texts");
-                let known = &mut self.codes[nth];
-                known.follow(words);
-                for (row, key) in rows {
-                    if column.valid.is_none_or(|valid| valid[row]) {
-                        key[nth] = known.get(codes[row], words, texts);
-                    }
-                }
-            }
-        }
-        let Some(valid) = column.valid else { return };
-        let is_text = self.groups.texts[nth].is_some();
-        for (&row, key) in self.rows.iter().zip(self.keys.chunks_exact_mut(width)) {
-            if !valid[row as usize] {
-                key[nth] = if is_text {
-                    self.groups.texts[nth].as_mut().map_or(0, |t| t.intern(b"").into())
-                } else {
-                    0
-                };
-                key[width - 1] |= 1 << nth;
+        let (keys, values) = batch.columns.split_at(self.plan.keys.len());
+        self.keys.load(keys, &self.rows, &mut self.groups);
+        for first in (0..self.rows.len()).step_by(AT_ONCE) {
+            let part = first..self.rows.len().min(first + AT_ONCE);
+            self.keys.find(&mut self.groups, part.clone(), &mut self.places);
+            self.places.iter().for_each(|&place| self.groups.count(place));
+            let weights = &self.keys.weights()[part];
+            let sum = weights.iter().fold(0u64, |sum, weight| sum.wrapping_add(weight ^ weight >> 29));
+            self.print[0] = self.print[0].wrapping_add(sum);
+            for (nth, column) in values[..self.plan.values.len()].iter().enumerate() {
+                self.add(nth, column, first);
             }
         }
     }
 
-    /// Adds a column of values to the groups of its rows.
-    fn add(&mut self, nth: usize, column: &Column) {
+    /// Adds a column of values to the groups of the rows from `first`, one aggregate after another.
+    fn add(&mut self, nth: usize, column: &Column, first: usize) {
         let slot = self.groups.layout.slots[nth];
-        let width = self.groups.layout.width;
-        let there = |row: usize| column.valid.is_none_or(|valid| valid[row]);
-        let rows = self.rows.iter().map(|&row| row as usize).zip(self.of_row.iter().copied());
+        let n = self.places.len();
+        let rows = &self.rows[first..first + n];
+        let weights = &self.keys.weights()[first..first + n];
+        let whole = self.plan.filter.is_none();
+        let bits = &mut self.bits[..n];
         match column.values {
-            Values::Int(x) => {
-                for (row, group) in rows.filter(|&(row, _)| there(row)) {
-                    slot.add_int(
-                        slot.of_mut(&mut self.groups.states[group as usize * width..][..width]),
-                        x[row],
-                    );
-                }
-            }
+            Values::Int(x) if whole => bits.iter_mut().zip(&x[first..]).for_each(|(b, &x)| *b = x as u64),
+            Values::Float(x) if whole => bits.iter_mut().zip(&x[first..]).for_each(|(b, x)| *b = x.to_bits()),
+            Values::Int(x) => bits.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize] as u64),
             Values::Float(x) => {
-                for (row, group) in rows.filter(|&(row, _)| there(row)) {
-                    let words = slot.of_mut(&mut self.groups.states[group as usize * width..][..width]);
-                    if let Err(spill) = slot.add_float(words, x[row]) {
-                        self.groups.spill(group, nth, &spill);
-                    }
+                bits.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize].to_bits())
+            }
+            Values::Text(..) => bits.fill(1),
+        }
+        let mut print = 0u64;
+        if column.valid.is_some() {
+            for ((bits, &row), (&place, weight)) in
+                bits.iter_mut().zip(rows).zip(self.places.iter().zip(weights))
+            {
+                if !column.is_there(row) {
+                    *bits = 0;
+                    print = print.wrapping_add(weight.wrapping_mul(MISSING));
+                    self.groups.words(place, &slot)[0] += 1;
                 }
             }
-            Values::Text(..) => {
-                for (_, group) in rows.filter(|&(row, _)| there(row)) {
-                    slot.of_mut(&mut self.groups.states[group as usize * width..][..width])[0] += 1;
+        }
+        print = print.wrapping_add(self.simd.run(Print { bits, weights }));
+        self.print[1 + nth] = self.print[1 + nth].wrapping_add(print);
+        match column.values {
+            Values::Int(_) if slot.wants.sum => {
+                for (&place, &bits) in self.places.iter().zip(&self.bits) {
+                    Slot::sum_int(self.groups.words(place, &slot), bits as i64);
                 }
+            }
+            Values::Float(_) if slot.wants.sum => self.sum(nth),
+            _ => {}
+        }
+        if slot.wants.extremes || slot.wants.spread || slot.wants.sketch {
+            self.add_rest(nth, column, first);
+        }
+    }
+
+    /// Adds floating-point numbers to the sums of some rows.
+    fn sum(&mut self, nth: usize) {
+        let slot = self.groups.layout.slots[nth];
+        let n = self.places.len();
+        let (low, high) = &mut self.units;
+        let bits = &self.bits[..n];
+        let all = self.simd.run(Units { bits, low: &mut low[..n], high: &mut high[..n] });
+        for ((&place, &low), &high) in self.places.iter().zip(&*low).zip(&*high) {
+            let units = i128::from(high) << 64 | i128::from(low);
+            if let Err(spill) = Slot::sum_units(self.groups.words(place, &slot), units) {
+                self.groups.spill(self.groups.at(place), nth, &spill);
+            }
+        }
+        if !all {
+            for (&place, &bits) in self.places.iter().zip(bits) {
+                let number = f64::from_bits(bits);
+                if exact::narrow(number).is_none() {
+                    self.groups.spill(self.groups.at(place), nth, &Spill { sum: 0, number });
+                }
+            }
+        }
+    }
+
+    /// All but sums.
+    fn add_rest(&mut self, nth: usize, column: &Column, first: usize) {
+        let slot = self.groups.layout.slots[nth];
+        let rows = self.rows[first..].iter().zip(self.places.iter().zip(&self.bits));
+        let rows = rows.filter(|&(&row, _)| column.is_there(row)).map(|(_, (&place, &bits))| (place, bits));
+        let float = match column.values {
+            Values::Int(_) => false,
+            Values::Float(_) => true,
+            Values::Text(..) => return,
+        };
+        if slot.wants.extremes && float {
+            for (place, bits) in rows.clone() {
+                slot.extreme_float(self.groups.words(place, &slot), f64::from_bits(bits));
+            }
+        } else if slot.wants.extremes {
+            for (place, bits) in rows.clone() {
+                slot.extreme_int(self.groups.words(place, &slot), bits as i64);
+            }
+        }
+        let number = |bits: u64| if float { f64::from_bits(bits) } else { bits as i64 as f64 };
+        if slot.wants.spread {
+            for (place, bits) in rows.clone() {
+                slot.spread_add(self.groups.words(place, &slot), number(bits));
             }
         }
         if slot.wants.sketch {
-            self.sketch(nth, column);
+            for (place, bits) in rows {
+                let bucket = (self.groups.at(place), nth as u16, bucket(number(bits)));
+                *self.groups.sketch.entry(bucket).or_default() += 1;
+            }
         }
     }
+}
 
-    fn sketch(&mut self, nth: usize, column: &Column) {
-        for (&row, &group) in self.rows.iter().zip(&self.of_row) {
-            let row = row as usize;
-            if column.valid.is_some_and(|valid| !valid[row]) {
-                continue;
-            }
-            let x = match column.values {
-                Values::Int(x) => x[row] as f64,
-                Values::Float(x) => x[row],
-                Values::Text(..) => continue,
-            };
-            *self.groups.sketch.entry((group, nth as u16, bucket(x))).or_default() += 1;
+/// A sum over rows, in which the values of two rows of different keys cannot change places.
+struct Print<'a> {
+    bits: &'a [u64],
+    weights: &'a [u64],
+}
+
+impl Vectorised for Print<'_> {
+    type Out = u64;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> u64 {
+        let each = |(bits, weight): (&u64, &u64)| (bits ^ KEY).wrapping_mul(weight | 1);
+        self.bits.iter().zip(self.weights).fold(0, |sum, row| sum.wrapping_add(each(row)))
+    }
+}
+
+/// Numbers in units of a sum, and whether all can be; those that cannot are zero there.
+struct Units<'a> {
+    bits: &'a [u64],
+    low: &'a mut [u64],
+    high: &'a mut [i64],
+}
+
+impl Vectorised for Units<'_> {
+    type Out = bool;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> bool {
+        let mut misfits = 0;
+        for ((&bits, low), high) in self.bits.iter().zip(self.low).zip(self.high) {
+            let units = exact::units(bits);
+            (*low, *high) = (units.low, units.high);
+            misfits |= units.misfit;
         }
+        misfits == 0
     }
 }

@@ -7,6 +7,7 @@
 mod answer;
 mod groups;
 mod ingest;
+mod keys;
 mod partial;
 mod state;
 
@@ -146,7 +147,7 @@ impl Kernel for GroupBy {
     }
 
     fn order(&self) -> Order {
-        if self.class == Class::Exact { Order::Free } else { Order::Tree }
+        if self.class == Class::Exact { Order::Running } else { Order::Tree }
     }
 
     fn work(&self) -> Work {
@@ -158,12 +159,22 @@ impl Kernel for GroupBy {
     }
 
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<GroupByPartial, Problems> {
-        let mut ingest = Ingest::new(&self.plan, self.plan.groups(self.max_groups));
+        let mut folded = None;
+        self.add(block, cx, &mut folded)?;
+        Ok(folded.expect("a block was added"))
+    }
+
+    fn add(&self, block: u32, cx: &mut Fold, to: &mut Option<GroupByPartial>) -> Result<(), Problems> {
+        let groups = to.take().map_or_else(|| self.plan.groups(self.max_groups), |partial| partial.0);
+        let mut ingest = Ingest::new(&self.plan, groups, cx.simd);
         self.table.scan(block, &self.plan.wanted, cx, &mut |batch| {
             ingest.take(batch);
             if ingest.groups.refused { Err(too_many(self.max_groups)) } else { Ok(()) }
         })?;
-        Ok(GroupByPartial(ingest.groups))
+        let print: Vec<u8> = ingest.print().flat_map(u64::to_le_bytes).collect();
+        cx.note_read(&print);
+        *to = Some(GroupByPartial(ingest.groups));
+        Ok(())
     }
 
     fn merge(&self, left: GroupByPartial, right: GroupByPartial) -> Result<GroupByPartial, Problems> {

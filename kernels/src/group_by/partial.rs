@@ -28,7 +28,15 @@ struct Encoded {
 
 impl Partial for GroupByPartial {
     fn merge(self, right: Self) -> Self {
+        // Variances round, so they merge in order; all else may go into the larger.
+        if self.0.len() < right.0.len() && !self.0.layout.slots.iter().any(|slot| slot.wants.spread) {
+            return GroupByPartial(right.0.merge(&self.0));
+        }
         GroupByPartial(self.0.merge(&right.0))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
     }
 
     /// A sum over the groups, so that they need not be sorted.
@@ -59,8 +67,7 @@ impl Partial for GroupByPartial {
 impl Serialize for GroupByPartial {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let groups = &self.0;
-        let width = groups.key_width();
-        let order = groups.sorted();
+        let order = groups.sorted(usize::MAX);
         let mut place = vec![0u32; order.len()];
         for (to, &from) in (0u32..).zip(&order) {
             place[from as usize] = to;
@@ -84,7 +91,7 @@ impl Serialize for GroupByPartial {
         }
         let (mut keys, mut states) = (Vec::new(), Vec::new());
         for &group in &order {
-            for (i, &word) in groups.keys[group as usize * width..][..width].iter().enumerate() {
+            for (i, &word) in groups.key(group).iter().enumerate() {
                 let word = codes.get(i).and_then(|code| code.get(word as usize)).copied().unwrap_or(word);
                 keys.extend_from_slice(&word.to_le_bytes());
             }
@@ -140,8 +147,8 @@ impl<'de> Deserialize<'de> for GroupByPartial {
                 return Err(serde::de::Error::custom("a key names a text that is not there"));
             }
             let hash = groups.hash(key);
-            let group = groups.find(hash, key) as usize;
-            groups.states[group * width..][..width].copy_from_slice(state);
+            let group = groups.find(hash, key);
+            groups.state_mut(group).copy_from_slice(state);
         }
         groups.registers = encoded.registers.into_iter().map(|(g, s, r)| ((g, s), r)).collect();
         groups.sketch.extend(encoded.sketch.into_iter().map(|(g, s, b, n)| ((g, s, b), n)));

@@ -1,9 +1,8 @@
 //! What is kept of the values of a group: words of 64 bits, one group's after another's.
 //!
-//! Word 0 counts the rows. Each column of values has a slot behind it: how many values are there, their sum, extremes,
-//! mean and squared distances, as far as they are wanted.
+//! Word 0 counts the rows. Each column of values has a slot behind it: how many values are missing; then, as far as they
+//! are wanted, their sum, extremes, and their count, mean and squared distances.
 
-use crate::math::exact;
 use serde::{Deserialize, Serialize};
 
 /// Binary digits of a value that the sketch of quantiles keeps behind the first: right within 1 part in 2^8.
@@ -40,7 +39,8 @@ impl Layout {
     pub(super) fn new(columns: &[(Wants, bool)]) -> Layout {
         let mut at = 1;
         let slot = |&(wants, float): &(Wants, bool)| {
-            let width = 1 + 2 * (u16::from(wants.sum) + u16::from(wants.extremes) + u16::from(wants.spread));
+            let words = [(wants.sum, 2), (wants.extremes, 2), (wants.spread, 3)];
+            let width = 1 + words.iter().map(|&(wanted, words)| u16::from(wanted) * words).sum::<u16>();
             at += width;
             Slot { wants, float, at: at - width, width }
         };
@@ -73,7 +73,7 @@ impl Slot {
         &mut words[usize::from(self.at)..usize::from(self.at + self.width)]
     }
 
-    /// Where sum, extremes and spread lie behind the count.
+    /// Where sum, extremes and spread lie.
     const fn sum() -> usize {
         1
     }
@@ -86,67 +86,58 @@ impl Slot {
         self.extremes() + 2 * usize::from(self.wants.extremes)
     }
 
-    /// Adds a whole number. Sums of less than 2^64 of them fit.
+    /// Adds a whole number to the sum. Those of less than 2^64 of them fit.
     #[inline(always)]
-    pub(super) fn add_int(&self, words: &mut [u64], x: i64) {
-        words[0] += 1;
-        if self.wants.sum {
-            put_sum(words, get_sum(words) + i128::from(x));
-        }
-        if self.wants.extremes {
-            let at = self.extremes();
-            words[at] = (words[at] as i64).min(x) as u64;
-            words[at + 1] = (words[at + 1] as i64).max(x) as u64;
-        }
-        if self.wants.spread {
-            self.spread_add(words, x as f64);
-        }
+    pub(super) fn sum_int(words: &mut [u64], x: i64) {
+        put_sum(words, get_sum(words) + i128::from(x));
     }
 
-    /// Adds a finite number; what the narrow sum cannot take is handed back: the number, or the sum so far and the
-    /// number.
+    /// Adds units to the sum; if it cannot take them, what it held is handed back.
     #[inline(always)]
-    pub(super) fn add_float(&self, words: &mut [u64], x: f64) -> Result<(), Spill> {
-        words[0] += 1;
-        if self.wants.extremes {
-            let at = self.extremes();
-            // Adding zero turns minus zero into zero.
-            let x = x + 0.0;
-            let (min, max) = (f64::from_bits(words[at]), f64::from_bits(words[at + 1]));
-            words[at] = if x < min { x } else { min }.to_bits();
-            words[at + 1] = if x > max { x } else { max }.to_bits();
-        }
-        if self.wants.spread {
-            self.spread_add(words, x);
-        }
-        if self.wants.sum {
-            let Some(units) = exact::narrow(x) else { return Err(Spill { sum: 0, number: x }) };
-            let sum = get_sum(words);
-            match sum.checked_add(units) {
-                Some(more) => put_sum(words, more),
-                None => {
-                    put_sum(words, units);
-                    return Err(Spill { sum, number: 0.0 });
-                }
+    pub(super) fn sum_units(words: &mut [u64], units: i128) -> Result<(), Spill> {
+        let sum = get_sum(words);
+        match sum.checked_add(units) {
+            Some(more) => put_sum(words, more),
+            None => {
+                put_sum(words, units);
+                return Err(Spill { sum, number: 0.0 });
             }
         }
         Ok(())
     }
 
+    #[inline(always)]
+    pub(super) fn extreme_int(&self, words: &mut [u64], x: i64) {
+        let at = self.extremes();
+        words[at] = (words[at] as i64).min(x) as u64;
+        words[at + 1] = (words[at + 1] as i64).max(x) as u64;
+    }
+
+    #[inline(always)]
+    pub(super) fn extreme_float(&self, words: &mut [u64], x: f64) {
+        let at = self.extremes();
+        // Adding zero turns minus zero into zero.
+        let x = x + 0.0;
+        let (min, max) = (f64::from_bits(words[at]), f64::from_bits(words[at + 1]));
+        words[at] = if x < min { x } else { min }.to_bits();
+        words[at + 1] = if x > max { x } else { max }.to_bits();
+    }
+
     /// Mean and squared distances, a value after another (Welford 1962).
     #[inline(always)]
-    fn spread_add(&self, words: &mut [u64], x: f64) {
+    pub(super) fn spread_add(&self, words: &mut [u64], x: f64) {
         let at = self.spread();
-        let (mean, m2) = (f64::from_bits(words[at]), f64::from_bits(words[at + 1]));
+        words[at] += 1;
+        let (mean, m2) = (f64::from_bits(words[at + 1]), f64::from_bits(words[at + 2]));
         let d = x - mean;
-        let moved = mean + d / words[0] as f64;
-        words[at] = moved.to_bits();
-        words[at + 1] = d.mul_add(x - moved, m2).to_bits();
+        let moved = mean + d / words[at] as f64;
+        words[at + 1] = moved.to_bits();
+        words[at + 2] = d.mul_add(x - moved, m2).to_bits();
     }
 
     /// Adds the values of another group's words.
     pub(super) fn merge(&self, words: &mut [u64], other: &[u64]) -> Result<(), Spill> {
-        if self.wants.spread && other[0] > 0 {
+        if self.wants.spread && other[self.spread()] > 0 {
             self.spread_merge(words, other);
         }
         words[0] += other[0];
@@ -160,28 +151,19 @@ impl Slot {
             words[at] = pick(words[at], other[at], true);
             words[at + 1] = pick(words[at + 1], other[at + 1], false);
         }
-        if self.wants.sum {
-            let sum = get_sum(words);
-            match sum.checked_add(get_sum(other)) {
-                Some(more) => put_sum(words, more),
-                None => {
-                    put_sum(words, get_sum(other));
-                    return Err(Spill { sum, number: 0.0 });
-                }
-            }
-        }
-        Ok(())
+        if self.wants.sum { Slot::sum_units(words, get_sum(other)) } else { Ok(()) }
     }
 
     /// Chan, Golub and LeVeque 1979.
     fn spread_merge(&self, words: &mut [u64], other: &[u64]) {
         let at = self.spread();
-        let read = |w: &[u64]| (w[0] as f64, f64::from_bits(w[at]), f64::from_bits(w[at + 1]));
+        let read = |w: &[u64]| (w[at] as f64, f64::from_bits(w[at + 1]), f64::from_bits(w[at + 2]));
         let ((a, mean, m2), (b, their_mean, their_m2)) = (read(words), read(other));
         let d = their_mean - mean;
         let share = b / (a + b);
-        words[at] = d.mul_add(share, mean).to_bits();
-        words[at + 1] = (d * d).mul_add(a * share, m2 + their_m2).to_bits();
+        words[at] += other[at];
+        words[at + 1] = d.mul_add(share, mean).to_bits();
+        words[at + 2] = (d * d).mul_add(a * share, m2 + their_m2).to_bits();
     }
 }
 

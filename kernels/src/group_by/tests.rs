@@ -39,7 +39,7 @@ fn compute(spec: GroupBySpec, turned: bool) -> Result<GroupByAnswer, Problems> {
         assert_eq!(digest(&back), digest(&partial));
         partials.push(back);
     }
-    if turned && kernel.order() == Order::Free {
+    if turned && kernel.order() == Order::Running {
         partials.reverse();
     }
     let mut partials = partials.into_iter();

@@ -14,15 +14,35 @@ const LIMBS: usize = 70;
 /// A number as a whole number of units of 2^-68, if it is one below 2^42.
 #[inline(always)]
 pub fn narrow(x: f64) -> Option<i128> {
-    let bits = x.to_bits();
-    let exponent = (bits >> 52) as i32 & 0x7ff;
-    let shift = exponent - (1075 - FRACTION);
-    let mantissa = i128::from((bits & ((1 << 52) - 1)) | 1 << 52);
-    if !(0..=57).contains(&shift) {
-        return (x == 0.0).then_some(0);
-    }
-    let size = mantissa << shift;
-    Some(if (bits as i64) < 0 { -size } else { size })
+    let units = units(x.to_bits());
+    (units.misfit == 0).then(|| i128::from(units.high) << 64 | i128::from(units.low))
+}
+
+/// A number of units in two words.
+pub struct Units {
+    /// The low word.
+    pub low: u64,
+    /// The high word, with the sign.
+    pub high: i64,
+    /// All ones when the number is not one that [`narrow`] takes; the words are zero then.
+    pub misfit: u64,
+}
+
+/// [`narrow`] of the number of these bits, without a branch and in words of 64 bits, so that a loop of it is vectors.
+#[inline(always)]
+pub fn units(bits: u64) -> Units {
+    let exponent = (bits >> 52) & 0x7ff;
+    let shift = exponent.wrapping_sub((1075 - FRACTION) as u64);
+    let there = 0u64.wrapping_sub(u64::from(bits << 1 != 0));
+    let narrow = 0u64.wrapping_sub(u64::from(shift <= 57));
+    let mantissa = ((bits & ((1 << 52) - 1)) | 1 << 52) & there & narrow;
+    let by = shift & 63;
+    let (low, high) = (mantissa << by, (mantissa >> 1) >> (63 - by));
+    // All ones for a negative number: its complement, plus one.
+    let sign = ((bits as i64) >> 63) as u64;
+    let (low, high) = (low ^ sign, high ^ sign);
+    let carry = u64::from(low == u64::MAX) & sign;
+    Units { low: low.wrapping_sub(sign), high: high.wrapping_add(carry) as i64, misfit: there & !narrow }
 }
 
 /// The number nearest to a whole number of units of 2^-68.

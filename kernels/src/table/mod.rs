@@ -56,6 +56,12 @@ pub struct Column<'a> {
 }
 
 impl Column<'_> {
+    /// Whether a row has a value.
+    #[inline(always)]
+    pub fn is_there(&self, row: u32) -> bool {
+        self.valid.is_none_or(|valid| valid[row as usize])
+    }
+
     /// How many rows.
     pub fn len(&self) -> usize {
         match self.values {

@@ -31,6 +31,11 @@ impl Words {
         self.ends.is_empty()
     }
 
+    /// How many bytes they have together.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The word of a number.
     ///
     /// # Panics
