@@ -12,6 +12,7 @@ pub mod hash;
 pub mod iterate;
 pub mod kernel;
 pub mod math;
+mod memory;
 pub mod moments;
 pub mod monte_carlo;
 pub mod simd;

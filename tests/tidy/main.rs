@@ -14,8 +14,13 @@ use std::path::Path;
 
 /// Path prefixes that a rule passes over: rule, prefix, why.
 const EXCEPTIONS: &[(Rule, &str, &str)] = &[
+    (Rule::Unsafe, "kernels/src/memory.rs", "binds madvise, which is given addresses"),
     (Rule::Unsafe, "kernels/src/simd.rs", "compiles a kernel under the target features that pulp has found"),
-    (Rule::Unsafe, "worker/src/pages.rs", "binds move_pages and set_mempolicy, of which rustix has none"),
+    (
+        Rule::Unsafe,
+        "worker/src/pages.rs",
+        "binds move_pages, set_mempolicy and mallopt, of which rustix has none",
+    ),
     (Rule::Unsafe, "worker/rank/src/mpi_comm.rs", "binds MPI: the checked layer over its functions"),
 ];
 

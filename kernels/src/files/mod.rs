@@ -75,6 +75,24 @@ impl PlainFile {
         Ok(read)
     }
 
+    /// The bytes from `offset` on, `length` of them unless the file ends before. Nothing is cleared beforehand.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn bytes_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.plain, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
     /// Makes sure that the file is what was opened.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use super::state::{Layout, Slot, Spill};
 use crate::math::exact::Register;
+use crate::memory::in_large_pages;
 use crate::simd::prefetch;
 use crate::table::{Interner, Words};
 use hashbrown::HashMap;
@@ -196,6 +197,10 @@ impl Groups {
             }
         }
         self.table[at] = (hash >> 32) << 32 | u64::from(group + 1);
+        if self.records.len() + self.stride > self.records.capacity() {
+            self.records.reserve(self.records.len().max(self.stride));
+            in_large_pages(&mut self.records);
+        }
         self.records.extend_from_slice(key);
         self.records.extend_from_slice(&self.empty);
         self.hashes.push(hash);
@@ -206,8 +211,10 @@ impl Groups {
     }
 
     fn grow(&mut self) {
-        let mask = self.table.len() * 4 - 1;
-        self.table = vec![0; mask + 1];
+        let mask = self.table.len() * if self.records.len() > NEAR { 2 } else { 4 } - 1;
+        self.table = Vec::with_capacity(mask + 1);
+        in_large_pages(&mut self.table);
+        self.table.resize(mask + 1, 0);
         for (group, hash) in self.hashes.iter().enumerate() {
             let mut at = *hash as usize & mask;
             while self.table[at] != 0 {

@@ -109,7 +109,7 @@ impl Keys {
             self.simd.run(Weigh { words: &self.words[last], factor: factor(last), sums: &mut self.sums });
         }
         let words = &self.words[..last + usize::from(self.missing)];
-        self.near.widen(words, rows.len());
+        self.near.widen(self.simd, words, rows.len());
     }
 
     /// The words of one column.
@@ -117,6 +117,7 @@ impl Keys {
         let (words, rest) = self.words[nth..].split_first_mut().expect("a column of words for each key");
         words.clear();
         match column.values {
+            Values::Int(x) if x.len() == rows.len() => words.extend(x.iter().map(|&x| x as u64)),
             Values::Int(x) => words.extend(rows.iter().map(|&row| x[row as usize] as u64)),
             Values::Float(x) => words.extend(rows.iter().map(|&row| ordered(x[row as usize]))),
             Values::Text(codes, of) => {
@@ -198,6 +199,21 @@ impl Vectorised for Weigh<'_> {
     }
 }
 
+/// The least and the greatest of words, and those before.
+struct Bounds<'a> {
+    words: &'a [u64],
+    before: (i64, i64),
+}
+
+impl Vectorised for Bounds<'_> {
+    type Out = (i64, i64);
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> (i64, i64) {
+        let widen = |(low, high): (i64, i64), &word: &u64| (low.min(word as i64), high.max(word as i64));
+        self.words.iter().fold(self.before, widen)
+    }
+}
+
 /// Combinations of key words, as long as there are few.
 #[derive(Default)]
 struct Near {
@@ -214,14 +230,13 @@ const CELLS: i128 = 1 << 15;
 
 impl Near {
     /// Takes in the words of a batch, if they are few enough together with those before.
-    fn widen(&mut self, words: &[Vec<u64>], rows: usize) {
+    fn widen(&mut self, simd: Simd, words: &[Vec<u64>], rows: usize) {
         let mut bounds = Vec::with_capacity(words.len());
         for (nth, column) in words.iter().enumerate() {
             // A column that was not looked at so far has held 0 alone: nothing was missing.
             let before = if self.bounds.is_empty() { (i64::MAX, i64::MIN) } else { (0, 0) };
             let before = self.bounds.get(nth).copied().unwrap_or(before);
-            let widen = |(low, high): (i64, i64), &word: &u64| (low.min(word as i64), high.max(word as i64));
-            bounds.push(column[..rows].iter().fold(before, widen));
+            bounds.push(simd.run(Bounds { words: &column[..rows], before }));
         }
         let cells = bounds.iter().fold(1i128, |cells, &bound| cells.saturating_mul(span(bound)));
         self.fits = rows > 0 && cells <= CELLS;

@@ -54,9 +54,9 @@ impl ChunkReader for Chunks {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ::parquet::errors::Result<Bytes> {
-        let mut buffer = vec![0; length];
-        match self.0.read_at(&mut buffer, start)? {
-            n if n == length => Ok(buffer.into()),
+        let bytes = self.0.bytes_at(start, length)?;
+        match bytes.len() {
+            n if n == length => Ok(bytes.into()),
             n => Err(ParquetError::EOF(format!("the file ends {} bytes too early", length - n))),
         }
     }
