@@ -1,0 +1,1 @@
+//! K-means against the plainest way.
