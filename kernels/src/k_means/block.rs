@@ -8,6 +8,7 @@ use super::nearest::{Found, Nearest};
 use super::state::{ClusterSums, Spread};
 use super::step::Step;
 use super::tile::{Centre, LANES, TILE_ROWS, Tile};
+use crate::simd::{Lanes, Vectorised};
 
 /// No cluster yet.
 const NONE: u32 = u32::MAX;
@@ -117,20 +118,21 @@ impl Held {
             self.labels = vec![NONE; self.tile.rows];
             self.gaps = vec![0.0; self.tile.rows];
         }
-        scratch.look.clear();
+        scratch.look.resize(self.tile.rows, 0);
+        let mut looks = 0;
         for ((row, &label), &gap) in (0..).zip(&self.labels).zip(&self.gaps) {
-            // A gap that is no number keeps no row.
-            let keeps = bounds.limits.get(label as usize).is_some_and(|&limit| gap > limit);
-            if !keeps {
-                scratch.look.push(row);
-            }
+            // A gap that is no number keeps no row. Which rows are kept is not to be guessed: no branch tells.
+            let limit = bounds.limits.get(label as usize).copied().unwrap_or(f64::INFINITY);
+            scratch.look[looks] = row;
+            looks += usize::from(!matches!(gap.partial_cmp(&limit), Some(std::cmp::Ordering::Greater)));
         }
+        scratch.look.truncate(looks);
         if scratch.look.is_empty() {
             return;
         }
         sums.make_room();
         // Rows one by one must be gathered first: where most are looked at, all are.
-        if scratch.look.len() * 4 > self.tile.rows * 3 {
+        if scratch.look.len() * 5 > self.tile.rows * 3 {
             scratch.find(step, &self.tile, self.tile.rows);
             for row in 0..self.tile.rows {
                 self.take(step, bounds, sums, (row, scratch.at(row)));
@@ -163,13 +165,36 @@ impl Held {
 
     /// Adds the squared distances of the rows from their centroids, row after row.
     pub(super) fn measure(&self, step: &Step, spread: &mut Spread) {
+        step.simd.run(Measure { held: self, step, spread });
+    }
+}
+
+struct Measure<'a> {
+    held: &'a Held,
+    step: &'a Step,
+    spread: &'a mut Spread,
+}
+
+impl Vectorised for Measure<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Measure { held, step, spread } = self;
         let columns = step.columns();
-        for (group, labels) in self.tile.lanes().chunks_exact(columns).zip(self.labels.chunks(LANES)) {
-            for (i, &label) in labels.iter().enumerate() {
-                let centroid = &step.centroids[label as usize * columns..][..columns];
-                let add = |sum: f64, (x, c): (&[f64; LANES], &f64)| (x[i] - c).mul_add(x[i] - c, sum);
+        for (group, labels) in held.tile.lanes().chunks_exact(columns).zip(held.labels.chunks(LANES)) {
+            let mut starts = [0; LANES];
+            starts.iter_mut().zip(labels).for_each(|(start, &label)| *start = label as usize * columns);
+            let mut square = [0.0f64; LANES];
+            for (j, x) in group.iter().enumerate() {
+                for i in 0..LANES {
+                    let d = x[i] - step.centroids[starts[i] + j];
+                    square[i] = L::pass(d.mul_add(d, square[i]));
+                }
+            }
+            for (&label, square) in labels.iter().zip(square) {
                 spread.counts[label as usize] += 1;
-                spread.inertia[label as usize] += group.iter().zip(centroid).fold(0.0, add);
+                spread.inertia[label as usize] += square;
             }
         }
     }
@@ -181,7 +206,7 @@ impl Scratch {
         let groups = rows.div_ceil(LANES);
         self.found.resize(groups.max(self.found.len()), Found::NONE);
         let found = &mut self.found[..groups];
-        step.simd.run(Nearest { centres: &step.centres, error: step.error, lanes: tile.lanes(), found });
+        step.simd.wide(Nearest { centres: &step.centres, error: step.error, lanes: tile.lanes(), found });
     }
 
     /// Label and gap of the `nth` row that was looked at.

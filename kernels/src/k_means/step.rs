@@ -39,11 +39,11 @@ impl Step {
     fn new(simd: Simd, standing: &Standing) -> Step {
         let Standing { frame, centroids, .. } = standing.clone();
         let columns = frame.offset.len();
-        let norm = |x: &[f64]| x.iter().fold(0.0f64, |sum, &x| x.mul_add(x, sum)).sqrt() * UP;
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt() * UP;
         let size = norm(&frame.reach) + centroids.chunks_exact(columns).map(norm).fold(0.0, f64::max);
         Step {
             simd,
-            centres: Centres::new(simd, &centroids, columns),
+            centres: Centres::new(&centroids, columns),
             quanta: quanta(&frame),
             error: (2.0 * columns as f64 + 16.0) * 0.5 * f64::EPSILON * size * size,
             size,
@@ -96,7 +96,7 @@ impl Step {
 
 /// The squared distance of two points.
 pub(super) fn square_distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).fold(0.0, |sum, (a, b)| (a - b).mul_add(a - b, sum))
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
 
 /// How many quanta make 1 in each column: the powers of two with which the largest value has 2^49 to 2^50 of them.
