@@ -10,6 +10,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
+use muster_kernels::k_means::KMeans;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 use muster_worker::program::Program;
@@ -22,6 +23,7 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
         Program::of::<MonteCarlo>(),
         Program::of::<Moments>(),
         Program::of::<GroupBy>(),
+        Program::of::<KMeans>(),
         Program::of::<CommandKernel>(),
     ]
 });

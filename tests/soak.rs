@@ -20,9 +20,10 @@ fn main() {
 const MOMENTS: u32 = 50;
 
 /// Jobs of about a second on two cores.
-const SECOND: [&str; 2] = [
+const SECOND: [&str; 3] = [
     "kernel monte-carlo --option asian --steps 64 --paths 1e7 --json",
     "kernel moments --generate normal:6e8 --json",
+    "kernel k-means --generate mixture:1e6x16x8 --clusters 40 --rounds 12 --tolerance 0 --memory-limit 192K --json",
 ];
 
 fn one_hash_over_every_product_three_times() {

@@ -1,7 +1,8 @@
 //! The benchmark suite: every figure beside its ceiling or its peer, measured in the same run.
 //!
-//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, team, start. Nothing is asserted here.
+//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, team, start. Nothing is asserted here.
 
+mod clusters;
 mod measure;
 mod memory;
 mod process;
@@ -18,8 +19,13 @@ type Bench = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, Bench); 4] =
-        [("monte-carlo", monte_carlo), ("moments", moments), ("team", team), ("start", start)];
+    let all: [(&str, Bench); 5] = [
+        ("monte-carlo", monte_carlo),
+        ("moments", moments),
+        ("k-means", clusters::k_means),
+        ("team", team),
+        ("start", start),
+    ];
     if let Some(unknown) = wanted.iter().find(|w| !all.iter().any(|(name, _)| name == w)) {
         eprintln!("benches: there is no {unknown}; there are {}", all.map(|a| a.0).join(", "));
         return ExitCode::from(2);

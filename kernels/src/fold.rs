@@ -16,6 +16,9 @@ pub struct Fold {
     /// How many bytes of scratch this thread may hold; tiles inside a block are cut to fit. The bits do not depend on
     /// it.
     pub tile_bytes: usize,
+    /// How many bytes a kernel of rounds may keep on this rank from one round to the next, all blocks together. The
+    /// bits do not depend on it.
+    pub keep_bytes: usize,
     reads: blake3::Hasher,
     look: Option<Look>,
     looked_at: usize,
@@ -24,7 +27,15 @@ pub struct Fold {
 impl Fold {
     /// A context for one block.
     pub fn new(simd: Simd, tile_bytes: usize) -> Self {
-        Fold { simd, tile_bytes, reads: blake3::Hasher::new(), look: None, looked_at: 0 }
+        let reads = blake3::Hasher::new();
+        Fold { simd, tile_bytes, keep_bytes: 0, reads, look: None, looked_at: 0 }
+    }
+
+    /// Lets the kernel keep so many bytes on this rank between rounds.
+    #[must_use]
+    pub fn keeping(mut self, keep_bytes: usize) -> Self {
+        self.keep_bytes = keep_bytes;
+        self
     }
 
     /// Has `look` see the memory that the block notes with [`Fold::note_scratch`].

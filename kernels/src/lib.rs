@@ -10,6 +10,7 @@ pub mod forest;
 pub mod group_by;
 pub mod hash;
 pub mod iterate;
+pub mod k_means;
 pub mod kernel;
 pub mod math;
 mod memory;

@@ -216,6 +216,39 @@ impl Simd {
             Simd::Scalar(token) => token.vectorize(Op(work, PhantomData::<OneByOne>)),
         }
     }
+
+    /// Runs a hot loop that names its vectors, at this level. It must not use what one level has and another has not:
+    /// estimates, sums across a vector.
+    #[inline]
+    pub fn wide<W: pulp::WithSimd>(self, work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wants = (matches!(self, Simd::Avx512(_)), matches!(self, Simd::Avx512(_) | Simd::Avx2(_)));
+            // The library's levels ask for a little more than ours; what is wide enough runs narrower just as well.
+            if let Some(simd) = pulp::x86::V4::try_new().filter(|_| wants.0) {
+                return pulp::Simd::vectorize(simd, work);
+            }
+            if let Some(simd) = pulp::x86::V3::try_new().filter(|_| wants.1) {
+                return pulp::Simd::vectorize(simd, work);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(simd) = pulp::aarch64::Neon::try_new().filter(|_| matches!(self, Simd::Neon(_))) {
+            return pulp::Simd::vectorize(simd, work);
+        }
+        self.run(OneValue(work))
+    }
+}
+
+/// A loop over named vectors, one value in each.
+struct OneValue<W>(W);
+
+impl<W: pulp::WithSimd> Vectorised for OneValue<W> {
+    type Out = W::Output;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> W::Output {
+        self.0.with_simd(pulp::Scalar)
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! over.
 
 mod place;
+mod rounds;
 
 use place::{JOBS, MUSTER, Place, answer, hash, levels, mpi, mpirun_of, numbers};
 use std::io::{BufRead, BufReader};

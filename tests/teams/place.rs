@@ -68,11 +68,13 @@ pub(crate) fn levels(place: &Place) -> Vec<&'static str> {
     ["avx512", "avx2", "neon", "scalar"].into_iter().filter(has).collect()
 }
 
-/// Both kernels, small.
-pub(crate) const JOBS: [&str; 3] = [
+/// Kernels, small.
+pub(crate) const JOBS: [&str; 5] = [
     "monte-carlo --option asian --steps 12 --paths 150001 --greeks",
     "moments --generate normal:1500001",
     "moments numbers.csv --missing NA",
+    "k-means --generate mixture:90001x5x7 --clusters 9 --rounds 7",
+    "k-means numbers.csv --missing NA --clusters 5 --scale --memory-limit 1M",
 ];
 
 pub(crate) fn numbers(place: &Place) {

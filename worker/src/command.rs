@@ -67,7 +67,8 @@ pub struct RunArgs {
     /// Write the receipt to FILE [default: receipts/ in the state directory]
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
-    /// Memory that each rank may use for data, such as 512M; acts by smaller tiles and changes no bit
+    /// Memory that each rank may use for data, such as 512M; acts by smaller tiles and less that is kept between rounds,
+    /// and changes no bit [default: half of what is free, shared by the ranks of a host]
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<Bytes>,
     /// The state directory [default: MUSTER_STATE, else ~/.local/state/muster]

@@ -2,6 +2,7 @@
 //!
 //! Step 10 of a job's way (DESIGN section 4). The rank's main thread alone uses a crew.
 
+use crate::memory;
 use crate::placement::{ThreadSeen, Watch};
 use crate::pools::Pools;
 use crate::running::{Gathered, Running};
@@ -16,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Scratch for each thread when no limit is given.
+/// Scratch for each thread, unless a limit leaves less.
 const TILE_BYTES: u64 = 4 << 20;
 /// The least scratch a thread can work with.
 const LEAST_TILE_BYTES: u64 = 64 << 10;
@@ -173,7 +174,7 @@ fn guarded<K: Iterate, T>(call: impl FnOnce() -> Result<T, Problems>) -> Result<
 pub(crate) fn prepare<K: Iterate>(job: &TeamJob, threads: u64) -> Result<Prepared<K>, Problems> {
     let spec: K::Spec = serde_json::from_str(&job.spec_json)
         .map_err(|e| Problem::new("spec", format!("cannot be read by the kernel {}: {e}", K::NAME)))?;
-    let tile_bytes = job.memory_limit.map_or(TILE_BYTES, |limit| limit / threads);
+    let tile_bytes = job.memory_limit.map_or(TILE_BYTES, |limit| TILE_BYTES.min(limit / threads));
     if tile_bytes < LEAST_TILE_BYTES {
         let least = (LEAST_TILE_BYTES * threads) >> 10;
         return Err(Problem::new(
@@ -182,6 +183,9 @@ pub(crate) fn prepare<K: Iterate>(job: &TeamJob, threads: u64) -> Result<Prepare
         )
         .into());
     }
+    // Without a limit, half of what is there is left to others and to the page cache.
+    let to_keep = || memory::available() / 2 / u64::from(job.sharers.max(1));
+    let keep_bytes = job.memory_limit.map_or_else(to_keep, |limit| limit - threads * tile_bytes);
     let simd = Simd::choose(job.simd.as_deref())?;
     let kernel = K::prepare(&spec)?;
     let grid = kernel.grid();
@@ -190,6 +194,7 @@ pub(crate) fn prepare<K: Iterate>(job: &TeamJob, threads: u64) -> Result<Prepare
         grid,
         simd,
         tile_bytes: tile_bytes as usize,
+        keep_bytes: usize::try_from(keep_bytes).unwrap_or(usize::MAX),
         stop: AtomicBool::new(false),
         watch: job.placement.then(Watch::default),
     })

@@ -236,6 +236,7 @@ impl<'a> Foreman<'a> {
             spec_json: self.request.described.spec_json.clone(),
             threads: self.request.threads,
             memory_limit: self.request.memory_limit,
+            sharers: 1,
             simd: self.request.simd.clone(),
             commits: self.commits,
             placement: self.request.placement,

@@ -14,6 +14,7 @@ mod iterate_tests;
 pub mod launch;
 pub mod ledger;
 pub mod link;
+mod memory;
 mod pages;
 pub mod pin;
 pub mod placement;

@@ -164,6 +164,7 @@ fn replay<K: Iterate>(
         spec_json: json.into(),
         threads: Some(1),
         memory_limit: None,
+        sharers: 1,
         simd: simd.map(str::to_owned),
         commits: false,
         placement: false,

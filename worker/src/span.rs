@@ -19,6 +19,8 @@ pub struct Prepared<K> {
     pub simd: Simd,
     /// Scratch for each thread, in bytes.
     pub tile_bytes: usize,
+    /// What the rank may keep between rounds, in bytes.
+    pub keep_bytes: usize,
     /// Set to end folding at the next block.
     pub stop: AtomicBool,
     /// Sees where threads run and memory lies, where somebody wants to know.
@@ -49,7 +51,7 @@ impl<K: Iterate> Prepared<K> {
             let hash = hash::leaf(block, cx.reads(), own);
             Ok((partial, hash))
         };
-        let cx = Fold::new(self.simd, self.tile_bytes);
+        let cx = Fold::new(self.simd, self.tile_bytes).keeping(self.keep_bytes);
         let Some(watch) = &self.watch else { return fold(cx) };
         let watched = |cx| {
             let folded = fold(cx);

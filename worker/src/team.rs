@@ -115,7 +115,9 @@ fn meet(comm: &mut dyn Comm, programs: &[Program], mut link: Link, own: Hello) -
             hellos[from] = hello;
         }
     }
-    let Ok(ToTeam::Job(job, standing)) = link.from_foreman.recv() else { return Err(TeamError::ForemanGone) };
+    let Ok(ToTeam::Job(mut job, standing)) = link.from_foreman.recv() else {
+        return Err(TeamError::ForemanGone);
+    };
     let program = match same_program(&hellos).and_then(|()| find(programs, &job.kernel).map_err(bad)) {
         Ok(program) => program,
         Err(failure) => return hub::give_up(comm, &mut link, failure),
@@ -126,8 +128,12 @@ fn meet(comm: &mut dyn Comm, programs: &[Program], mut link: Link, own: Hello) -
         .zip(&hellos)
         .map(|(seat, hello)| plan::pools(&hello.shape, seat, job.threads))
         .collect();
-    for (rank, plans) in plans.iter().enumerate().skip(1) {
-        comm.send(rank, encode(&RankMessage::Start(job.clone(), plans.clone())))?;
+    // Rank 0 comes last, so that the job is as it goes for it.
+    for (rank, plans) in plans.iter().enumerate().rev() {
+        job.sharers = hellos.iter().filter(|hello| hello.host == hellos[rank].host).count() as u32;
+        if rank > 0 {
+            comm.send(rank, encode(&RankMessage::Start(job.clone(), plans.clone())))?;
+        }
     }
     (program.lead)(comm, link, Gathering { job, standing, hellos, plans })
 }

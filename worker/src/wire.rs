@@ -18,8 +18,10 @@ pub struct TeamJob {
     pub spec_json: String,
     /// Threads in each rank; by default one for each core of the rank's share.
     pub threads: Option<u32>,
-    /// How many bytes of scratch each rank may use.
+    /// How many bytes each rank may use for scratch and for what it keeps from round to round.
     pub memory_limit: Option<u64>,
+    /// How many ranks share this rank's host; rank 0 finds out.
+    pub sharers: u32,
     /// Vector instructions to use instead of the best.
     pub simd: Option<String>,
     /// Whether finished nodes shall be committed on the way: there is a ledger.

@@ -1,0 +1,66 @@
+//! K-means killed inside a round: it goes on inside the round, with one hash.
+
+use super::{Place, answer, hash, mpi, signal};
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
+
+/// Rounds of some tenths of a second, as without memory the rows are made anew in each.
+const LONG: &str = "kernel k-means --generate mixture:2e6x16x8 --clusters 40 --rounds 9 --tolerance 0 --json";
+const FORGETFUL: &str = "--memory-limit 192K --progress json";
+
+/// Runs the job until blocks of a round from the third on are done, kills a process of it, and waits for the end.
+fn killed_inside(place: &Place, more: &str, victim: impl Fn(u32, &[u64]) -> u64) -> Output {
+    let mut command = place.muster(&format!("{LONG} {FORGETFUL} {more}"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut pids = Vec::new();
+    let inside = lines.by_ref().any(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        if event["event"] == "team" {
+            pids = event["pids"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap()).collect();
+        }
+        event["round"].as_u64() >= Some(3) && event["done"].as_u64() > Some(5) && !pids.is_empty()
+    });
+    assert!(inside, "the job ended before its third round");
+    signal("KILL", victim(child.id(), &pids));
+    // Somebody must read what is said, or the pipe fills.
+    lines.for_each(drop);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_rank_killed_inside_a_round_costs_no_bit() {
+    if !mpi() {
+        return;
+    }
+    let place = Place::new("round");
+    let reference = hash(&place.run(&format!("{LONG} --progress none")));
+    for victim in [0, 2] {
+        let answer = answer(&killed_inside(&place, "--ranks 3 --threads 1", |_, pids| pids[victim]));
+        assert_eq!(
+            (&answer["hash"], &answer["attempts"]),
+            (&reference[..].into(), &2.into()),
+            "rank {victim}"
+        );
+    }
+}
+
+#[test]
+fn muster_killed_inside_a_round_goes_on_inside_it() {
+    let place = Place::new("inside");
+    let reference = hash(&place.run(&format!("{LONG} --progress none")));
+    // The ledger is written once a second: a kill may come before blocks of a later round are in it.
+    for more in ["", "--resume", "--resume", "--resume"] {
+        killed_inside(&place, more, |muster, _| u64::from(muster));
+        let listed = answer(&place.run("ledger list --json"));
+        let (round, done) = (&listed[0]["round"], &listed[0]["done"]);
+        if round.as_u64() >= Some(3) && done.as_u64() > Some(0) {
+            let resumed =
+                answer(&place.run(&format!("{LONG} --resume --ranks 2 --threads 1 --team threads")));
+            assert_eq!(resumed["hash"], reference[..]);
+            assert_eq!((&resumed["resumed_round"], &resumed["resumed_blocks"]), (round, done));
+            return;
+        }
+    }
+    panic!("four kills and no round from the third on with blocks in the ledger");
+}
