@@ -69,10 +69,12 @@ pub(crate) fn levels(place: &Place) -> Vec<&'static str> {
 }
 
 /// Kernels, small.
-pub(crate) const JOBS: [&str; 5] = [
+pub(crate) const JOBS: [&str; 7] = [
     "monte-carlo --option asian --steps 12 --paths 150001 --greeks",
     "moments --generate normal:1500001",
     "moments numbers.csv --missing NA",
+    "group-by groups.csv --by word,n --compute count,sum(x),mean(x),min(x),max(x),sum(n)",
+    "group-by groups.csv --by word --where n>20 --compute variance(x),stddev(x),median(x),quantile(x,0.99)",
     "k-means --generate mixture:90001x5x7 --clusters 9 --rounds 7",
     "k-means numbers.csv --missing NA --clusters 5 --scale --memory-limit 1M",
 ];
@@ -85,6 +87,21 @@ pub(crate) fn numbers(place: &Place) {
         text += &format!("{}.5,{b}\n", i * 37 % 1009);
     }
     std::fs::write(place.0.join("numbers.csv"), text).unwrap();
+    std::fs::write(place.0.join("groups.csv"), groups()).unwrap();
+}
+
+/// Rows of a few frequent words and many rare ones, a whole number that is missing at times, and numbers of all sizes.
+fn groups() -> String {
+    let mut text = "word,n,x\n".to_owned();
+    for i in 0..50_000u32 {
+        let drawn = i.wrapping_mul(2_654_435_761) >> 7;
+        let word = ["the", "of", "and", ""]
+            .get(drawn as usize % 7)
+            .map_or_else(|| format!("\"w, {}\"", drawn % 2003), |frequent| (*frequent).to_owned());
+        let n = if drawn % 13 == 0 { String::new() } else { (drawn % 41).to_string() };
+        text += &format!("{word},{n},{}e{}\n", i64::from(drawn) - (1 << 24), drawn as i32 % 37 - 18);
+    }
+    text
 }
 
 /// The launcher that `pid` has started.

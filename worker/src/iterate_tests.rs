@@ -1,13 +1,10 @@
 //! Tests of kernels that go round: one hash over teams, and over drains and cut logs inside a round.
 
-use crate::foreman::{Answered, Foreman, ForemanError, Mark, Outcome, Request};
-use crate::launch::Launch;
-use crate::ledger::{Header, Ledger};
+use crate::foreman::{ForemanError, Mark, Outcome};
 use crate::program::{Described, Program};
-use crate::progress::Event;
 use crate::receipt::{Answer, Receipt};
 use crate::scratch::Scratch;
-use crossbeam_channel::unbounded;
+use crate::trial::{self, answered, open};
 use muster_kernels::{Class, Fold, Grid, Iterate, Partial, Pattern, Problem, Problems, Turn, Work};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -110,55 +107,16 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| vec![Program::of::<Wa
 const SPEC: WalkSpec = WalkSpec { items: 100_000, blocks: 13, rounds: 9, panics: 0 };
 
 fn described(spec: &WalkSpec) -> Described {
-    (PROGRAMS[0].describe)(&serde_json::to_string(spec).unwrap()).unwrap()
+    trial::described(&PROGRAMS, spec)
 }
 
-fn open(dir: &Path, described: &Described) -> Ledger {
-    let header = Header {
-        kernel: described.kernel.clone(),
-        class: described.class,
-        spec_json: described.spec_json.clone(),
-        grid: described.grid,
-        inputs: Vec::new(),
-        program: None,
-    };
-    Ledger::open(dir, &header).unwrap()
-}
-
-/// Runs a foreman with a team of `ranks`, from the ledger in `dir` if there is one; drains at the `stop`th event of
-/// progress.
 fn run(
     spec: &WalkSpec,
     dir: Option<&Path>,
     ranks: usize,
     stop: Option<usize>,
 ) -> Result<Outcome, ForemanError> {
-    let described = described(spec);
-    let ledger = dir.map(|dir| open(dir, &described));
-    let request = Request {
-        described,
-        threads: Some(2),
-        memory_limit: None,
-        simd: None,
-        max_attempts: 1,
-        placement: false,
-    };
-    let (interrupt, interrupted) = unbounded();
-    let mut seen = 0;
-    let mut tell = |event| {
-        seen += usize::from(matches!(event, Event::Progress { .. }));
-        if stop == Some(seen) {
-            interrupt.send(()).unwrap();
-        }
-    };
-    Foreman::new(&request, ledger, &mut tell, &interrupted).run(&Launch::Threads { ranks }, &PROGRAMS)
-}
-
-fn answered(outcome: Result<Outcome, ForemanError>) -> Answered {
-    match outcome.unwrap() {
-        Outcome::Answered(answered) => *answered,
-        Outcome::Interrupted(mark) => panic!("interrupted at {mark}"),
-    }
+    trial::run(&PROGRAMS, spec, dir, ranks, stop)
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub mod progress;
 pub mod receipt;
 mod running;
 #[cfg(test)]
+mod running_tests;
+#[cfg(test)]
 mod scratch;
 pub mod script;
 pub mod span;
@@ -32,5 +34,7 @@ pub mod state;
 mod sysfs;
 pub mod team;
 pub mod topology;
+#[cfg(test)]
+mod trial;
 pub mod verify;
 pub mod wire;
