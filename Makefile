@@ -20,7 +20,7 @@ help:
 	@echo 'make build   set up, and build muster and muster-rank in $(TARGET)/release'
 	@echo 'make demo    value at risk of a portfolio, on a team that loses a rank on the way'
 	@echo 'make test    set up, check format and lints, run every test'
-	@echo 'make soak    every product of teams and 500 kills: one hash (20 minutes)'
+	@echo 'make soak    every product of teams and a thousand kills: one hash (an hour)'
 	@echo 'make bench   speed beside the ceiling and the peers, measured in one run'
 	@echo 'make clean   remove what was built and fetched'
 
@@ -49,8 +49,9 @@ test:
 
 # The promises at full length, on the release build.
 soak: build
-	cargo test --release --test soak
+	cargo test --release --test soak -- $(JOBS)
 
+bench: for := --bench
 bench: build $(PEERS)
 	@cargo run --quiet --release -p muster-benches -- $(BENCH)
 

@@ -1,10 +1,11 @@
 //! The promises at full length: every product of ranks, threads, transports and vector widths, three times; and kills at
-//! fifty random moments of everything that can be killed. `make soak` runs it on the release build, in some twenty minutes.
+//! random moments of everything that can be killed. `make soak` runs it on the release build, in most of an hour;
+//! `make soak JOBS=group-by` runs the jobs with that in their words.
 
 #[path = "teams/place.rs"]
 mod place;
 
-use place::{JOBS, Place, answer, hash, levels, mpi, mpirun_of, numbers};
+use place::{JOBS, Place, answer, groups, hash, levels, mpi, mpirun_of, numbers};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader};
@@ -17,19 +18,27 @@ fn main() {
     one_hash_over_kills_at_random_moments();
 }
 
-const MOMENTS: u32 = 50;
+/// Whether the words of a job are among those asked for, if any are.
+fn wanted(job: &str) -> bool {
+    let mut asked = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    asked.peek().is_none() || asked.any(|word| job.contains(&word))
+}
 
-/// Jobs of about a second on two cores.
-const SECOND: [&str; 3] = [
-    "kernel monte-carlo --option asian --steps 64 --paths 1e7 --json",
-    "kernel moments --generate normal:6e8 --json",
-    "kernel k-means --generate mixture:1e6x16x8 --clusters 40 --rounds 12 --tolerance 0 --memory-limit 192K --json",
+/// Jobs of about a second on two cores, and at how many moments each of their processes is killed.
+const SECOND: [(&str, u32); 5] = [
+    ("monte-carlo --option asian --steps 64 --paths 1e7", 50),
+    ("moments --generate normal:6e8", 50),
+    ("k-means --generate mixture:1e6x16x8 --clusters 40 --rounds 12 --tolerance 0 --memory-limit 192K", 20),
+    ("group-by groups.csv --by n --compute count,sum(x),min(x)", 20),
+    ("group-by groups.csv --by word --compute variance(x),median(x)", 20),
 ];
+/// Rows of `groups.csv`, some 200 MB.
+const ROWS: u32 = 10_000_000;
 
 fn one_hash_over_every_product_three_times() {
     let place = Place::new("product");
     numbers(&place);
-    for job in JOBS {
+    for job in JOBS.into_iter().filter(|job| wanted(job)) {
         let reference = hash(&place.run(&format!("kernel {job} --json --progress none")));
         let mut runs = 0;
         for team in ["threads", "mpi"] {
@@ -54,15 +63,17 @@ fn random() -> f64 {
 }
 
 fn one_hash_over_kills_at_random_moments() {
-    for job in SECOND {
+    for (job, moments) in SECOND.into_iter().filter(|(job, _)| wanted(job)) {
         let place = Place::new("moments");
+        groups(&place, ROWS);
+        let job = &format!("kernel {job} --json");
         let calm = place.run(&format!("{job} --progress none --ranks 3 --threads 1"));
         let (reference, fold_s) = (hash(&calm), answer(&calm)["fold_s"].as_f64().unwrap());
         for victim in ["rank 0", "rank 1", "rank 2", "mpirun", "muster"] {
             let (mut hits, mut tries, mut resumed) = (0, 0, 0);
-            while hits < MOMENTS {
+            while hits < moments {
                 tries += 1;
-                assert!(tries <= 2 * MOMENTS, "{victim}: only {hits} of {tries} kills hit");
+                assert!(tries <= 2 * moments, "{victim}: only {hits} of {tries} kills hit");
                 let moment = Duration::from_secs_f64(random() * fold_s);
                 let output = killed(&place, job, victim, moment);
                 let answer = if output.status.success() {

@@ -1,5 +1,6 @@
 //! Folders of a test's own, the jobs that tests run in them, and what comes out.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,21 +88,24 @@ pub(crate) fn numbers(place: &Place) {
         text += &format!("{}.5,{b}\n", i * 37 % 1009);
     }
     std::fs::write(place.0.join("numbers.csv"), text).unwrap();
-    std::fs::write(place.0.join("groups.csv"), groups()).unwrap();
+    groups(place, 50_000);
 }
 
-/// Rows of a few frequent words and many rare ones, a whole number that is missing at times, and numbers of all sizes.
-fn groups() -> String {
-    let mut text = "word,n,x\n".to_owned();
-    for i in 0..50_000u32 {
+/// Writes rows of a few frequent words and many rare ones, a whole number that is missing at times, and numbers of all
+/// sizes.
+pub(crate) fn groups(place: &Place, rows: u32) {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(place.0.join("groups.csv")).unwrap());
+    writeln!(file, "word,n,x").unwrap();
+    for i in 0..rows {
         let drawn = i.wrapping_mul(2_654_435_761) >> 7;
-        let word = ["the", "of", "and", ""]
-            .get(drawn as usize % 7)
-            .map_or_else(|| format!("\"w, {}\"", drawn % 2003), |frequent| (*frequent).to_owned());
         let n = if drawn % 13 == 0 { String::new() } else { (drawn % 41).to_string() };
-        text += &format!("{word},{n},{}e{}\n", i64::from(drawn) - (1 << 24), drawn as i32 % 37 - 18);
+        let (x, power) = (i64::from(drawn) - (1 << 24), drawn as i32 % 37 - 18);
+        match ["the", "of", "and", ""].get(drawn as usize % 7) {
+            Some(frequent) => writeln!(file, "{frequent},{n},{x}e{power}").unwrap(),
+            None => writeln!(file, "\"w, {}\",{n},{x}e{power}", drawn % 2003).unwrap(),
+        }
     }
-    text
+    file.flush().unwrap();
 }
 
 /// The launcher that `pid` has started.

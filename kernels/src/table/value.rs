@@ -115,7 +115,7 @@ pub fn decimal(text: &[u8], scale: u8) -> Result<i64, Wrong> {
 }
 
 /// Microseconds since 1970 (UTC) of a date with or without time of day (ISO 8601): `2026-11-23`, `2026-11-23 07:19`,
-/// `2026-11-23T07:19:41.25Z`, `2026-11-23T07:19:41+01:00`. Without a zone it is UTC.
+/// `2026-11-23T07:19:41.25Z`, `2026-11-23T07:19:41+01:00`, `2026-11-23 07:19:41+01`. Without a zone it is UTC.
 ///
 /// # Errors
 /// When it is no such thing.
@@ -129,7 +129,9 @@ pub fn timestamp(text: &[u8]) -> Result<i64, Wrong> {
         return Ok(day.and_hms_opt(0, 0, 0).expect("midnight").and_utc().timestamp_micros());
     }
     let spaced = text.replacen(' ', "T", 1);
-    if let Ok(time) = DateTime::parse_from_rfc3339(&spaced) {
+    // What databases write has an offset of hours alone at times: `+00`.
+    let zoned = DateTime::parse_from_rfc3339(&spaced);
+    if let Ok(time) = zoned.or_else(|_| DateTime::parse_from_str(&spaced, "%Y-%m-%dT%H:%M:%S%.f%#z")) {
         return Ok(time.timestamp_micros());
     }
     ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
@@ -223,6 +225,8 @@ mod tests {
             ("1970-01-01 00:01", 60 * second),
             ("1970-01-01T00:00:01.25Z", second + 250_000),
             ("1970-01-01T01:00:00+01:00", 0),
+            ("1970-01-01 01:00:00.5+01", 500_000),
+            ("1970-01-01 00:00:00-0130", 5_400_000_000),
             ("1969-12-31 23:59:59", -second),
         ] {
             assert_eq!(timestamp(text.as_bytes()), Ok(want), "{text}");

@@ -1,0 +1,64 @@
+//! The table of flights, in four kinds of files, against DuckDB and Python's exact arithmetic.
+
+use super::{Place, flights, packages};
+use serde_json::Value;
+
+const FILES: [&str; 4] = ["flights.csv", "flights.csv.gz", "flights.csv.zst", "flights.parquet"];
+
+/// Groups the table by a key; all kinds of files give one hash, and this table. What rounds depends on where blocks are
+/// cut, and rows of Parquet are cut elsewhere.
+fn grouped(place: &Place, by: &str, compute: &str, filter: &str) -> Vec<Vec<Value>> {
+    let of = |file| {
+        let words =
+            ["group-by", file, "--missing", "NA", "--by", by, "--compute", compute, "--where", filter];
+        place.kernel(if filter.is_empty() { &words[..8] } else { &words })
+    };
+    let answers = FILES.map(of);
+    for (file, answer) in FILES.iter().zip(&answers) {
+        if file.contains("csv") || answer["class"] == "exact" {
+            assert_eq!(answer["hash"], answers[0]["hash"], "{file}");
+        }
+    }
+    serde_json::from_value(answers[0]["answer"]["table"].clone()).unwrap()
+}
+
+/// Compares rows cell by cell.
+fn compare(ours: &[Vec<Value>], theirs: &Value, same: impl Fn(&Value, &Value) -> bool) {
+    let theirs = theirs.as_array().unwrap();
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        let cells = theirs.as_array().unwrap();
+        let alike = ours.len() == cells.len() && ours.iter().zip(cells).all(|(a, b)| same(a, b));
+        assert!(alike, "{ours:?} is not {theirs}");
+    }
+}
+
+/// Equal, but for a number's kind.
+fn equal(a: &Value, b: &Value) -> bool {
+    a == b || a.as_f64().is_some() && a.as_f64() == b.as_f64()
+}
+
+/// Equal, or numbers that differ by this share.
+fn within(share: f64) -> impl Fn(&Value, &Value) -> bool {
+    move |a, b| {
+        equal(a, b) || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() <= share * b.abs())
+    }
+}
+
+#[test]
+fn group_by_agrees_with_duckdb() {
+    let (true, Some(flights)) = (packages(), flights()) else { return };
+    let place = Place::new("tables");
+    let peer = place.python("tables.py", &[flights.to_str().unwrap(), "."]);
+    let counts = "count,count(arr_delay),sum(distance),min(dep_delay),max(dep_delay),min(time_hour)";
+    compare(&grouped(&place, "carrier", counts, ""), &peer["counts"], equal);
+    let filter = "distance > 500 and (carrier in ('UA', 'DL') or not dep_delay <= 30)";
+    let filtered = grouped(&place, "origin,dest", "count,mean(arr_delay)", filter);
+    compare(&filtered, &peer["filtered"], equal);
+    compare(&grouped(&place, "tailnum", "count,min(air_time)", ""), &peer["missing"], equal);
+    compare(&grouped(&place, "carrier", "sum(speed)", ""), &peer["speeds"], equal);
+    let spread = grouped(&place, "month", "variance(speed),stddev(arr_delay)", "");
+    compare(&spread, &peer["spread"], within(1e-11));
+    let quantiles = "quantile(speed,0.5),quantile(speed,0.9),quantile(speed,0.01)";
+    compare(&grouped(&place, "dest", quantiles, ""), &peer["quantiles"], within(1.0 / 256.0));
+}
