@@ -8,9 +8,8 @@ import json
 import sys
 import time
 
+import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sklearn.cluster import KMeans
 
 ROWS, COLUMNS, CLUSTERS = 10_000_000, 16, 32
@@ -22,16 +21,17 @@ def make(rows, start):
     x += rng.standard_normal((ROWS, COLUMNS))
     names = [f"x{j}" for j in range(COLUMNS)]
     np.savetxt(start, x[:CLUSTERS], delimiter=",", header=",".join(names), comments="", fmt="%.17g")
-    table = pa.table({name: np.ascontiguousarray(x[:, j]) for j, name in enumerate(names)})
-    pq.write_table(table, rows, compression="snappy", use_dictionary=False)
+    duckdb.register("mixture", {name: np.ascontiguousarray(x[:, j]) for j, name in enumerate(names)})
+    duckdb.sql(f"copy (from mixture) to '{rows}' (format parquet, compression snappy)")
+    print("null")
 
 
 def fit(rows, start, more):
     began = time.perf_counter()
-    table = pq.read_table(rows)
-    x = np.empty((table.num_rows, table.num_columns))
-    for j in range(table.num_columns):
-        x[:, j] = table.column(j).to_numpy()
+    table = duckdb.sql(f"from '{rows}'").fetchnumpy()
+    x = np.empty((ROWS, COLUMNS))
+    for j in range(COLUMNS):
+        x[:, j] = table.pop(f"x{j}")
     said = {"read_s": time.perf_counter() - began}
     init = np.loadtxt(start, delimiter=",", skiprows=1)
     for name, rounds in [("one_s", 1), ("many_s", 1 + more)]:

@@ -2,9 +2,8 @@
 
 use crate::measure::{pairs, say};
 use crate::process::{self, Tool, tool};
+use crate::python::Script;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Rounds whose time is told: those after the first.
 const ROUNDS: u32 = 20;
@@ -19,63 +18,11 @@ struct Fitted {
     many_s: f64,
 }
 
-/// Python with scikit-learn and pyarrow, the peer's script, and a folder for its files.
-struct Peer {
-    python: PathBuf,
-    script: PathBuf,
-    place: PathBuf,
-}
-
-impl Peer {
-    fn find(muster: &Path) -> Result<Peer, String> {
-        let target = muster.parent().and_then(Path::parent).ok_or("muster lies nowhere")?;
-        let python = target.join("venv/bin/python");
-        let there = Command::new(&python).args(["-c", "import sklearn, pyarrow"]).output();
-        if !there.is_ok_and(|output| output.status.success()) {
-            let venv = target.join("venv");
-            return Err(format!(
-                "no scikit-learn and pyarrow in {0} (python3 -m venv {0} && {0}/bin/pip install scikit-learn pyarrow)",
-                venv.display()
-            ));
-        }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/k_means.py");
-        let place = target.join("bench");
-        std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
-        Ok(Peer { python, script, place })
-    }
-
-    fn run(&self, words: &[&str]) -> Result<Vec<u8>, String> {
-        let mut command = Command::new(&self.python);
-        let output = command.arg(&self.script).args(words).current_dir(&self.place).output();
-        let output = output.map_err(|e| e.to_string())?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-        }
-    }
-
-    /// Makes the files, unless a run before has.
-    fn make(&self) -> Result<(), String> {
-        if self.place.join("rows.parquet").exists() {
-            return Ok(());
-        }
-        self.run(&["make", "new.parquet", "start.csv"])?;
-        std::fs::rename(self.place.join("new.parquet"), self.place.join("rows.parquet"))
-            .map_err(|e| e.to_string())
-    }
-
-    fn fit(&self) -> Result<Fitted, String> {
-        let said = self.run(&["fit", "rows.parquet", "start.csv", &ROUNDS.to_string()])?;
-        serde_json::from_slice(&said).map_err(|e| e.to_string())
-    }
-}
-
 /// Seconds a round after the first, and seconds of the whole with reading, both with all of this host's cores.
 pub(crate) fn k_means() -> Result<(), String> {
     let muster = tool(Tool::Muster)?;
-    let peer = Peer::find(&muster)?;
-    peer.make()?;
-    let (rows, start) = (peer.place.join("rows.parquet"), peer.place.join("start.csv"));
+    let peer = Script::find(&muster, "k_means.py", "sklearn, duckdb")?;
+    let (rows, start) = (peer.make("rows.parquet", &["start.csv"])?, peer.place.join("start.csv"));
     let fit = |rounds: u32| {
         let (rows, start) = (rows.display(), start.display());
         let job = format!("kernel k-means {rows} --start {start} --rounds {rounds} --tolerance 0");
@@ -89,7 +36,7 @@ pub(crate) fn k_means() -> Result<(), String> {
         Ok(each(many.fold_s, one.fold_s))
     };
     let theirs = || {
-        let took = peer.fit()?;
+        let took: Fitted = peer.run(&["fit", "rows.parquet", "start.csv", &ROUNDS.to_string()])?;
         theirs_s.push(took.read_s + took.many_s);
         Ok(each(took.many_s, took.one_s))
     };

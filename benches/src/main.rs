@@ -1,11 +1,14 @@
 //! The benchmark suite: every figure beside its ceiling or its peer, measured in the same run.
 //!
-//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, team, start. Nothing is asserted here.
+//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, team, start. Nothing is
+//! asserted here.
 
 mod clusters;
 mod measure;
 mod memory;
 mod process;
+mod python;
+mod tables;
 
 use measure::{Series, pairs, say};
 use muster_kernels::Simd;
@@ -19,10 +22,11 @@ type Bench = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, Bench); 5] = [
+    let all: [(&str, Bench); 6] = [
         ("monte-carlo", monte_carlo),
         ("moments", moments),
         ("k-means", clusters::k_means),
+        ("group-by", tables::group_by),
         ("team", team),
         ("start", start),
     ];
