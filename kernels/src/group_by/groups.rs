@@ -246,16 +246,16 @@ impl Groups {
         (place / self.stride) as u32
     }
 
+    /// All words; a state begins at its place.
+    #[inline(always)]
+    pub(super) fn states(&mut self) -> &mut [u64] {
+        &mut self.records
+    }
+
     /// The words of a column in the state that begins there.
     #[inline(always)]
     pub(super) fn words(&mut self, place: usize, slot: &Slot) -> &mut [u64] {
         &mut self.records[place + usize::from(slot.at)..][..usize::from(slot.width)]
-    }
-
-    /// Counts a row in the state that begins there.
-    #[inline(always)]
-    pub(super) fn count(&mut self, place: usize) {
-        self.records[place] += 1;
     }
 
     /// The state of a group.

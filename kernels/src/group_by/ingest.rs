@@ -3,7 +3,7 @@
 use super::Plan;
 use super::groups::{AT_ONCE, Groups};
 use super::keys::Keys;
-use super::state::{Slot, Spill, bucket};
+use super::state::{Spill, add, bucket, far, take_far};
 use crate::math::exact;
 use crate::simd::{Lanes, Simd, Vectorised};
 use crate::table::{Batch, Column, Values};
@@ -63,9 +63,9 @@ impl<'a> Ingest<'a> {
         for first in (0..self.rows.len()).step_by(AT_ONCE) {
             let part = first..self.rows.len().min(first + AT_ONCE);
             self.keys.find(&mut self.groups, part.clone(), &mut self.places);
-            self.places.iter().for_each(|&place| self.groups.count(place));
-            let weights = &self.keys.weights()[part];
-            let sum = weights.iter().fold(0u64, |sum, weight| sum.wrapping_add(weight ^ weight >> 29));
+            let states = self.groups.states();
+            self.places.iter().for_each(|&place| states[place] += 1);
+            let sum = self.simd.run(Weights(&self.keys.weights()[part]));
             self.print[0] = self.print[0].wrapping_add(sum);
             for (nth, column) in values[..self.plan.values.len()].iter().enumerate() {
                 self.add(nth, column, first);
@@ -76,102 +76,160 @@ impl<'a> Ingest<'a> {
     /// Adds a column of values to the groups of the rows from `first`, one aggregate after another.
     fn add(&mut self, nth: usize, column: &Column, first: usize) {
         let slot = self.groups.layout.slots[nth];
-        let n = self.places.len();
+        let (places, n) = (&self.places[..], self.places.len());
         let rows = &self.rows[first..first + n];
         let weights = &self.keys.weights()[first..first + n];
-        let whole = self.plan.filter.is_none();
-        let bits = &mut self.bits[..n];
-        match column.values {
-            Values::Int(x) if whole => bits.iter_mut().zip(&x[first..]).for_each(|(b, &x)| *b = x as u64),
-            Values::Float(x) if whole => bits.iter_mut().zip(&x[first..]).for_each(|(b, x)| *b = x.to_bits()),
-            Values::Int(x) => bits.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize] as u64),
-            Values::Float(x) => {
-                bits.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize].to_bits())
-            }
-            Values::Text(..) => bits.fill(1),
-        }
+        let (whole, own) = (self.plan.filter.is_none(), &mut self.bits[..n]);
+        let all = whole && column.valid.is_none();
         let mut print = 0u64;
-        if column.valid.is_some() {
-            for ((bits, &row), (&place, weight)) in
-                bits.iter_mut().zip(rows).zip(self.places.iter().zip(weights))
-            {
-                if !column.is_there(row) {
-                    *bits = 0;
-                    print = print.wrapping_add(weight.wrapping_mul(MISSING));
-                    self.groups.words(place, &slot)[0] += 1;
+        let bits = match column.values {
+            Values::Int(x) if all => bytemuck::cast_slice(&x[first..first + n]),
+            Values::Float(x) if all => bytemuck::cast_slice(&x[first..first + n]),
+            _ => {
+                match column.values {
+                    Values::Int(x) => {
+                        own.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize] as u64)
+                    }
+                    Values::Float(x) => {
+                        own.iter_mut().zip(rows).for_each(|(b, &row)| *b = x[row as usize].to_bits());
+                    }
+                    Values::Text(..) => own.fill(1),
                 }
+                print = blank(column, rows, own, weights, |row| {
+                    self.groups.states()[places[row] + usize::from(slot.at)] += 1;
+                });
+                &*own
             }
-        }
+        };
         print = print.wrapping_add(self.simd.run(Print { bits, weights }));
         self.print[1 + nth] = self.print[1 + nth].wrapping_add(print);
-        match column.values {
-            Values::Int(_) if slot.wants.sum => {
-                for (&place, &bits) in self.places.iter().zip(&self.bits) {
-                    Slot::sum_int(self.groups.words(place, &slot), bits as i64);
+        if slot.wants.sum {
+            match column.values {
+                Values::Int(_) => sum_ints(self.groups.states(), places, slot.sum_at(), bits),
+                Values::Float(_) => {
+                    let (low, high) = &mut self.units;
+                    let (low, high) = (&mut low[..n], &mut high[..n]);
+                    let all = self.simd.run(Units { bits, low, high });
+                    sum_floats(&mut self.groups, nth, places, (low, high));
+                    if !all {
+                        spill(&mut self.groups, nth, places, bits);
+                    }
                 }
+                Values::Text(..) => {}
             }
-            Values::Float(_) if slot.wants.sum => self.sum(nth),
-            _ => {}
         }
         if slot.wants.extremes || slot.wants.spread || slot.wants.sketch {
-            self.add_rest(nth, column, first);
-        }
-    }
-
-    /// Adds floating-point numbers to the sums of some rows.
-    fn sum(&mut self, nth: usize) {
-        let slot = self.groups.layout.slots[nth];
-        let n = self.places.len();
-        let (low, high) = &mut self.units;
-        let bits = &self.bits[..n];
-        let all = self.simd.run(Units { bits, low: &mut low[..n], high: &mut high[..n] });
-        for ((&place, &low), &high) in self.places.iter().zip(&*low).zip(&*high) {
-            let units = i128::from(high) << 64 | i128::from(low);
-            if let Err(spill) = Slot::sum_units(self.groups.words(place, &slot), units) {
-                self.groups.spill(self.groups.at(place), nth, &spill);
-            }
-        }
-        if !all {
-            for (&place, &bits) in self.places.iter().zip(bits) {
-                let number = f64::from_bits(bits);
-                if exact::narrow(number).is_none() {
-                    self.groups.spill(self.groups.at(place), nth, &Spill { sum: 0, number });
-                }
+            let there = (0..n).filter(|&row| column.is_there(rows[row])).map(|row| (places[row], bits[row]));
+            match column.values {
+                Values::Int(_) => add_rest(&mut self.groups, nth, false, there),
+                Values::Float(_) => add_rest(&mut self.groups, nth, true, there),
+                Values::Text(..) => {}
             }
         }
     }
+}
 
-    /// All but sums.
-    fn add_rest(&mut self, nth: usize, column: &Column, first: usize) {
-        let slot = self.groups.layout.slots[nth];
-        let rows = self.rows[first..].iter().zip(self.places.iter().zip(&self.bits));
-        let rows = rows.filter(|&(&row, _)| column.is_there(row)).map(|(_, (&place, &bits))| (place, bits));
-        let float = match column.values {
-            Values::Int(_) => false,
-            Values::Float(_) => true,
-            Values::Text(..) => return,
-        };
-        if slot.wants.extremes && float {
-            for (place, bits) in rows.clone() {
-                slot.extreme_float(self.groups.words(place, &slot), f64::from_bits(bits));
-            }
-        } else if slot.wants.extremes {
-            for (place, bits) in rows.clone() {
-                slot.extreme_int(self.groups.words(place, &slot), bits as i64);
+/// Makes the bits of missing values 0, and tells which these are: their part of the print.
+fn blank(
+    column: &Column,
+    rows: &[u32],
+    bits: &mut [u64],
+    weights: &[u64],
+    mut missing: impl FnMut(usize),
+) -> u64 {
+    let mut print = 0u64;
+    if column.valid.is_some() {
+        for (nth, (bits, &row)) in bits.iter_mut().zip(rows).enumerate() {
+            if !column.is_there(row) {
+                *bits = 0;
+                print = print.wrapping_add(weights[nth].wrapping_mul(MISSING));
+                missing(nth);
             }
         }
-        let number = |bits: u64| if float { f64::from_bits(bits) } else { bits as i64 as f64 };
-        if slot.wants.spread {
-            for (place, bits) in rows.clone() {
-                slot.spread_add(self.groups.words(place, &slot), number(bits));
+    }
+    print
+}
+
+/// The two words of a sum.
+#[inline(always)]
+fn sum_of(states: &mut [u64], at: usize) -> &mut [u64; 2] {
+    states[at..].first_chunk_mut().expect("a sum has two words")
+}
+
+/// Adds whole numbers to the sums that lie `at` words behind the places of some rows. Less than 2^64 of them fit.
+fn sum_ints(states: &mut [u64], places: &[usize], at: usize, bits: &[u64]) {
+    for (&place, &bits) in places.iter().zip(bits) {
+        add(sum_of(states, place + at), i128::from(bits as i64));
+    }
+}
+
+/// Adds units to the sums of some rows: no more of them than a sum has room for.
+fn sum_floats(groups: &mut Groups, nth: usize, places: &[usize], (low, high): (&[u64], &[i64])) {
+    let at = groups.layout.slots[nth].sum_at();
+    let states = groups.states();
+    let mut any = 0;
+    for ((&place, &low), &high) in places.iter().zip(low).zip(high) {
+        any |= far(add(sum_of(states, place + at), i128::from(high) << 64 | i128::from(low)));
+    }
+    if any >> 63 == 1 {
+        for &place in places {
+            if let Some(spill) = take_far(sum_of(groups.states(), place + at)) {
+                groups.spill(groups.at(place), nth, &spill);
             }
         }
-        if slot.wants.sketch {
-            for (place, bits) in rows {
-                let bucket = (self.groups.at(place), nth as u16, bucket(number(bits)));
-                *self.groups.sketch.entry(bucket).or_default() += 1;
-            }
+    }
+}
+
+/// Adds what is too large or too small for units to the registers of some rows' groups.
+#[cold]
+fn spill(groups: &mut Groups, nth: usize, places: &[usize], bits: &[u64]) {
+    for (&place, &bits) in places.iter().zip(bits) {
+        let number = f64::from_bits(bits);
+        if exact::narrow(number).is_none() {
+            groups.spill(groups.at(place), nth, &Spill { sum: 0, number });
         }
+    }
+}
+
+/// All but sums, of the values that are there.
+fn add_rest(
+    groups: &mut Groups,
+    nth: usize,
+    float: bool,
+    values: impl Iterator<Item = (usize, u64)> + Clone,
+) {
+    let slot = groups.layout.slots[nth];
+    if slot.wants.extremes && float {
+        for (place, bits) in values.clone() {
+            slot.extreme_float(groups.words(place, &slot), f64::from_bits(bits));
+        }
+    } else if slot.wants.extremes {
+        for (place, bits) in values.clone() {
+            slot.extreme_int(groups.words(place, &slot), bits as i64);
+        }
+    }
+    let number = |bits: u64| if float { f64::from_bits(bits) } else { bits as i64 as f64 };
+    if slot.wants.spread {
+        for (place, bits) in values.clone() {
+            slot.spread_add(groups.words(place, &slot), number(bits));
+        }
+    }
+    if slot.wants.sketch {
+        for (place, bits) in values {
+            let bucket = (groups.at(place), nth as u16, bucket(number(bits)));
+            *groups.sketch.entry(bucket).or_default() += 1;
+        }
+    }
+}
+
+/// What the keys of rows make of a print.
+struct Weights<'a>(&'a [u64]);
+
+impl Vectorised for Weights<'_> {
+    type Out = u64;
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> u64 {
+        self.0.iter().fold(0, |sum, weight| sum.wrapping_add(weight ^ weight >> 29))
     }
 }
 
@@ -201,12 +259,13 @@ impl Vectorised for Units<'_> {
     type Out = bool;
     #[inline(always)]
     fn run<L: Lanes>(self) -> bool {
-        let mut misfits = 0;
+        // The greatest, as a loop that asks of each whether it fits is not made of vectors.
+        let mut farthest = 0;
         for ((&bits, low), high) in self.bits.iter().zip(self.low).zip(self.high) {
             let units = exact::units(bits);
             (*low, *high) = (units.low, units.high);
-            misfits |= units.misfit;
+            farthest = units.moved.max(farthest);
         }
-        misfits == 0
+        farthest <= exact::FARTHEST
     }
 }

@@ -155,17 +155,20 @@ impl Keys {
         };
         if self.near.fits {
             let words = &self.words[..self.words.len() - usize::from(!self.missing)];
-            let cells = self.near.cells(words, part.clone());
-            for (row, cell) in part.clone().zip(&cells) {
-                let mut place = self.near.places[*cell as usize];
-                if place == 0 {
-                    self.keys.clear();
-                    key(&self.words, row, &mut self.keys);
-                    let group = groups.find(hash(self.sums[row]), &self.keys);
-                    place = groups.place(group);
-                    self.near.places[*cell as usize] = place;
+            let cells = self.near.cells(self.simd, words, part.clone());
+            let known = &mut self.near.places[..];
+            places.extend(cells[..part.len()].iter().map(|&cell| known[cell as usize]));
+            if places.contains(&0) {
+                for ((row, &cell), place) in part.zip(&cells).zip(places).filter(|(_, place)| **place == 0) {
+                    // A row before this one may have brought the group.
+                    if known[cell as usize] == 0 {
+                        self.keys.clear();
+                        key(&self.words, row, &mut self.keys);
+                        let group = groups.find(hash(self.sums[row]), &self.keys);
+                        known[cell as usize] = groups.place(group);
+                    }
+                    *place = known[cell as usize];
                 }
-                places.push(place);
             }
             return;
         }
@@ -195,6 +198,25 @@ impl Vectorised for Weigh<'_> {
     fn run<L: Lanes>(self) {
         for (sum, &word) in self.sums.iter_mut().zip(self.words) {
             *sum = sum.wrapping_add(word.wrapping_mul(self.factor));
+        }
+    }
+}
+
+/// Adds a column's place to the places of combinations: each times the column's span, and how far its word is from the
+/// least.
+struct Cells<'a> {
+    cells: &'a mut [u32],
+    words: &'a [u64],
+    least: u32,
+    span: u32,
+}
+
+impl Vectorised for Cells<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (cell, &word) in self.cells.iter_mut().zip(self.words) {
+            *cell = cell.wrapping_mul(self.span).wrapping_add((word as u32).wrapping_sub(self.least));
         }
     }
 }
@@ -247,13 +269,11 @@ impl Near {
     }
 
     /// The combination of each of these rows.
-    fn cells(&self, words: &[Vec<u64>], part: Range<usize>) -> [u32; AT_ONCE] {
+    fn cells(&self, simd: Simd, words: &[Vec<u64>], part: Range<usize>) -> [u32; AT_ONCE] {
         let mut cells = [0u32; AT_ONCE];
         for (column, &bound) in words.iter().zip(&self.bounds) {
-            let (low, span) = (bound.0 as u64 as u32, span(bound) as u32);
-            for (cell, &word) in cells.iter_mut().zip(&column[part.clone()]) {
-                *cell = cell.wrapping_mul(span).wrapping_add((word as u32).wrapping_sub(low));
-            }
+            let (least, span) = (bound.0 as u64 as u32, span(bound) as u32);
+            simd.run(Cells { cells: &mut cells, words: &column[part.clone()], least, span });
         }
         cells
     }

@@ -86,24 +86,9 @@ impl Slot {
         self.extremes() + 2 * usize::from(self.wants.extremes)
     }
 
-    /// Adds a whole number to the sum. Those of less than 2^64 of them fit.
-    #[inline(always)]
-    pub(super) fn sum_int(words: &mut [u64], x: i64) {
-        put_sum(words, get_sum(words) + i128::from(x));
-    }
-
-    /// Adds units to the sum; if it cannot take them, what it held is handed back.
-    #[inline(always)]
-    pub(super) fn sum_units(words: &mut [u64], units: i128) -> Result<(), Spill> {
-        let sum = get_sum(words);
-        match sum.checked_add(units) {
-            Some(more) => put_sum(words, more),
-            None => {
-                put_sum(words, units);
-                return Err(Spill { sum, number: 0.0 });
-            }
-        }
-        Ok(())
+    /// Where the sum lies behind the beginning of a state.
+    pub(super) fn sum_at(&self) -> usize {
+        usize::from(self.at) + Slot::sum()
     }
 
     #[inline(always)]
@@ -151,7 +136,12 @@ impl Slot {
             words[at] = pick(words[at], other[at], true);
             words[at + 1] = pick(words[at + 1], other[at + 1], false);
         }
-        if self.wants.sum { Slot::sum_units(words, get_sum(other)) } else { Ok(()) }
+        if !self.wants.sum {
+            return Ok(());
+        }
+        let sum = words[Slot::sum()..].first_chunk_mut().expect("a sum has two words");
+        add(sum, get_sum(other));
+        take_far(sum).map_or(Ok(()), Err)
     }
 
     /// Chan, Golub and LeVeque 1979.
@@ -180,10 +170,29 @@ pub(super) fn get_sum(words: &[u64]) -> i128 {
     (u128::from(words[Slot::sum()]) | u128::from(words[Slot::sum() + 1]) << 64) as i128
 }
 
+/// Adds whole numbers, or units, to the two words of a sum, and returns the high one: see [`far`].
 #[inline(always)]
-fn put_sum(words: &mut [u64], sum: i128) {
-    words[Slot::sum()] = sum as u64;
-    words[Slot::sum() + 1] = (sum >> 64) as u64;
+pub(super) fn add(sum: &mut [u64; 2], more: i128) -> u64 {
+    let held = (u128::from(sum[0]) | u128::from(sum[1]) << 64) as i128;
+    let all = held.wrapping_add(more);
+    *sum = [all as u64, (all >> 64) as u64];
+    sum[1]
+}
+
+/// Not zero in its first bit when a sum with this high word is 2^126 or more in size. One that is not takes another such,
+/// or a thousand units of one number, without an overflow.
+#[inline(always)]
+pub(super) fn far(high: u64) -> u64 {
+    high ^ (high << 1)
+}
+
+/// Empties a sum that is too large to take more, if it is.
+pub(super) fn take_far(sum: &mut [u64; 2]) -> Option<Spill> {
+    let held = (u128::from(sum[0]) | u128::from(sum[1]) << 64) as i128;
+    (far(sum[1]) >> 63 == 1).then(|| {
+        *sum = [0; 2];
+        Spill { sum: held, number: 0.0 }
+    })
 }
 
 /// The bucket of a number: buckets are ordered as the numbers in them.

@@ -44,7 +44,16 @@ fn compute(spec: GroupBySpec, turned: bool) -> Result<GroupByAnswer, Problems> {
     }
     let mut partials = partials.into_iter();
     let first = partials.next().unwrap();
-    kernel.finish(partials.try_fold(first, |left, right| kernel.merge(left, right))?)
+    let answer = kernel.finish(partials.try_fold(first, |left, right| kernel.merge(left, right))?)?;
+    if kernel.order() == Order::Running {
+        let mut running = None;
+        for block in (0..kernel.grid().blocks()).rev() {
+            kernel.add(block, &mut Fold::new(Simd::all()[0], 1 << 20), &mut running)?;
+        }
+        let added = kernel.finish(running.unwrap())?;
+        assert_eq!(serde_json::to_string(&added).unwrap(), serde_json::to_string(&answer).unwrap());
+    }
+    Ok(answer)
 }
 
 fn write(rows: &[(Option<&str>, Option<i64>, Option<f64>)]) -> tempfile::NamedTempFile {
@@ -110,6 +119,22 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn sums_beyond_the_narrow_form_lose_nothing() {
+    // 2^42 - 1/2 is the largest kind of number that units hold: 2^17 of them are more than a sum does.
+    let large = 4_398_046_511_103.5;
+    let rows: Vec<_> = (0..300_000).map(|i| (Some("a"), Some(i % 2), Some(large))).collect();
+    let file = write(&rows);
+    let answer = compute(spec(file.path(), &["k", "n"], "sum(x),count", None), true).unwrap();
+    let answer = serde_json::to_value(&answer).unwrap();
+    let half = 150_000.0 * large;
+    assert_eq!(
+        answer["table"],
+        serde_json::json!([["a", 0, half, 150_000], ["a", 1, half, 150_000]]),
+        "{answer}"
+    );
 }
 
 #[test]

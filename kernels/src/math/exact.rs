@@ -15,7 +15,7 @@ const LIMBS: usize = 70;
 #[inline(always)]
 pub fn narrow(x: f64) -> Option<i128> {
     let units = units(x.to_bits());
-    (units.misfit == 0).then(|| i128::from(units.high) << 64 | i128::from(units.low))
+    (units.moved <= FARTHEST).then(|| i128::from(units.high) << 64 | i128::from(units.low))
 }
 
 /// A number of units in two words.
@@ -24,9 +24,13 @@ pub struct Units {
     pub low: u64,
     /// The high word, with the sign.
     pub high: i64,
-    /// All ones when the number is not one that [`narrow`] takes; the words are zero then.
-    pub misfit: u64,
+    /// By how many binary digits the number's were moved, 0 for zero: one that [`narrow`] does not take has more than
+    /// [`FARTHEST`], and its words are zero.
+    pub moved: u64,
 }
+
+/// The most binary digits that a number's are moved by.
+pub const FARTHEST: u64 = 57;
 
 /// [`narrow`] of the number of these bits, without a branch and in words of 64 bits, so that a loop of it is vectors.
 #[inline(always)]
@@ -34,7 +38,7 @@ pub fn units(bits: u64) -> Units {
     let exponent = (bits >> 52) & 0x7ff;
     let shift = exponent.wrapping_sub((1075 - FRACTION) as u64);
     let there = 0u64.wrapping_sub(u64::from(bits << 1 != 0));
-    let narrow = 0u64.wrapping_sub(u64::from(shift <= 57));
+    let narrow = 0u64.wrapping_sub(u64::from(shift <= FARTHEST));
     let mantissa = ((bits & ((1 << 52) - 1)) | 1 << 52) & there & narrow;
     let by = shift & 63;
     let (low, high) = (mantissa << by, (mantissa >> 1) >> (63 - by));
@@ -42,7 +46,7 @@ pub fn units(bits: u64) -> Units {
     let sign = ((bits as i64) >> 63) as u64;
     let (low, high) = (low ^ sign, high ^ sign);
     let carry = u64::from(low == u64::MAX) & sign;
-    Units { low: low.wrapping_sub(sign), high: high.wrapping_add(carry) as i64, misfit: there & !narrow }
+    Units { low: low.wrapping_sub(sign), high: high.wrapping_add(carry) as i64, moved: shift & there }
 }
 
 /// The number nearest to a whole number of units of 2^-68.
