@@ -1,7 +1,8 @@
 //! The table of flights, in four kinds of files, against DuckDB and Python's exact arithmetic.
 
-use super::{Place, flights, packages};
+use super::{MUSTER, Place, flights, packages};
 use serde_json::Value;
+use std::process::Command;
 
 const FILES: [&str; 4] = ["flights.csv", "flights.csv.gz", "flights.csv.zst", "flights.parquet"];
 
@@ -61,4 +62,33 @@ fn group_by_agrees_with_duckdb() {
     compare(&spread, &peer["spread"], within(1e-11));
     let quantiles = "quantile(speed,0.5),quantile(speed,0.9),quantile(speed,0.01)";
     compare(&grouped(&place, "dest", quantiles, ""), &peer["quantiles"], within(1.0 / 256.0));
+}
+
+/// The most memory that a process was given, in MiB: `PROGRAM WORDS...`.
+const PEAK: &str = "import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)";
+
+#[test]
+fn memory_follows_the_groups_and_not_the_files() {
+    let Some(flights) = flights() else { return };
+    let place = Place::new("memory");
+    let names: Vec<String> = (0..8).map(|nth| format!("{nth}.csv")).collect();
+    for name in &names {
+        std::fs::copy(&flights, place.0.join(name)).unwrap();
+    }
+    let peak = |files: &str, by: &str| {
+        let mut command = Command::new("python3");
+        command.args(["-c", PEAK, MUSTER, "kernel", "group-by", files, "--missing", "NA", "--by", by]);
+        command.args(["--compute", "count,sum(arr_delay),mean(distance)", "--threads", "2", "--fresh"]);
+        command.args(["--limit", "3", "--progress", "none"]).current_dir(&place.0);
+        let output = command.env("MUSTER_STATE", place.0.join("state")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u64>().unwrap()
+    };
+    // 30 MB and 250 MB of few groups; then a group for every two flights.
+    let (one, all) = (peak("0.csv", "carrier"), peak("*.csv", "carrier"));
+    assert!(all <= one + 24, "{one} MiB for one file, {all} MiB for eight");
+    let many = peak("*.csv", "tailnum,dep_time");
+    assert!(many > all + 8 && many < all + 300, "{all} MiB for few groups, {many} MiB for many");
 }
