@@ -6,6 +6,7 @@
 use super::state::{Layout, Slot, Spill};
 use crate::math::exact::Register;
 use crate::memory::in_large_pages;
+use crate::mix::{SEED, hash_text, mix};
 use crate::simd::prefetch;
 use crate::table::{Interner, Words};
 use hashbrown::HashMap;
@@ -69,15 +70,6 @@ impl Texts {
     }
 }
 
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// One step of a hash: the halves of a product, folded.
-#[inline(always)]
-pub(super) fn mix(hash: u64, word: u64) -> u64 {
-    let product = u128::from(hash ^ word).wrapping_mul(0x2d35_8dcc_aa6c_78a5_8bb8_4b93_962e_acc9);
-    product as u64 ^ (product >> 64) as u64
-}
-
 /// What the word of a key column is multiplied with: odd, so that no word is lost.
 pub(super) fn factor(nth: usize) -> u64 {
     mix(SEED, nth as u64 + 1) | 1
@@ -87,14 +79,6 @@ pub(super) fn factor(nth: usize) -> u64 {
 #[inline(always)]
 pub(super) fn hash(sum: u64) -> u64 {
     mix(sum, SEED)
-}
-
-fn hash_text(text: &[u8]) -> u64 {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let hash = words.iter().fold(SEED, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    mix(mix(hash, u64::from_le_bytes(last)), text.len() as u64)
 }
 
 /// Whether two keys are the same; they are too short for a call of `memcmp`.

@@ -1,9 +1,10 @@
 //! Groups as a partial: its merge, its canonical encoding, its digest.
 
-use super::groups::{Groups, mix};
+use super::groups::Groups;
 use super::state::Layout;
 use crate::kernel::Partial;
 use crate::math::exact::Register;
+use crate::mix::mix;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 

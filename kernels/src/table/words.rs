@@ -1,8 +1,7 @@
 //! Texts by number: what the codes of a text column stand for.
 
-use foldhash::fast::FixedState;
+use crate::mix::hash_text;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Texts, numbered from 0 on; of CSV, and where they were interned, each once.
@@ -64,7 +63,6 @@ impl Words {
 pub struct Interner {
     words: Words,
     table: HashTable<u32>,
-    hasher: FixedState,
 }
 
 impl Interner {
@@ -76,14 +74,19 @@ impl Interner {
     /// The number of a word, a new one if it has none.
     #[inline]
     pub fn intern(&mut self, word: &[u8]) -> u32 {
-        let hash = self.hasher.hash_one(word);
+        self.intern_hashed(word, hash_text(word))
+    }
+
+    /// [`Interner::intern`], with the word's hash.
+    #[inline]
+    pub(crate) fn intern_hashed(&mut self, word: &[u8], hash: u64) -> u32 {
         let words = &self.words;
         if let Some(&code) = self.table.find(hash, |&code| words.get(code) == word) {
             return code;
         }
         let code = self.words.push(word);
-        let (words, hasher) = (&self.words, &self.hasher);
-        self.table.insert_unique(hash, code, |&code| hasher.hash_one(words.get(code)));
+        let words = &self.words;
+        self.table.insert_unique(hash, code, |&code| hash_text(words.get(code)));
         code
     }
 }

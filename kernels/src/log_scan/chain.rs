@@ -1,0 +1,207 @@
+//! Expressions that are matched in one go: a chain of literals and runs of bytes in which nothing has to be tried twice.
+//!
+//! Most expressions for log lines are of this kind: `^(\S+) \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)`. A run of a class ends where
+//! the next byte cannot be the class's, and what follows a run begins with no byte of it; so the longest run is the only
+//! one that can lead on, and captures are where the links begin and end. Everything else is left to the library, and so
+//! are lines that are not ASCII where a class has characters beyond it.
+
+use super::class::ByteSet;
+use memchr::memmem::Finder;
+use regex_syntax::hir::{Hir, HirKind, Look};
+use std::ops::Range;
+
+/// A chain.
+#[derive(Debug)]
+pub(super) struct Chain {
+    start: Start,
+    links: Vec<Link>,
+    /// Whether it can be trusted with ASCII alone.
+    ascii: bool,
+}
+
+/// Where a match can begin.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// With a line.
+    Line,
+    /// With this text.
+    Text(Box<Finder<'static>>),
+}
+
+#[derive(Debug)]
+enum Link {
+    /// One of these texts, none of which begins another.
+    Text(Vec<Box<[u8]>>),
+    /// Bytes of a set, as many as there are.
+    Run(Box<Run>),
+    LineEnd,
+    /// A group begins or ends.
+    Open(usize),
+    Close(usize),
+}
+
+#[derive(Debug)]
+struct Run {
+    set: ByteSet,
+    /// Whether the class has characters beyond ASCII.
+    wide: bool,
+    least: usize,
+    most: Option<usize>,
+}
+
+impl Chain {
+    /// The chain that an expression is, if it is one.
+    pub(super) fn of(hir: &Hir) -> Option<Chain> {
+        let mut parts = Vec::new();
+        flatten(hir, &mut parts)?;
+        let (mut links, mut start) = (Vec::new(), None);
+        for part in parts {
+            match part {
+                Part::LineStart if start.is_none() && links.iter().all(Link::is_mark) => {
+                    start = Some(Start::Line)
+                }
+                Part::LineStart => return None,
+                Part::Link(link) => links.push(link),
+            }
+        }
+        let start = match (start, links.iter().find(|link| !link.is_mark())?) {
+            (Some(start), _) => start,
+            (None, Link::Text(texts)) if texts.len() == 1 => {
+                Start::Text(Box::new(Finder::new(&texts[0]).into_owned()))
+            }
+            _ => return None,
+        };
+        let sure = (0..links.len()).all(|i| match &links[i] {
+            Link::Run(run) => run.is_sure_before(&links[i + 1..]),
+            _ => true,
+        });
+        let ascii = links.iter().any(|link| matches!(link, Link::Run(run) if run.wide));
+        sure.then_some(Chain { start, links, ascii })
+    }
+
+    pub(super) fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Whether it is right about these bytes.
+    pub(super) fn knows(&self, text: &[u8]) -> bool {
+        !self.ascii || text.is_ascii()
+    }
+
+    /// Where the match that begins at `at` ends, if one does; its groups are in `spans`.
+    #[inline]
+    pub(super) fn at(&self, text: &[u8], mut at: usize, spans: &mut [Range<usize>]) -> Option<usize> {
+        for link in &self.links {
+            match link {
+                Link::Text(texts) => {
+                    at += texts.iter().find(|word| text[at..].starts_with(word))?.len();
+                }
+                Link::Run(run) => {
+                    let end = run.end(text, at);
+                    if end - at < run.least {
+                        return None;
+                    }
+                    at = end;
+                }
+                Link::LineEnd if text.get(at).is_none_or(|&byte| byte == b'\n') => {}
+                Link::LineEnd => return None,
+                Link::Open(group) => spans[*group].start = at,
+                Link::Close(group) => spans[*group].end = at,
+            }
+        }
+        Some(at)
+    }
+}
+
+impl Link {
+    fn is_mark(&self) -> bool {
+        matches!(self, Link::Open(_) | Link::Close(_))
+    }
+}
+
+impl Run {
+    /// Where the run from `at` ends.
+    #[inline]
+    fn end(&self, text: &[u8], at: usize) -> usize {
+        let Some(most) = self.most else { return self.set.run_end(text, at) };
+        let upto = text.len().min(at + most);
+        (at..upto).find(|&i| !self.set.has(text[i])).unwrap_or(upto)
+    }
+
+    /// Whether the longest run is the only one that can be followed by these links.
+    fn is_sure_before(&self, links: &[Link]) -> bool {
+        if self.most == Some(self.least) {
+            return true;
+        }
+        for link in links {
+            match link {
+                Link::Text(texts) => return texts.iter().all(|text| !self.set.has(text[0])),
+                Link::Run(next) if !self.set.disjoint(&next.set) => return false,
+                Link::Run(next) if next.least > 0 => return true,
+                // No class has a line feed.
+                Link::LineEnd => return true,
+                Link::Run(_) | Link::Open(_) | Link::Close(_) => {}
+            }
+        }
+        true
+    }
+}
+
+/// What an expression is made of, one behind the other.
+enum Part {
+    LineStart,
+    Link(Link),
+}
+
+fn flatten(hir: &Hir, parts: &mut Vec<Part>) -> Option<()> {
+    let part = match hir.kind() {
+        HirKind::Empty => return Some(()),
+        HirKind::Literal(text) => Link::Text(vec![text.0.clone()]),
+        HirKind::Class(_) => Link::Run(run(hir, 1, Some(1))?),
+        HirKind::Look(Look::StartLF) => {
+            parts.push(Part::LineStart);
+            return Some(());
+        }
+        HirKind::Look(Look::EndLF) => Link::LineEnd,
+        HirKind::Look(_) => return None,
+        HirKind::Repetition(repetition) => {
+            let (least, most) = (repetition.min as usize, repetition.max.map(|most| most as usize));
+            if !repetition.greedy && most != Some(least) {
+                return None;
+            }
+            Link::Run(run(&repetition.sub, least, most)?)
+        }
+        HirKind::Capture(capture) => {
+            parts.push(Part::Link(Link::Open(capture.index as usize)));
+            flatten(&capture.sub, parts)?;
+            Link::Close(capture.index as usize)
+        }
+        HirKind::Concat(subs) => return subs.iter().try_for_each(|sub| flatten(sub, parts)),
+        HirKind::Alternation(subs) => {
+            let text = |sub: &Hir| match sub.kind() {
+                HirKind::Literal(text) => Some(text.0.clone()),
+                _ => None,
+            };
+            let texts = subs.iter().map(text).collect::<Option<Vec<_>>>()?;
+            let begun = |a: &[u8]| texts.iter().filter(|b| b.starts_with(a)).count();
+            if texts.iter().any(|text| begun(text) > 1) {
+                return None;
+            }
+            Link::Text(texts)
+        }
+    };
+    parts.push(Part::Link(part));
+    Some(())
+}
+
+/// Repetitions of a class, or of one byte.
+fn run(hir: &Hir, least: usize, most: Option<usize>) -> Option<Box<Run>> {
+    let (set, wide) = match hir.kind() {
+        HirKind::Class(class) => ByteSet::of(class),
+        HirKind::Literal(text) if text.0.len() == 1 && text.0[0].is_ascii() => {
+            (ByteSet::listed(&text.0), false)
+        }
+        _ => return None,
+    };
+    Some(Box::new(Run { set, wide, least, most }))
+}

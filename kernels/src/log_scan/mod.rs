@@ -1,0 +1,234 @@
+//! The kernel `log-scan`: lines of text that match a regular expression, counted, also for each captured text.
+//!
+//! Step 10 of a job's way (DESIGN section 4). A tile of many lines is searched whole: the library's automata and literal
+//! searches run at the speed of memory where a match is rare, and a line's end is looked for only behind a match.
+
+mod answer;
+mod chain;
+mod class;
+mod counts;
+mod expression;
+mod text;
+
+pub use answer::LogScanAnswer;
+pub use counts::LogScanPartial;
+
+use crate::fold::Fold;
+use crate::kernel::{Input, Kernel, Order, Partial, Work};
+use chain::{Chain, Start};
+use expression::Expression;
+use memchr::memchr;
+use muster_spec::log_scan::LogScanSpec;
+use muster_spec::quantity::InputPath;
+use muster_spec::{Class, Grid, Problem, Problems};
+use regex_automata::Input as Search;
+use regex_automata::meta::Cache;
+use regex_automata::util::captures::Captures;
+use std::ops::Range;
+use std::sync::Mutex;
+use text::Text;
+
+/// The kernel, ready to fold.
+#[derive(Debug)]
+pub struct LogScan {
+    text: Text,
+    expression: Expression,
+    /// The expression as a chain, where it is one and groups are wanted.
+    chain: Option<Chain>,
+    /// The numbers of the groups that make a key.
+    groups: Vec<usize>,
+    grid: Grid,
+    top: Option<u64>,
+    max_groups: u64,
+    names: Vec<String>,
+    /// What searches need, kept from block to block.
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+#[derive(Debug)]
+struct Scratch {
+    tile: Vec<u8>,
+    cache: Cache,
+    captures: Captures,
+    spans: Vec<Range<usize>>,
+}
+
+impl LogScan {
+    /// Counts the lines of a tile that match.
+    fn count(&self, tile: &[u8], cache: &mut Cache) -> u64 {
+        let (mut lines, mut at) = (0, 0);
+        let regex = &self.expression.regex;
+        while let Some(found) = regex.search_half_with(cache, &Search::new(tile).range(at..)) {
+            lines += 1;
+            match memchr(b'\n', &tile[found.offset()..]) {
+                Some(end) => at = found.offset() + end + 1,
+                None => break,
+            }
+        }
+        lines
+    }
+
+    /// Counts the lines of a tile for each key; a sum over their keys.
+    fn group(&self, tile: &[u8], scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
+        let Some(chain) = &self.chain else { return self.search(tile, 0..tile.len(), scratch, to) };
+        let known = chain.knows(tile);
+        let line_end = |at: usize| memchr(b'\n', &tile[at..]).map_or(tile.len(), |end| at + end);
+        let (mut print, mut at) = (0u64, 0);
+        while at <= tile.len() {
+            if let Start::Text(finder) = chain.start() {
+                match finder.find(&tile[at..]) {
+                    Some(found) => at += found,
+                    None => break,
+                }
+            }
+            if !known && !chain.knows(&tile[at..line_end(at)]) {
+                let end = line_end(at);
+                print = print.wrapping_add(self.search(tile, at..end, scratch, to));
+                at = end + 1;
+                continue;
+            }
+            match chain.at(tile, at, &mut scratch.spans) {
+                Some(end) => {
+                    let spans = &scratch.spans;
+                    let span = |&group: &usize| Some(if group == 0 { at..end } else { spans[group].clone() });
+                    print = print.wrapping_add(to.count(tile, self.groups.iter().map(span)));
+                    at = line_end(end) + 1;
+                }
+                None if matches!(chain.start(), Start::Line) => at = line_end(at) + 1,
+                None => at += 1,
+            }
+        }
+        print
+    }
+
+    /// The same by the library, in a part of a tile.
+    fn search(&self, tile: &[u8], part: Range<usize>, scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
+        let (mut print, mut at) = (0u64, part.start);
+        let captures = &mut scratch.captures;
+        loop {
+            let search = Search::new(tile).range(at..part.end);
+            self.expression.regex.search_captures_with(&mut scratch.cache, &search, captures);
+            let Some(found) = captures.get_match() else { return print };
+            let groups = self.groups.iter().map(|&group| captures.get_group(group).map(|span| span.range()));
+            print = print.wrapping_add(to.count(tile, groups));
+            match memchr(b'\n', &tile[found.end()..part.end]) {
+                Some(end) => at = found.end() + end + 1,
+                None => return print,
+            }
+        }
+    }
+
+    fn fresh(&self) -> Scratch {
+        let regex = &self.expression.regex;
+        let captures = regex.create_captures();
+        let spans = vec![0..0; regex.captures_len()];
+        Scratch { tile: Vec::new(), cache: regex.create_cache(), captures, spans }
+    }
+
+    fn too_many(&self) -> Problem {
+        Problem::new("--max-groups", format!("is {}, and there are more texts", self.max_groups))
+            .hint("raise it if memory allows, or capture less")
+    }
+}
+
+impl Kernel for LogScan {
+    type Spec = LogScanSpec;
+    type Partial = LogScanPartial;
+    type Answer = LogScanAnswer;
+
+    const NAME: &'static str = "log-scan";
+
+    fn resolve(mut spec: LogScanSpec) -> Result<LogScanSpec, Problems> {
+        let mut problems = spec.problems();
+        match Expression::new(&spec).map(|expression| expression.groups(&spec.group_by)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(more)) => problems.extend(more.0),
+            Err(problem) => problems.push(problem),
+        }
+        match crate::files::find(&spec.files) {
+            Ok(files) => spec.files = files.into_iter().map(InputPath).collect(),
+            Err(more) => problems.extend(more.0),
+        }
+        Problems::check(problems)?;
+        Ok(spec)
+    }
+
+    fn prepare(spec: &LogScanSpec) -> Result<Self, Problems> {
+        Problems::check(spec.problems())?;
+        let expression = Expression::new(spec)?;
+        let groups = expression.groups(&spec.group_by)?;
+        let text = Text::open(spec.files.iter().map(|file| file.0.clone()))?;
+        Ok(LogScan {
+            grid: spec.grid(text.bytes()),
+            chain: (!groups.is_empty()).then(|| Chain::of(&expression.hir)).flatten(),
+            groups,
+            text,
+            expression,
+            top: spec.top,
+            max_groups: spec.max_groups,
+            names: spec.group_by.clone(),
+            scratch: Mutex::default(),
+        })
+    }
+
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    fn class(&self) -> Class {
+        Class::Exact
+    }
+
+    fn order(&self) -> Order {
+        if self.groups.is_empty() { Order::Free } else { Order::Running }
+    }
+
+    fn work(&self) -> Work {
+        Work { total: self.text.bytes() as f64, unit: "bytes".into() }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        self.text.inputs()
+    }
+
+    fn fold(&self, block: u32, cx: &mut Fold) -> Result<LogScanPartial, Problems> {
+        let mut folded = None;
+        self.add(block, cx, &mut folded)?;
+        Ok(folded.expect("a block was added"))
+    }
+
+    fn add(&self, block: u32, cx: &mut Fold, to: &mut Option<LogScanPartial>) -> Result<(), Problems> {
+        let taken = self.scratch.lock().expect("nobody panics with it").pop();
+        let mut scratch = taken.unwrap_or_else(|| self.fresh());
+        let mut partial = to.take().unwrap_or_default();
+        let (before, mut print) = (partial.lines, 0u64);
+        let mut tile = std::mem::take(&mut scratch.tile);
+        let range = self.grid.share(self.text.bytes(), block);
+        self.text.lines(range, cx.tile_bytes, &mut tile, &mut |lines| {
+            if self.groups.is_empty() {
+                partial.lines += self.count(lines, &mut scratch.cache);
+            } else {
+                print = print.wrapping_add(self.group(lines, &mut scratch, &mut partial));
+            }
+            if partial.keys() > self.max_groups { Err(self.too_many().into()) } else { Ok(()) }
+        })?;
+        scratch.tile = tile;
+        self.scratch.lock().expect("nobody panics with it").push(scratch);
+        cx.note_read(&(partial.lines - before).to_le_bytes());
+        cx.note_read(&print.to_le_bytes());
+        *to = Some(partial);
+        Ok(())
+    }
+
+    fn merge(&self, left: LogScanPartial, right: LogScanPartial) -> Result<LogScanPartial, Problems> {
+        let merged = left.merge(right);
+        if merged.keys() > self.max_groups { Err(self.too_many().into()) } else { Ok(merged) }
+    }
+
+    fn finish(&self, root: LogScanPartial) -> Result<LogScanAnswer, Problems> {
+        Ok(LogScanAnswer::of(&root, &self.names, self.text.bytes(), self.top))
+    }
+}
+
+#[cfg(test)]
+mod tests;
