@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
 use muster_kernels::k_means::KMeans;
+use muster_kernels::linreg::Linreg;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 use muster_worker::program::Program;
@@ -23,6 +24,7 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
         Program::of::<MonteCarlo>(),
         Program::of::<Moments>(),
         Program::of::<GroupBy>(),
+        Program::of::<Linreg>(),
         Program::of::<KMeans>(),
         Program::of::<CommandKernel>(),
     ]

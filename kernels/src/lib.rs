@@ -12,6 +12,7 @@ pub mod hash;
 pub mod iterate;
 pub mod k_means;
 pub mod kernel;
+pub mod linreg;
 pub mod math;
 mod memory;
 pub mod moments;

@@ -9,6 +9,7 @@ pub mod class;
 pub mod command;
 pub mod group_by;
 pub mod k_means;
+pub mod linreg;
 pub mod moments;
 pub mod monte_carlo;
 pub mod problem;
