@@ -10,6 +10,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
+use muster_kernels::histogram::Histogram;
 use muster_kernels::k_means::KMeans;
 use muster_kernels::linreg::Linreg;
 use muster_kernels::moments::Moments;
@@ -24,6 +25,7 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
         Program::of::<MonteCarlo>(),
         Program::of::<Moments>(),
         Program::of::<GroupBy>(),
+        Program::of::<Histogram>(),
         Program::of::<Linreg>(),
         Program::of::<KMeans>(),
         Program::of::<CommandKernel>(),

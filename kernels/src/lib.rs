@@ -9,6 +9,7 @@ pub mod fold;
 pub mod forest;
 pub mod group_by;
 pub mod hash;
+pub mod histogram;
 pub mod iterate;
 pub mod k_means;
 pub mod kernel;

@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod class;
 pub mod command;
 pub mod group_by;
+pub mod histogram;
 pub mod k_means;
 pub mod linreg;
 pub mod moments;

@@ -3,6 +3,7 @@
 use super::filter::Filter;
 use super::{Batch, Column, Table, Values, as_float, column};
 use crate::fold::Fold;
+use crate::simd::{Lanes, Simd, Vectorised};
 use muster_spec::table::{ColumnType, Kind};
 use muster_spec::{Problem, Problems};
 
@@ -106,6 +107,44 @@ pub fn floats(column: &Column, kind: Kind, rows: Rows<'_>, out: &mut Vec<f64>) {
         (Values::Int(x), None) => out.extend(x.iter().map(|&x| as_float(kind, x))),
         (Values::Int(x), Some(rows)) => out.extend(rows.iter().map(|&row| as_float(kind, x[row as usize]))),
         (Values::Text(..), _) => {}
+    }
+}
+
+/// What tells the values of a block from others: a sum, in which each weighs another odd number.
+#[derive(Default)]
+pub struct Print {
+    values: u64,
+    sum: u64,
+}
+
+/// The golden ratio in 64 bits, and another odd number without a pattern.
+const WEIGHTS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd1b5_4a32_d192_ed03];
+
+impl Print {
+    /// Adds values by their bits.
+    pub fn add(&mut self, simd: Simd, bits: impl ExactSizeIterator<Item = u64>) {
+        let (first, count) = (self.values, bits.len() as u64);
+        self.sum = self.sum.wrapping_add(simd.run(Weighted(bits, first)));
+        self.values += count;
+    }
+
+    /// Notes the values and other numbers as read.
+    pub fn note(&self, others: &[u64], cx: &mut Fold) {
+        [self.sum, self.values].iter().chain(others).for_each(|number| cx.note_read(&number.to_le_bytes()));
+    }
+}
+
+/// Words, and how many were before them.
+struct Weighted<I>(I, u64);
+
+impl<I: Iterator<Item = u64>> Vectorised for Weighted<I> {
+    type Out = u64;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) -> u64 {
+        let each =
+            |(bits, nth): (u64, u64)| (bits ^ WEIGHTS[0]).wrapping_mul(nth.wrapping_mul(WEIGHTS[1]) | 1);
+        self.0.zip(self.1..).fold(0, |sum, row| sum.wrapping_add(each(row)))
     }
 }
 

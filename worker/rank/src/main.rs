@@ -2,9 +2,10 @@
 
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
+use muster_kernels::histogram::Histogram;
 use muster_kernels::k_means::KMeans;
 use muster_kernels::linreg::Linreg;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
 
-muster_rank::main!(MonteCarlo, Moments, GroupBy, Linreg, KMeans, CommandKernel);
+muster_rank::main!(MonteCarlo, Moments, GroupBy, Histogram, Linreg, KMeans, CommandKernel);
