@@ -15,6 +15,7 @@ use muster_kernels::k_means::KMeans;
 use muster_kernels::linreg::Linreg;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
+use muster_kernels::quantile::Quantiles;
 use muster_worker::program::Program;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -26,6 +27,7 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
         Program::of::<Moments>(),
         Program::of::<GroupBy>(),
         Program::of::<Histogram>(),
+        Program::of::<Quantiles>(),
         Program::of::<Linreg>(),
         Program::of::<KMeans>(),
         Program::of::<CommandKernel>(),

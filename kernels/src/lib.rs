@@ -18,6 +18,7 @@ pub mod math;
 mod memory;
 pub mod moments;
 pub mod monte_carlo;
+pub mod quantile;
 pub mod simd;
 pub mod table;
 

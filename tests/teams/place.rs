@@ -70,13 +70,14 @@ pub(crate) fn levels(place: &Place) -> Vec<&'static str> {
 }
 
 /// Kernels, small.
-pub(crate) const JOBS: [&str; 9] = [
+pub(crate) const JOBS: [&str; 10] = [
     "monte-carlo --option asian --steps 12 --paths 150001 --greeks",
     "moments --generate normal:1500001",
     "moments numbers.csv --missing NA",
     "group-by groups.csv --by word,n --compute count,sum(x),mean(x),min(x),max(x),sum(n)",
     "group-by groups.csv --by word --where n>20 --compute variance(x),stddev(x),median(x),quantile(x,0.99)",
     "histogram numbers.csv --missing NA --of x,c --bins 7 --bins width=30",
+    "quantile numbers.csv --missing NA --at 0,0.5,0.99 --method linear",
     "linreg numbers.csv --missing NA --y c --x x,1/x",
     "k-means --generate mixture:90001x5x7 --clusters 9 --rounds 7",
     "k-means numbers.csv --missing NA --clusters 5 --scale --memory-limit 1M",

@@ -14,6 +14,7 @@ pub mod linreg;
 pub mod moments;
 pub mod monte_carlo;
 pub mod problem;
+pub mod quantile;
 pub mod quantity;
 pub mod table;
 pub mod tree;

@@ -7,5 +7,6 @@ use muster_kernels::k_means::KMeans;
 use muster_kernels::linreg::Linreg;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
+use muster_kernels::quantile::Quantiles;
 
-muster_rank::main!(MonteCarlo, Moments, GroupBy, Histogram, Linreg, KMeans, CommandKernel);
+muster_rank::main!(MonteCarlo, Moments, GroupBy, Histogram, Quantiles, Linreg, KMeans, CommandKernel);
