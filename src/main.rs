@@ -10,10 +10,13 @@ mod verify;
 use clap::{Parser, Subcommand};
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
+use muster_kernels::histogram::Histogram;
 use muster_kernels::k_means::KMeans;
+use muster_kernels::linreg::Linreg;
 use muster_kernels::log_scan::LogScan;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
+use muster_kernels::quantile::Quantiles;
 use muster_worker::program::Program;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -24,6 +27,9 @@ static PROGRAMS: LazyLock<Vec<Program>> = LazyLock::new(|| {
         Program::of::<MonteCarlo>(),
         Program::of::<Moments>(),
         Program::of::<GroupBy>(),
+        Program::of::<Histogram>(),
+        Program::of::<Quantiles>(),
+        Program::of::<Linreg>(),
         Program::of::<KMeans>(),
         Program::of::<LogScan>(),
         Program::of::<CommandKernel>(),

@@ -25,12 +25,16 @@ fn wanted(job: &str) -> bool {
 }
 
 /// Jobs of about a second on two cores, and at how many moments each of their processes is killed.
-const SECOND: [(&str, u32); 5] = [
+const SECOND: [(&str, u32); 9] = [
     ("monte-carlo --option asian --steps 64 --paths 1e7", 50),
     ("moments --generate normal:6e8", 50),
     ("k-means --generate mixture:1e6x16x8 --clusters 40 --rounds 12 --tolerance 0 --memory-limit 192K", 20),
     ("group-by groups.csv --by n --compute count,sum(x),min(x)", 20),
     ("group-by groups.csv --by word --compute variance(x),median(x)", 20),
+    ("linreg groups.csv --y x --x n", 20),
+    ("histogram groups.csv --of x,n", 20),
+    ("quantile groups.csv --of x,n", 20),
+    (r"log-scan (\w+),(\d+), groups.csv --group-by 1,2", 20),
 ];
 /// Rows of `groups.csv`, some 200 MB.
 const ROWS: u32 = 10_000_000;

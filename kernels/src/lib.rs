@@ -9,15 +9,18 @@ pub mod fold;
 pub mod forest;
 pub mod group_by;
 pub mod hash;
+pub mod histogram;
 pub mod iterate;
 pub mod k_means;
 pub mod kernel;
+pub mod linreg;
 pub mod log_scan;
 pub mod math;
 mod memory;
 mod mix;
 pub mod moments;
 pub mod monte_carlo;
+pub mod quantile;
 pub mod simd;
 pub mod table;
 

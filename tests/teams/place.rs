@@ -70,22 +70,28 @@ pub(crate) fn levels(place: &Place) -> Vec<&'static str> {
 }
 
 /// Kernels, small.
-pub(crate) const JOBS: [&str; 7] = [
+pub(crate) const JOBS: [&str; 12] = [
     "monte-carlo --option asian --steps 12 --paths 150001 --greeks",
     "moments --generate normal:1500001",
     "moments numbers.csv --missing NA",
     "group-by groups.csv --by word,n --compute count,sum(x),mean(x),min(x),max(x),sum(n)",
     "group-by groups.csv --by word --where n>20 --compute variance(x),stddev(x),median(x),quantile(x,0.99)",
+    "histogram numbers.csv --missing NA --of x,c --bins 7 --bins width=30",
+    "quantile numbers.csv --missing NA --at 0,0.5,0.99 --method linear",
+    "linreg numbers.csv --missing NA --y c --x x,1/x",
+    r#"log-scan ^"?(\w+)(,)? groups.csv --group-by 1,2 --top 100"#,
+    r"log-scan \d\de(-?\d+)$ groups.csv --group-by 1",
     "k-means --generate mixture:90001x5x7 --clusters 9 --rounds 7",
     "k-means numbers.csv --missing NA --clusters 5 --scale --memory-limit 1M",
 ];
 
 pub(crate) fn numbers(place: &Place) {
-    let mut text = "x,\"a, b\"\n".to_owned();
+    let mut text = "x,\"a, b\",c,1/x\n".to_owned();
     for i in 0..60_000u32 {
         let b =
             if i % 11 == 0 { "NA".into() } else { format!("\"{}\"", i.wrapping_mul(2_654_435_761) >> 12) };
-        text += &format!("{}.5,{b}\n", i * 37 % 1009);
+        let (x, c) = (f64::from(i * 37 % 1009) + 0.5, u64::from(i).pow(2) % 1013);
+        text += &format!("{x},{b},{c},{}\n", 1.0 / x);
     }
     std::fs::write(place.0.join("numbers.csv"), text).unwrap();
     groups(place, 50_000);

@@ -1,5 +1,6 @@
-//! K-means killed inside a round: it goes on inside the round, with one hash.
+//! Kernels of rounds, and kernels of tables, killed inside a round: they go on inside the round, with one hash.
 
+use super::place::groups;
 use super::{Place, answer, hash, mpi, signal};
 use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
@@ -8,9 +9,25 @@ use std::process::{Output, Stdio};
 const LONG: &str = "kernel k-means --generate mixture:2e6x16x8 --clusters 40 --rounds 9 --tolerance 0 --json";
 const FORGETFUL: &str = "--memory-limit 192K --progress json";
 
-/// Runs the job until blocks of a round from the third on are done, kills a process of it, and waits for the end.
-fn killed_inside(place: &Place, more: &str, victim: impl Fn(u32, &[u64]) -> u64) -> Output {
-    let mut command = place.muster(&format!("{LONG} {FORGETFUL} {more}"));
+/// Jobs over a table, and the round in which they are killed; kernels of one round do not count them.
+const TABLES: [(&str, Option<u64>); 5] = [
+    ("kernel linreg groups.csv --y x --x n --json", None),
+    ("kernel histogram groups.csv --of x,n --json", Some(1)),
+    ("kernel quantile groups.csv --of x,n --at 0.1,0.9 --json", Some(2)),
+    ("kernel group-by groups.csv --by word,n --compute sum(x),max(x) --json", None),
+    (r"kernel log-scan (\w+),(\d+), groups.csv --group-by 1,2 --json", None),
+];
+/// Some 100 MB.
+const ROWS: u32 = 5_000_000;
+
+/// Runs the job until blocks of this round or a later one are done, kills a process of it, and waits for the end.
+fn killed_inside(
+    place: &Place,
+    words: &str,
+    round: Option<u64>,
+    victim: impl Fn(u32, &[u64]) -> u64,
+) -> Output {
+    let mut command = place.muster(words);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut pids = Vec::new();
@@ -19,9 +36,9 @@ fn killed_inside(place: &Place, more: &str, victim: impl Fn(u32, &[u64]) -> u64)
         if event["event"] == "team" {
             pids = event["pids"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap()).collect();
         }
-        event["round"].as_u64() >= Some(3) && event["done"].as_u64() > Some(5) && !pids.is_empty()
+        event["round"].as_u64() >= round && event["done"].as_u64() > Some(5) && !pids.is_empty()
     });
-    assert!(inside, "the job ended before its third round");
+    assert!(inside, "the job ended before blocks of round {round:?} were done: {words}");
     signal("KILL", victim(child.id(), &pids));
     // Somebody must read what is said, or the pipe fills.
     lines.for_each(drop);
@@ -36,7 +53,8 @@ fn a_rank_killed_inside_a_round_costs_no_bit() {
     let place = Place::new("round");
     let reference = hash(&place.run(&format!("{LONG} --progress none")));
     for victim in [0, 2] {
-        let answer = answer(&killed_inside(&place, "--ranks 3 --threads 1", |_, pids| pids[victim]));
+        let words = format!("{LONG} {FORGETFUL} --ranks 3 --threads 1");
+        let answer = answer(&killed_inside(&place, &words, Some(3), |_, pids| pids[victim]));
         assert_eq!(
             (&answer["hash"], &answer["attempts"]),
             (&reference[..].into(), &2.into()),
@@ -46,12 +64,27 @@ fn a_rank_killed_inside_a_round_costs_no_bit() {
 }
 
 #[test]
+fn a_rank_killed_over_a_table_costs_no_bit() {
+    if !mpi() {
+        return;
+    }
+    let place = Place::new("table");
+    groups(&place, ROWS);
+    for (job, round) in TABLES {
+        let reference = hash(&place.run(&format!("{job} --progress none")));
+        let words = format!("{job} --progress json --ranks 3 --threads 1");
+        let answer = answer(&killed_inside(&place, &words, round, |_, pids| pids[1]));
+        assert_eq!((&answer["hash"], &answer["attempts"]), (&reference[..].into(), &2.into()), "{job}");
+    }
+}
+
+#[test]
 fn muster_killed_inside_a_round_goes_on_inside_it() {
     let place = Place::new("inside");
     let reference = hash(&place.run(&format!("{LONG} --progress none")));
     // The ledger is written once a second: a kill may come before blocks of a later round are in it.
     for more in ["", "--resume", "--resume", "--resume"] {
-        killed_inside(&place, more, |muster, _| u64::from(muster));
+        killed_inside(&place, &format!("{LONG} {FORGETFUL} {more}"), Some(3), |muster, _| muster.into());
         let listed = answer(&place.run("ledger list --json"));
         let (round, done) = (&listed[0]["round"], &listed[0]["done"]);
         if round.as_u64() >= Some(3) && done.as_u64() > Some(0) {

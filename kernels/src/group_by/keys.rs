@@ -262,7 +262,8 @@ impl Near {
         }
         let cells = bounds.iter().fold(1i128, |cells, &bound| cells.saturating_mul(span(bound)));
         self.fits = rows > 0 && cells <= CELLS;
-        if self.fits && bounds != self.bounds {
+        // Without key columns there is one combination, and no bound of it.
+        if self.fits && (bounds != self.bounds || self.places.is_empty()) {
             self.places = vec![0; cells as usize];
             self.bounds = bounds;
         }

@@ -138,6 +138,14 @@ fn sums_beyond_the_narrow_form_lose_nothing() {
 }
 
 #[test]
+fn without_keys_the_table_is_one_group() {
+    let rows = [(Some("a"), Some(1), Some(1.5)), (Some("b"), Some(2), None), (None, Some(4), Some(2.5))];
+    let file = write(&rows);
+    let ours = compute(spec(file.path(), &[], "count,sum(n),mean(x)", Some("n > 1")), true).unwrap();
+    assert_eq!(ours.table, [[Cell::Int(2), Cell::Int(6), Cell::Float(2.5)]]);
+}
+
+#[test]
 fn variances_and_filters() {
     let rows: Vec<Row> =
         (0..3000).map(|i| (Some(["a", "b"][i % 2]), Some(i as i64), Some(1e6 + (i % 10) as f64))).collect();

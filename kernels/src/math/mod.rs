@@ -5,6 +5,7 @@
 //! against a big-float oracle in `tests/oracle.rs`). Polynomial coefficients are Chebyshev fits of our own, computed
 //! with 200 bits; each comment gives the fit's domain and error.
 
+pub mod double;
 pub mod exact;
 mod exp;
 mod ln;

@@ -8,6 +8,7 @@
 mod decode;
 pub mod filter;
 mod parquet;
+pub mod selection;
 mod shape;
 mod stops;
 mod text;

@@ -2,9 +2,22 @@
 
 use muster_kernels::command::CommandKernel;
 use muster_kernels::group_by::GroupBy;
+use muster_kernels::histogram::Histogram;
 use muster_kernels::k_means::KMeans;
+use muster_kernels::linreg::Linreg;
 use muster_kernels::log_scan::LogScan;
 use muster_kernels::moments::Moments;
 use muster_kernels::monte_carlo::MonteCarlo;
+use muster_kernels::quantile::Quantiles;
 
-muster_rank::main!(MonteCarlo, Moments, GroupBy, KMeans, LogScan, CommandKernel);
+muster_rank::main!(
+    MonteCarlo,
+    Moments,
+    GroupBy,
+    Histogram,
+    Quantiles,
+    Linreg,
+    KMeans,
+    LogScan,
+    CommandKernel
+);
