@@ -1,9 +1,10 @@
 //! The benchmark suite: every figure beside its ceiling or its peer, measured in the same run.
 //!
-//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, team, start. Nothing is
-//! asserted here.
+//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, log-scan, team, start.
+//! Nothing is asserted here.
 
 mod clusters;
+mod logs;
 mod measure;
 mod memory;
 mod process;
@@ -22,11 +23,12 @@ type Bench = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, Bench); 6] = [
+    let all: [(&str, Bench); 7] = [
         ("monte-carlo", monte_carlo),
         ("moments", moments),
         ("k-means", clusters::k_means),
         ("group-by", tables::group_by),
+        ("log-scan", logs::log_scan),
         ("team", team),
         ("start", start),
     ];

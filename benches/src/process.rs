@@ -51,9 +51,16 @@ struct Answer {
 /// # Errors
 /// When it fails.
 pub(crate) fn answer(muster: &Path, words: &str) -> Result<Took, String> {
+    answer_of(muster, &words.split(' ').collect::<Vec<_>>())
+}
+
+/// The same, of words that may have blanks.
+///
+/// # Errors
+/// When it fails.
+pub(crate) fn answer_of(muster: &Path, words: &[&str]) -> Result<Took, String> {
     let (before, began) = (children_s(), Instant::now());
-    let output =
-        Command::new(muster).args(words.split(' ')).arg("--json").output().map_err(|e| e.to_string())?;
+    let output = Command::new(muster).args(words).arg("--json").output().map_err(|e| e.to_string())?;
     let (wall_s, cpu_s) = (began.elapsed().as_secs_f64(), children_s() - before);
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());

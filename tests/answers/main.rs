@@ -3,6 +3,7 @@
 //! `tools/setup --test` fetches the packages and the data. Where there are none, a test says so and passes over.
 
 mod k_means;
+mod logs;
 mod tables;
 
 use serde_json::Value;

@@ -64,6 +64,45 @@ fn group_by_agrees_with_duckdb() {
     compare(&grouped(&place, "dest", quantiles, ""), &peer["quantiles"], within(1.0 / 256.0));
 }
 
+/// The answer for CSV; Parquet has the same.
+fn both(place: &Place, words: &[&str]) -> Value {
+    let of = |file| place.kernel(&[&words[..1], &[file, "--missing", "NA"], &words[1..]].concat());
+    let [csv, parquet] = ["flights.csv", "flights.parquet"].map(of);
+    if csv["class"] == "exact" {
+        assert_eq!(csv["hash"], parquet["hash"], "{words:?}");
+    }
+    parquet["answer"].clone()
+}
+
+#[test]
+fn columns_agree_with_numpy_scipy_and_duckdb() {
+    let (true, Some(flights)) = (packages(), flights()) else { return };
+    let place = Place::new("columns");
+    let peer = place.python("tables.py", &[flights.to_str().unwrap(), "."]);
+    let one = both(&place, &["histogram", "--of", "dep_delay", "--bins", "20"]);
+    assert_eq!(one["counts"], peer["bins"]["one"]);
+    let edges = ["--bins", "6", "--bins", "0,500,1000,5000"];
+    let two = both(&place, &[&["histogram", "--of", "air_time,distance"][..], &edges].concat());
+    assert_eq!(two["counts"], peer["bins"]["two"]);
+    for (nth, (column, method)) in [("arr_delay", "nearest"), ("speed", "linear")].into_iter().enumerate() {
+        let words = ["quantile", "--of", column, "--at", "0.001,0.5,0.99", "--method", method];
+        let answer = both(&place, &words);
+        let found = answer["columns"][0]["quantiles"].as_array().unwrap().iter();
+        let found: Vec<Value> = found.map(|quantile| quantile["value"].clone()).collect();
+        compare(&[found], &Value::Array(vec![peer["exact"][nth].clone()]), within(1e-15));
+    }
+    let fit = both(&place, &["linreg", "--y", "arr_delay", "--x", "dep_delay,distance,air_time"]);
+    assert_eq!(fit["n"], peer["fit"]["n"]);
+    let of = |name: &str| -> Vec<Value> {
+        fit["coefficients"].as_array().unwrap().iter().map(|c| c[name].clone()).collect()
+    };
+    // What an orthogonal decomposition in f64 has of 17 digits.
+    for (ours, theirs) in [("estimate", "coefficients"), ("standard_error", "errors")] {
+        compare(&[of(ours)], &Value::Array(vec![peer["fit"][theirs].clone()]), within(1e-9));
+    }
+    assert!(within(1e-9)(&fit["r2"], &peer["fit"]["r2"]), "{fit}");
+}
+
 /// The most memory that a process was given, in MiB: `PROGRAM WORDS...`.
 const PEAK: &str = "import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
