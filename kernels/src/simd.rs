@@ -126,7 +126,7 @@ pub fn equal(bytes: &[u8; 64], wanted: u8) -> u64 {
 
 /// Asks for a cache line that will soon be read, into the second level; a hint that any address may stand in.
 #[inline(always)]
-pub fn prefetch(address: *const f64) {
+pub fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -134,14 +134,14 @@ impl Groups {
         if self.records.len() > NEAR {
             let mask = self.table.len() - 1;
             let entry = |hash: u64| self.table.as_ptr().wrapping_add(hash as usize & mask);
-            hashes.iter().for_each(|&hash| prefetch(entry(hash).cast()));
+            hashes.iter().for_each(|&hash| prefetch(entry(hash)));
             for &hash in hashes {
                 let entry = self.table[hash as usize & mask];
                 if entry >> 32 == hash >> 32 && entry != 0 {
                     let at = (entry as u32 - 1) as usize * self.stride;
                     let record = self.records.as_ptr().wrapping_add(at);
-                    (0..self.stride).step_by(8).for_each(|word| prefetch(record.wrapping_add(word).cast()));
-                    prefetch(record.wrapping_add(self.stride - 1).cast());
+                    (0..self.stride).step_by(8).for_each(|word| prefetch(record.wrapping_add(word)));
+                    prefetch(record.wrapping_add(self.stride - 1));
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! How many lines there are of each captured text.
 
+use super::keys::Keys;
 use crate::kernel::Partial;
 use crate::mix::hash_text;
-use crate::table::Interner;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use std::ops::Range;
@@ -16,14 +16,11 @@ pub struct LogScanPartial {
     /// How many.
     pub(super) lines: u64,
     /// A key has the length of each of its groups, and then their texts.
-    keys: Interner,
-    counts: Vec<u64>,
-    /// The key that is put together.
-    key: Vec<u8>,
+    keys: Keys,
 }
 
 impl LogScanPartial {
-    /// Counts a line with these groups; the hash of its key.
+    /// Counts a line with these groups; the hash of its key. [`LogScanPartial::settle`] comes after the last.
     #[inline]
     pub(super) fn count(
         &mut self,
@@ -31,35 +28,28 @@ impl LogScanPartial {
         groups: impl Iterator<Item = Option<Range<usize>>> + Clone,
     ) -> u64 {
         self.lines += 1;
-        self.key.clear();
-        for group in groups.clone() {
-            let length = group.map_or(NOTHING, |group| group.len() as u32);
-            self.key.extend_from_slice(&length.to_le_bytes());
-        }
-        groups.flatten().for_each(|group| self.key.extend_from_slice(&text[group]));
-        let hash = hash_text(&self.key);
-        let code = self.keys.intern_hashed(&self.key, hash);
-        self.add(code, 1);
-        hash
+        self.keys.count(|key| {
+            for group in groups.clone() {
+                let length = group.map_or(NOTHING, |group| group.len() as u32);
+                key.extend_from_slice(&length.to_le_bytes());
+            }
+            groups.flatten().for_each(|group| key.extend_from_slice(&text[group]));
+        })
     }
 
-    #[inline]
-    fn add(&mut self, code: u32, lines: u64) {
-        match self.counts.get_mut(code as usize) {
-            Some(count) => *count += lines,
-            None => self.counts.push(lines),
-        }
+    /// Makes sure that every line is counted.
+    pub(super) fn settle(&mut self) {
+        self.keys.settle();
     }
 
     /// How many keys there are.
     pub(super) fn keys(&self) -> u64 {
-        self.counts.len() as u64
+        self.keys.len()
     }
 
     /// The groups of every key, `many` of them, and its lines.
     pub(super) fn groups(&self, many: usize) -> Vec<(Vec<Option<&[u8]>>, u64)> {
-        let words = self.keys.words();
-        (0u32..).zip(&self.counts).map(|(code, &count)| (split(words.get(code), many), count)).collect()
+        self.keys.iter().map(|(key, lines)| (split(key, many), lines)).collect()
     }
 }
 
@@ -82,15 +72,12 @@ impl Partial for LogScanPartial {
             std::mem::swap(&mut self, &mut right);
         }
         self.lines += right.lines;
-        for (code, &count) in (0u32..).zip(&right.counts) {
-            let code = self.keys.intern(right.keys.words().get(code));
-            self.add(code, count);
-        }
+        self.keys.merge(&right.keys);
         self
     }
 
     fn bytes(&self) -> u64 {
-        self.keys.words().bytes() as u64 + 16 * self.keys()
+        self.keys.bytes()
     }
 }
 
@@ -105,16 +92,15 @@ struct Encoded {
 
 impl Serialize for LogScanPartial {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let words = self.keys.words();
-        let mut order: Vec<u32> = (0..words.len() as u32).collect();
-        order.sort_unstable_by_key(|&code| words.get(code));
-        let mut keys = Vec::with_capacity(words.bytes());
-        let ends = order.iter().map(|&code| {
-            keys.extend_from_slice(words.get(code));
+        let mut sorted: Vec<(&[u8], u64)> = self.keys.iter().collect();
+        sorted.sort_unstable();
+        let mut keys = Vec::with_capacity(sorted.iter().map(|(key, _)| key.len()).sum());
+        let ends = sorted.iter().map(|(key, _)| {
+            keys.extend_from_slice(key);
             keys.len() as u64
         });
         let ends = ends.collect();
-        let counts = order.iter().map(|&code| self.counts[code as usize]).collect();
+        let counts = sorted.iter().map(|&(_, lines)| lines).collect();
         Encoded { lines: self.lines, keys: ByteBuf::from(keys), ends, counts }.serialize(serializer)
     }
 }
@@ -127,8 +113,7 @@ impl<'de> Deserialize<'de> for LogScanPartial {
         for (&end, &count) in encoded.ends.iter().zip(&encoded.counts) {
             let key = encoded.keys.get(start..end as usize);
             let key = key.ok_or_else(|| serde::de::Error::custom("a key ends beyond all keys"))?;
-            let code = partial.keys.intern(key);
-            partial.add(code, count);
+            partial.keys.add(hash_text(key), key, count);
             start = end as usize;
         }
         Ok(partial)

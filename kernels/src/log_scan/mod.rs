@@ -8,6 +8,7 @@ mod chain;
 mod class;
 mod counts;
 mod expression;
+mod keys;
 mod text;
 
 pub use answer::LogScanAnswer;
@@ -212,6 +213,7 @@ impl Kernel for LogScan {
             }
             if partial.keys() > self.max_groups { Err(self.too_many().into()) } else { Ok(()) }
         })?;
+        partial.settle();
         scratch.tile = tile;
         self.scratch.lock().expect("nobody panics with it").push(scratch);
         cx.note_read(&(partial.lines - before).to_le_bytes());

@@ -74,13 +74,7 @@ impl Interner {
     /// The number of a word, a new one if it has none.
     #[inline]
     pub fn intern(&mut self, word: &[u8]) -> u32 {
-        self.intern_hashed(word, hash_text(word))
-    }
-
-    /// [`Interner::intern`], with the word's hash.
-    #[inline]
-    pub(crate) fn intern_hashed(&mut self, word: &[u8], hash: u64) -> u32 {
-        let words = &self.words;
+        let (words, hash) = (&self.words, hash_text(word));
         if let Some(&code) = self.table.find(hash, |&code| words.get(code) == word) {
             return code;
         }
