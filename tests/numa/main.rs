@@ -188,7 +188,7 @@ fn judge(said: &Said, name: &str, machine: &Value) -> Vec<Value> {
         }
         assert_eq!(pool["untold"], Value::Null);
         let on: Vec<u64> = pool["pages"].as_object().unwrap().keys().map(|on| on.parse().unwrap()).collect();
-        assert_eq!(on, [memory[&domain]], "pages away from home: {pool}");
+        assert_eq!(on, [memory[&domain]], "pages away from home: {pool}\n{name}: {}", lines.join("\n"));
     }
     let cpus: usize = cores.values().map(BTreeSet::len).sum();
     assert_eq!(pools.iter().map(|pool| numbers(&pool["cpus"]).len()).sum::<usize>(), cpus, "{pools:?}");

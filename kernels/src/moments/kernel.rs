@@ -224,6 +224,9 @@ impl Running {
     fn add(&mut self, simd: Simd, column: &Column, of: &ColumnType) {
         let there = |row: usize| column.valid.is_none_or(|valid| valid[row]);
         let (before, rows) = (self.values.len(), column.len());
+        // At once: a list that grows from a small piece of memory grows where the piece came from, and the allocator
+        // hands small pieces from thread to thread, over NUMA domains too.
+        self.values.reserve(rows.max(SUB_BLOCK as usize));
         match column.values {
             Values::Float(x) if column.valid.is_none() => self.values.extend_from_slice(x),
             Values::Float(x) => self.values.extend((0..rows).filter(|&i| there(i)).map(|i| x[i])),
