@@ -46,16 +46,13 @@ impl LogScanAnswer {
     /// Of the partial of all blocks; the `top` keys with the most lines, or all.
     pub(super) fn of(root: &LogScanPartial, names: &[String], bytes: u64, top: Option<u64>) -> LogScanAnswer {
         let by = || {
-            let mut keys = root.groups(names.len());
-            match top.map(|top| usize::try_from(top).unwrap_or(usize::MAX)) {
+            let top = top.map(|top| usize::try_from(top).unwrap_or(usize::MAX));
+            let mut keys = root.groups(names.len(), top);
+            match top {
                 None => keys.sort_unstable(),
                 Some(top) => {
-                    let order = |a: &Row, b: &Row| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
-                    if top < keys.len() {
-                        keys.select_nth_unstable_by(top, order);
-                        keys.truncate(top);
-                    }
-                    keys.sort_unstable_by(order);
+                    keys.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+                    keys.truncate(top);
                 }
             }
             let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();

@@ -31,13 +31,43 @@ pub(super) enum Start {
 #[derive(Debug)]
 enum Link {
     /// One of these texts, none of which begins another.
-    Text(Vec<Box<[u8]>>),
+    Text(Vec<Word>),
     /// Bytes of a set, as many as there are.
     Run(Box<Run>),
     LineEnd,
     /// A group begins or ends.
     Open(usize),
     Close(usize),
+}
+
+/// A text, with its first bytes as they are compared: a call for two or three bytes takes longer than they do.
+#[derive(Debug)]
+struct Word {
+    text: Box<[u8]>,
+    first: u64,
+    mask: u64,
+}
+
+impl Word {
+    fn new(text: &[u8]) -> Word {
+        let length = text.len().min(8);
+        let mut first = [0; 8];
+        first[..length].copy_from_slice(&text[..length]);
+        let mask = u64::MAX.checked_shr(8 * (8 - length) as u32).unwrap_or(0);
+        Word { text: text.into(), first: u64::from_le_bytes(first), mask }
+    }
+
+    /// Whether `text` begins with it.
+    #[inline(always)]
+    fn begins(&self, text: &[u8]) -> bool {
+        match text.split_first_chunk::<8>() {
+            Some((first, rest)) => {
+                u64::from_le_bytes(*first) & self.mask == self.first
+                    && (self.text.len() <= 8 || rest.starts_with(&self.text[8..]))
+            }
+            None => text.starts_with(&self.text),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,7 +97,7 @@ impl Chain {
         let start = match (start, links.iter().find(|link| !link.is_mark())?) {
             (Some(start), _) => start,
             (None, Link::Text(texts)) if texts.len() == 1 => {
-                Start::Text(Box::new(Finder::new(&texts[0]).into_owned()))
+                Start::Text(Box::new(Finder::new(&texts[0].text).into_owned()))
             }
             _ => return None,
         };
@@ -94,7 +124,7 @@ impl Chain {
         for link in &self.links {
             match link {
                 Link::Text(texts) => {
-                    at += texts.iter().find(|word| text[at..].starts_with(word))?.len();
+                    at += texts.iter().find(|word| word.begins(&text[at..]))?.text.len();
                 }
                 Link::Run(run) => {
                     let end = run.end(text, at);
@@ -135,7 +165,7 @@ impl Run {
         }
         for link in links {
             match link {
-                Link::Text(texts) => return texts.iter().all(|text| !self.set.has(text[0])),
+                Link::Text(texts) => return texts.iter().all(|word| !self.set.has(word.text[0])),
                 Link::Run(next) if !self.set.disjoint(&next.set) => return false,
                 Link::Run(next) if next.least > 0 => return true,
                 // No class has a line feed.
@@ -156,7 +186,7 @@ enum Part {
 fn flatten(hir: &Hir, parts: &mut Vec<Part>) -> Option<()> {
     let part = match hir.kind() {
         HirKind::Empty => return Some(()),
-        HirKind::Literal(text) => Link::Text(vec![text.0.clone()]),
+        HirKind::Literal(text) => Link::Text(vec![Word::new(&text.0)]),
         HirKind::Class(_) => Link::Run(run(hir, 1, Some(1))?),
         HirKind::Look(Look::StartLF) => {
             parts.push(Part::LineStart);
@@ -187,7 +217,7 @@ fn flatten(hir: &Hir, parts: &mut Vec<Part>) -> Option<()> {
             if texts.iter().any(|text| begun(text) > 1) {
                 return None;
             }
-            Link::Text(texts)
+            Link::Text(texts.iter().map(|text| Word::new(text)).collect())
         }
     };
     parts.push(Part::Link(part));

@@ -2,20 +2,19 @@
 
 use super::keys::Keys;
 use crate::kernel::Partial;
-use crate::mix::hash_text;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use std::ops::Range;
 
-/// The length that stands for a group which has no part in a match.
-const NOTHING: u32 = u32::MAX;
+/// What stands for a group which has no part in a match: no text has a line feed.
+const NOTHING: &[u8] = b"\n";
 
 /// Lines that matched, and how many for each key.
 #[derive(Debug, Default)]
 pub struct LogScanPartial {
     /// How many.
     pub(super) lines: u64,
-    /// A key has the length of each of its groups, and then their texts.
+    /// A key has the texts of its groups, and then the lengths of all but the first.
     keys: Keys,
 }
 
@@ -29,11 +28,9 @@ impl LogScanPartial {
     ) -> u64 {
         self.lines += 1;
         self.keys.count(|key| {
-            for group in groups.clone() {
-                let length = group.map_or(NOTHING, |group| group.len() as u32);
-                key.extend_from_slice(&length.to_le_bytes());
-            }
-            groups.flatten().for_each(|group| key.extend_from_slice(&text[group]));
+            let texts = groups.map(|group| group.map_or(NOTHING, |group| &text[group]));
+            texts.clone().for_each(|text| key.extend_from_slice(text));
+            texts.skip(1).for_each(|text| key.extend_from_slice(&(text.len() as u32).to_le_bytes()));
         })
     }
 
@@ -47,23 +44,31 @@ impl LogScanPartial {
         self.keys.len()
     }
 
-    /// The groups of every key, `many` of them, and its lines.
-    pub(super) fn groups(&self, many: usize) -> Vec<(Vec<Option<&[u8]>>, u64)> {
-        self.keys.iter().map(|(key, lines)| (split(key, many), lines)).collect()
+    /// The groups of every key, `many` of them, and its lines; with `top`, of those so many that have the most lines, and
+    /// of those with as many as the last of them.
+    pub(super) fn groups(&self, many: usize, top: Option<usize>) -> Vec<(Vec<Option<&[u8]>>, u64)> {
+        let mut all: Vec<u64> =
+            top.map_or(Vec::new(), |_| self.keys.iter().map(|(_, lines)| lines).collect());
+        let least = match top {
+            Some(top) if top < all.len() => {
+                *all.select_nth_unstable_by(top.saturating_sub(1), |a, b| b.cmp(a)).1
+            }
+            _ => 0,
+        };
+        let kept = self.keys.iter().filter(|&(_, lines)| lines >= least);
+        kept.map(|(key, lines)| (split(key, many), lines)).collect()
     }
 }
 
 fn split(key: &[u8], many: usize) -> Vec<Option<&[u8]>> {
-    let (lengths, mut texts) = key.split_at(4 * many);
-    let lengths = lengths.as_chunks::<4>().0.iter().map(|length| u32::from_le_bytes(*length));
-    let mut next = |length: u32| {
-        (length != NOTHING).then(|| {
-            let (text, rest) = texts.split_at(length as usize);
-            texts = rest;
-            text
-        })
+    let (mut texts, lengths) = key.split_at(key.len() - 4 * (many - 1));
+    let lengths = lengths.as_chunks::<4>().0.iter().map(|length| u32::from_le_bytes(*length) as usize);
+    let first = texts.len() - lengths.clone().sum::<usize>();
+    let next = |length: usize| {
+        let text = texts.split_off(..length).expect("a key is as long as its groups");
+        (text != NOTHING).then_some(text)
     };
-    lengths.map(&mut next).collect()
+    std::iter::once(first).chain(lengths).map(next).collect()
 }
 
 impl Partial for LogScanPartial {
@@ -112,8 +117,10 @@ impl<'de> Deserialize<'de> for LogScanPartial {
         let mut start = 0;
         for (&end, &count) in encoded.ends.iter().zip(&encoded.counts) {
             let key = encoded.keys.get(start..end as usize);
-            let key = key.ok_or_else(|| serde::de::Error::custom("a key ends beyond all keys"))?;
-            partial.keys.add(hash_text(key), key, count);
+            let key = key.filter(|_| count > 0);
+            let key =
+                key.ok_or_else(|| serde::de::Error::custom("a key ends beyond all keys, or has no line"))?;
+            partial.keys.add(key, count);
             start = end as usize;
         }
         Ok(partial)

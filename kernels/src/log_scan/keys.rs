@@ -6,24 +6,30 @@ use crate::simd::prefetch;
 
 /// So many keys are looked up together: what is asked for memory stays in the caches until it is used.
 const AT_ONCE: usize = 128;
+/// A text of so many bytes or fewer lies in its slot: one piece of memory to wait for.
+const SHORT: usize = 16;
 
 /// Keys and their lines.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// The texts of all, one after another.
+    /// At most three of four are taken; a power of two of them, or none.
+    slots: Vec<Slot>,
+    taken: usize,
+    /// The texts that are not short, one after another.
     texts: Vec<u8>,
-    keys: Vec<Key>,
-    /// 1 + the number of a key, below the high half of its hash; 0 where there is none.
-    table: Vec<u64>,
     waiting: Waiting,
 }
 
-#[derive(Debug)]
-struct Key {
-    hash: u64,
-    start: usize,
-    length: usize,
+/// A key, or none where there are no lines.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(32))]
+struct Slot {
     lines: u64,
+    /// Where it is looked for first.
+    hash: u32,
+    length: u32,
+    /// A short text, zeros behind it; where the text begins if it is not short.
+    text: [u8; SHORT],
 }
 
 /// Keys of single lines that have not been looked up.
@@ -31,28 +37,48 @@ struct Key {
 struct Waiting {
     texts: Vec<u8>,
     /// Their hashes, and where they end.
-    ends: Vec<(u64, usize)>,
+    ends: Vec<(u32, usize)>,
+}
+
+/// A short text as it lies in a slot, of bytes that begin with it.
+#[inline(always)]
+fn short(bytes: &[u8; SHORT], length: usize) -> [u8; SHORT] {
+    let kept = u128::MAX.checked_shr(8 * (SHORT - length) as u32).unwrap_or(0);
+    (u128::from_le_bytes(*bytes) & kept).to_le_bytes()
+}
+
+/// Where a key with this hash is looked for first, in a table of any size.
+fn placed(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+impl Slot {
+    /// Where its text begins, as it is not short.
+    fn start(&self) -> usize {
+        usize::from_le_bytes(*self.text.first_chunk().expect("a text is longer"))
+    }
+
+    #[inline(always)]
+    fn text<'a>(&'a self, texts: &'a [u8]) -> &'a [u8] {
+        let length = self.length as usize;
+        if length <= SHORT { &self.text[..length] } else { &texts[self.start()..][..length] }
+    }
 }
 
 impl Keys {
     /// How many there are.
     pub(super) fn len(&self) -> u64 {
-        self.keys.len() as u64
+        self.taken as u64
     }
 
     /// About how many bytes they have.
     pub(super) fn bytes(&self) -> u64 {
-        (self.texts.len() + 16 * self.keys.len()) as u64
+        (self.texts.len() + 24 * self.taken) as u64
     }
 
     /// Each key, and its lines.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        self.keys.iter().map(|key| (self.text(key), key.lines))
-    }
-
-    #[inline(always)]
-    fn text(&self, key: &Key) -> &[u8] {
-        &self.texts[key.start..key.start + key.length]
+        self.slots.iter().filter(|slot| slot.lines > 0).map(|slot| (slot.text(&self.texts), slot.lines))
     }
 
     /// Counts a line of the key that `write` puts behind what is there; its hash. It waits for others:
@@ -63,31 +89,33 @@ impl Keys {
         let start = texts.len();
         write(texts);
         let hash = hash_text(&texts[start..]);
-        ends.push((hash, texts.len()));
+        ends.push((placed(hash), texts.len()));
         if ends.len() == AT_ONCE {
             self.settle();
         }
         hash
     }
 
-    /// Looks up what waits. A table beyond the caches is asked for all entries at once, then for all keys, then for their
-    /// texts: each line by itself would wait for memory three times.
+    /// Looks up what waits. A table beyond the caches is asked for all slots at once: each line by itself would wait for
+    /// memory.
     pub(super) fn settle(&mut self) {
-        let Waiting { mut texts, mut ends } = std::mem::take(&mut self.waiting);
-        if let Some(mask) = self.table.len().checked_sub(1) {
-            let entry = |hash: u64| &self.table[hash as usize & mask];
-            ends.iter().for_each(|&(hash, _)| prefetch(entry(hash)));
-            let likely = |hash: u64| {
-                let entry = *entry(hash);
-                (entry != 0 && entry >> 32 == hash >> 32).then(|| &self.keys[entry as u32 as usize - 1])
-            };
-            let keys = || ends.iter().filter_map(|&(hash, _)| likely(hash));
-            keys().for_each(|key| prefetch(key));
-            keys().for_each(|key| prefetch(self.texts[key.start..].as_ptr()));
+        if self.waiting.ends.is_empty() {
+            return;
         }
+        let Waiting { mut texts, mut ends } = std::mem::take(&mut self.waiting);
+        self.make_room(ends.len());
+        let mask = self.slots.len() - 1;
+        ends.iter().for_each(|&(hash, _)| prefetch(&self.slots[hash as usize & mask]));
+        texts.extend_from_slice(&[0; SHORT]);
         let mut start = 0;
         for &(hash, end) in &ends {
-            self.add(hash, &texts[start..end], 1);
+            let length = end - start;
+            if length <= SHORT {
+                let bytes = texts[start..].first_chunk().expect("zeros are behind the last");
+                self.add_short(hash, short(bytes, length), length, 1);
+            } else {
+                self.add_long(hash, &texts[start..end], 1);
+            }
             start = end;
         }
         texts.clear();
@@ -95,52 +123,101 @@ impl Keys {
         self.waiting = Waiting { texts, ends };
     }
 
-    /// Adds lines of a key with this hash.
-    pub(super) fn add(&mut self, hash: u64, text: &[u8], lines: u64) {
-        if self.keys.len() * 2 >= self.table.len() {
-            self.grow();
+    /// Adds lines of a key.
+    pub(super) fn add(&mut self, text: &[u8], lines: u64) {
+        self.make_room(1);
+        let hash = placed(hash_text(text));
+        if text.len() > SHORT {
+            return self.add_long(hash, text, lines);
         }
-        let mask = self.table.len() - 1;
+        let mut bytes = [0; SHORT];
+        bytes[..text.len()].copy_from_slice(text);
+        self.add_short(hash, bytes, text.len(), lines);
+    }
+
+    /// Adds lines of a key that lies in its slot. There is a slot free.
+    #[inline(always)]
+    fn add_short(&mut self, hash: u32, text: [u8; SHORT], length: usize, lines: u64) {
+        let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
-            let entry = self.table[at];
-            if entry == 0 {
-                break;
+            let slot = &mut self.slots[at];
+            if slot.text == text && slot.length as usize == length && slot.lines > 0 {
+                slot.lines += lines;
+                return;
             }
-            let nth = entry as u32 as usize - 1;
-            if entry >> 32 == hash >> 32 && self.text(&self.keys[nth]) == text {
-                self.keys[nth].lines += lines;
+            if slot.lines == 0 {
+                *slot = Slot { lines, hash, length: length as u32, text };
+                self.taken += 1;
                 return;
             }
             at = (at + 1) & mask;
         }
-        self.table[at] = (hash >> 32) << 32 | (self.keys.len() as u64 + 1);
-        let start = self.texts.len();
-        self.texts.extend_from_slice(text);
-        self.keys.push(Key { hash, start, length: text.len(), lines });
     }
 
-    /// Makes the table four times as large.
-    fn grow(&mut self) {
-        let mask = (4 * self.table.len()).max(64) - 1;
-        self.table = Vec::with_capacity(mask + 1);
-        in_large_pages(&mut self.table);
-        self.table.resize(mask + 1, 0);
-        for (nth, key) in (1u64..).zip(&self.keys) {
-            let mut at = key.hash as usize & mask;
-            while self.table[at] != 0 {
-                at = (at + 1) & mask;
+    /// The same for a longer one.
+    fn add_long(&mut self, hash: u32, text: &[u8], lines: u64) {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = &mut self.slots[at];
+            if slot.lines == 0 {
+                break;
             }
-            self.table[at] = (key.hash >> 32) << 32 | nth;
+            if slot.hash == hash && slot.text(&self.texts) == text {
+                slot.lines += lines;
+                return;
+            }
+            at = (at + 1) & mask;
         }
-        self.keys.reserve(self.keys.len());
-        in_large_pages(&mut self.keys);
+        let mut start = [0; SHORT];
+        start[..size_of::<usize>()].copy_from_slice(&self.texts.len().to_le_bytes());
+        self.slots[at] = Slot { lines, hash, length: text.len() as u32, text: start };
+        self.texts.extend_from_slice(text);
+        self.taken += 1;
+    }
+
+    /// Makes room for so many keys more.
+    #[inline]
+    fn make_room(&mut self, keys: usize) {
+        if (self.taken + keys) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+    }
+
+    /// Makes the table larger: four times while it is small.
+    #[cold]
+    fn grow(&mut self) {
+        let many = (if self.slots.len() < 1 << 15 { 4 } else { 2 } * self.slots.len()).max(4 * AT_ONCE);
+        let mut slots = Vec::with_capacity(many);
+        in_large_pages(&mut slots);
+        slots.resize(many, Slot::default());
+        for slot in self.slots.iter().filter(|slot| slot.lines > 0) {
+            let mut at = slot.hash as usize & (many - 1);
+            while slots[at].lines > 0 {
+                at = (at + 1) & (many - 1);
+            }
+            slots[at] = *slot;
+        }
+        self.slots = slots;
         in_large_pages(&mut self.texts);
     }
 
     /// Adds the keys of `right`.
     pub(super) fn merge(&mut self, right: &Keys) {
-        right.keys.iter().for_each(|key| self.add(key.hash, right.text(key), key.lines));
+        for slots in right.slots.chunks(AT_ONCE) {
+            self.make_room(slots.len());
+            let mask = self.slots.len() - 1;
+            let taken = || slots.iter().filter(|slot| slot.lines > 0);
+            taken().for_each(|slot| prefetch(&self.slots[slot.hash as usize & mask]));
+            for slot in taken() {
+                if slot.length as usize <= SHORT {
+                    self.add_short(slot.hash, slot.text, slot.length as usize, slot.lines);
+                } else {
+                    self.add_long(slot.hash, slot.text(&right.texts), slot.lines);
+                }
+            }
+        }
     }
 }
 
@@ -153,7 +230,7 @@ mod tests {
     fn many_keys_are_counted_as_a_map_counts_them() {
         let (mut keys, mut other, mut map) = (Keys::default(), Keys::default(), BTreeMap::new());
         for i in 0..300_000u64 {
-            let text = format!("{}", i * i % 50_021).repeat(1 + i as usize % 3);
+            let text = format!("{}", i * i % 50_021).repeat(i as usize % 7);
             let hash = if i % 5 == 0 { &mut other } else { &mut keys }.count(|to| to.extend(text.bytes()));
             assert_eq!(hash, hash_text(text.as_bytes()));
             *map.entry(text.into_bytes()).or_insert(0) += 1;

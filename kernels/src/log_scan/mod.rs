@@ -9,6 +9,7 @@ mod class;
 mod counts;
 mod expression;
 mod keys;
+mod needed;
 mod text;
 
 pub use answer::LogScanAnswer;
@@ -22,9 +23,11 @@ use memchr::memchr;
 use muster_spec::log_scan::LogScanSpec;
 use muster_spec::quantity::InputPath;
 use muster_spec::{Class, Grid, Problem, Problems};
+use needed::{Needed, next_line};
 use regex_automata::Input as Search;
 use regex_automata::meta::Cache;
 use regex_automata::util::captures::Captures;
+use regex_automata::util::prefilter::Prefilter;
 use std::ops::Range;
 use std::sync::Mutex;
 use text::Text;
@@ -36,6 +39,8 @@ pub struct LogScan {
     expression: Expression,
     /// The expression as a chain, where it is one and groups are wanted.
     chain: Option<Chain>,
+    /// What matches have, where it is not a chain.
+    needed: Needed,
     /// The numbers of the groups that make a key.
     groups: Vec<usize>,
     grid: Grid,
@@ -55,13 +60,41 @@ struct Scratch {
 }
 
 impl LogScan {
-    /// Counts the lines of a tile that match.
-    fn count(&self, tile: &[u8], cache: &mut Cache) -> u64 {
-        let (mut lines, mut at) = (0, 0);
+    /// Counts the lines of a tile that match, for each key if there are groups; a sum over their keys. Lines without a
+    /// text that is `needed` are not looked at.
+    fn scan(
+        &self,
+        tile: &[u8],
+        needed: Option<&Prefilter>,
+        scratch: &mut Scratch,
+        to: &mut LogScanPartial,
+    ) -> u64 {
+        if let Some(chain) = &self.chain {
+            return self.follow(chain, tile, scratch, to);
+        }
+        let mut part = |part: Range<usize>| {
+            if !self.groups.is_empty() {
+                return self.search(tile, part, scratch, to);
+            }
+            to.lines += self.count(tile, part, &mut scratch.cache);
+            0
+        };
+        let Some(texts) = needed else { return part(0..tile.len()) };
+        let (mut print, mut at) = (0u64, 0);
+        while let Some(line) = next_line(tile, at, texts) {
+            at = line.end + 1;
+            print = print.wrapping_add(part(line));
+        }
+        print
+    }
+
+    /// Counts the lines that match in a part of a tile.
+    fn count(&self, tile: &[u8], part: Range<usize>, cache: &mut Cache) -> u64 {
+        let (mut lines, mut at) = (0, part.start);
         let regex = &self.expression.regex;
-        while let Some(found) = regex.search_half_with(cache, &Search::new(tile).range(at..)) {
+        while let Some(found) = regex.search_half_with(cache, &Search::new(tile).range(at..part.end)) {
             lines += 1;
-            match memchr(b'\n', &tile[found.offset()..]) {
+            match memchr(b'\n', &tile[found.offset()..part.end]) {
                 Some(end) => at = found.offset() + end + 1,
                 None => break,
             }
@@ -69,9 +102,8 @@ impl LogScan {
         lines
     }
 
-    /// Counts the lines of a tile for each key; a sum over their keys.
-    fn group(&self, tile: &[u8], scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
-        let Some(chain) = &self.chain else { return self.search(tile, 0..tile.len(), scratch, to) };
+    /// Counts the lines of a tile for each key by the chain.
+    fn follow(&self, chain: &Chain, tile: &[u8], scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
         let known = chain.knows(tile);
         let line_end = |at: usize| memchr(b'\n', &tile[at..]).map_or(tile.len(), |end| at + end);
         let (mut print, mut at) = (0u64, 0);
@@ -102,7 +134,7 @@ impl LogScan {
         print
     }
 
-    /// The same by the library, in a part of a tile.
+    /// Counts lines for each key by the library, in a part of a tile.
     fn search(&self, tile: &[u8], part: Range<usize>, scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
         let (mut print, mut at) = (0u64, part.start);
         let captures = &mut scratch.captures;
@@ -162,6 +194,7 @@ impl Kernel for LogScan {
         Ok(LogScan {
             grid: spec.grid(text.bytes()),
             chain: (!groups.is_empty()).then(|| Chain::of(&expression.hir)).flatten(),
+            needed: Needed::of(&expression.hir),
             groups,
             text,
             expression,
@@ -202,15 +235,12 @@ impl Kernel for LogScan {
         let taken = self.scratch.lock().expect("nobody panics with it").pop();
         let mut scratch = taken.unwrap_or_else(|| self.fresh());
         let mut partial = to.take().unwrap_or_default();
-        let (before, mut print) = (partial.lines, 0u64);
+        let (before, mut print, mut needed) = (partial.lines, 0u64, None);
         let mut tile = std::mem::take(&mut scratch.tile);
         let range = self.grid.share(self.text.bytes(), block);
         self.text.lines(range, cx.tile_bytes, &mut tile, &mut |lines| {
-            if self.groups.is_empty() {
-                partial.lines += self.count(lines, &mut scratch.cache);
-            } else {
-                print = print.wrapping_add(self.group(lines, &mut scratch, &mut partial));
-            }
+            let needed = *needed.get_or_insert_with(|| self.needed.rarest(lines));
+            print = print.wrapping_add(self.scan(lines, needed, &mut scratch, &mut partial));
             if partial.keys() > self.max_groups { Err(self.too_many().into()) } else { Ok(()) }
         })?;
         partial.settle();

@@ -63,7 +63,7 @@ fn naive(kernel: &LogScan, text: &[u8]) -> (u64, Keys) {
 }
 
 /// Expressions, the groups that are counted, and whether they are chains.
-const EXPRESSIONS: [(&str, &[&str], bool); 14] = [
+const EXPRESSIONS: [(&str, &[&str], bool); 17] = [
     (r"^(\S+) (\S+)", &["1", "2"], true),
     (r#""(?<method>GET|POST|é) ([^"]*)""#, &["method"], true),
     (r"^(a*)(b?)c", &["2", "1", "0"], true),
@@ -78,6 +78,9 @@ const EXPRESSIONS: [(&str, &[&str], bool); 14] = [
     (r"\b(\w)", &["1"], false),
     (r"^(.*) (\d+)", &["1", "2"], false),
     (r"(?i)A(B|bc)", &["1"], false),
+    (r"(\w+) .*\[x y\]", &["1"], false),
+    (r"\w.*(GET|POST)", &["1"], false),
+    (r"(?i)[a-z]b\d+ (.*)get", &["1"], false),
 ];
 
 #[test]
@@ -112,6 +115,11 @@ proptest! {
         // Small blocks, so that lines cross them.
         kernel.grid = Grid::new(7.min(text.len().max(1) as u64));
         let (lines, keys) = naive(&kernel, &text);
+        for texts in kernel.needed.all() {
+            let mut found = LogScanPartial::default();
+            kernel.scan(text.strip_suffix(b"\n").unwrap_or(&text), Some(texts), &mut kernel.fresh(), &mut found);
+            prop_assert_eq!(found.lines, lines, "{}", pattern);
+        }
         let answer = scan(&kernel, tile).unwrap();
         // An empty file has no line.
         prop_assert_eq!(answer.lines, if text.is_empty() { 0 } else { lines });
@@ -124,6 +132,23 @@ proptest! {
             prop_assert_eq!(got, wanted, "{}", pattern);
         }
     }
+}
+
+#[test]
+fn texts_inside_a_match_are_known_and_used_where_they_are_rare() {
+    let file = file(b"x\n");
+    let needed = |pattern: &str| LogScan::prepare(&spec(pattern, file.path(), &[])).unwrap().needed;
+    for (pattern, many) in
+        [(r#"\d{1,3}\.\d{1,3} .*" 500 "#, 1), (r"(\w+) .*\[x y\]", 1), (r"abc\d", 0), (r"\w+", 0)]
+    {
+        assert_eq!(needed(pattern).all().len(), many, "{pattern}");
+    }
+    let needed = needed(r"\w.*foo.*bar");
+    let rarest =
+        |tile: &[u8]| needed.rarest(tile).map(|texts| texts.find(b"foo bar", (0..7).into()).unwrap().start);
+    assert_eq!(rarest(&b"a line with foo\n".repeat(1000)), Some(4));
+    assert_eq!(rarest(&b"a line with bar\n".repeat(1000)), Some(0));
+    assert_eq!(rarest(&b"a line with bar and foo\n".repeat(1000)), None);
 }
 
 #[test]
