@@ -18,6 +18,8 @@ use crate::wire::{
 use crossbeam_channel::RecvTimeoutError;
 use muster_core::plan::{self, PoolPlan};
 use muster_kernels::{Iterate, Partial, hash::Hash16};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -96,10 +98,16 @@ fn hello(ranks: usize) -> Result<Hello, String> {
     })
 }
 
-/// The hash of this program's file: ranks of different builds must not fold one job.
+/// The hash of this program's file: ranks of different builds must not fold one job. The ranks of a process share it, and
+/// the file is never in memory as a whole.
 fn program_hash() -> Hash16 {
-    let read = std::env::current_exe().and_then(std::fs::read);
-    read.map_or([0; 16], |bytes| muster_kernels::hash::first16(&blake3::hash(&bytes)))
+    static HASH: OnceLock<Hash16> = OnceLock::new();
+    let hash = |path: PathBuf| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(std::fs::File::open(path)?)?;
+        Ok(muster_kernels::hash::first16(&hasher.finalize()))
+    };
+    *HASH.get_or_init(|| std::env::current_exe().and_then(hash).unwrap_or([0; 16]))
 }
 
 /// Rank 0: waits for every other rank and for the foreman, plans, and leads.
