@@ -100,7 +100,7 @@ fn cell(
     let Some(nth) = nth else { return Cell::Int(groups.state(group)[0].into()) };
     let (slot, kind) = (groups.layout.slots[nth], plan.values[nth].kind);
     let words = slot.of(groups.state(group));
-    let count = groups.state(group)[0] - words[0];
+    let count = groups.state(group)[0] - groups.missing(group, nth);
     let scale = |x: f64| match kind {
         Kind::Decimal(digits) => x / power_of_ten(digits),
         _ => x,

@@ -1,11 +1,12 @@
-//! Groups by key: an open-addressing table over keys of 64-bit words, and the states of the groups.
+//! Groups by key: keys of 64-bit words, and the states of the groups.
 //!
 //! A key has a word for each key column (a number, or the number of a text in this partial's own words) and one that
 //! tells which of them are missing. Groups are found by a hash of the keys' content, which is the same in every partial.
 
+use super::index::Index;
 use super::state::{Layout, Slot, Spill};
 use crate::math::exact::Register;
-use crate::memory::in_large_pages;
+use crate::memory::{LINE, Line, lengthen};
 use crate::mix::{SEED, hash_text, mix};
 use crate::simd::prefetch;
 use crate::table::{Interner, Words};
@@ -15,8 +16,8 @@ use std::collections::BTreeMap;
 
 /// So many rows are looked up together: what is asked for memory stays in the caches until it is used.
 pub(super) const AT_ONCE: usize = 256;
-/// Groups of so many words stay in the caches by themselves.
-const NEAR: usize = 1 << 16;
+/// So many groups stay in the caches by themselves.
+const NEAR: usize = 1 << 13;
 
 /// Groups and what is kept of them.
 #[derive(Debug)]
@@ -24,14 +25,16 @@ pub(super) struct Groups {
     pub(super) layout: Layout,
     /// For each key column the words of its texts, and their hashes; none for numbers.
     pub(super) texts: Vec<Option<Texts>>,
-    /// A group after another: its key, of `texts.len() + 1` words, the last of which tells what is missing, and then its
-    /// state, as `layout` has it.
-    records: Vec<u64>,
-    /// Words of a record.
+    /// A group's key after another's, each of `texts.len() + 1` words, the last of which tells what is missing.
+    keys: Vec<u64>,
+    /// A group's state after another's, as `layout` has it.
+    states: Vec<Line>,
+    /// Words from one state to the next.
     stride: usize,
+    /// For each slot how many values each group misses; no more than that of the last group that misses any.
+    missing: Vec<Vec<u64>>,
     pub(super) hashes: Vec<u64>,
-    /// 1 + the number of a group, below the high half of its hash.
-    table: Vec<u64>,
+    index: Index,
     empty: Vec<u64>,
     /// By group and slot: the part of a sum that its narrow form cannot hold.
     pub(super) registers: BTreeMap<(u32, u16), Register>,
@@ -81,10 +84,10 @@ pub(super) fn hash(sum: u64) -> u64 {
     mix(sum, SEED)
 }
 
-/// Whether two keys are the same; they are too short for a call of `memcmp`.
-#[inline(always)]
-fn same(a: &[u64], b: &[u64]) -> bool {
-    a.iter().zip(b).fold(0, |differs, (x, y)| differs | (x ^ y)) == 0
+/// Words from one state to the next: those that it has, or a few more, so that it lies across no more lines than it must.
+fn stride(width: usize) -> usize {
+    let even = if width < LINE { width.next_power_of_two() } else { width.next_multiple_of(LINE) };
+    if (even - width) * 3 <= width { even } else { width }
 }
 
 impl Groups {
@@ -92,12 +95,14 @@ impl Groups {
     pub(super) fn new(layout: Layout, texts: &[bool], limit: u64) -> Groups {
         Groups {
             empty: layout.empty(),
-            stride: texts.len() + 1 + layout.width,
+            stride: stride(layout.width),
+            missing: vec![Vec::new(); layout.slots.len()],
             layout,
             texts: texts.iter().map(|&text| text.then(Texts::default)).collect(),
-            records: Vec::new(),
+            keys: Vec::new(),
+            states: Vec::new(),
             hashes: Vec::new(),
-            table: vec![0; 64],
+            index: Index::new(texts.len() + 1),
             registers: BTreeMap::new(),
             sketch: HashMap::default(),
             limit,
@@ -128,45 +133,33 @@ impl Groups {
 
     /// The group of each of these keys, new ones where there is none. `keys` lie one after another, `hashes` are theirs.
     ///
-    /// A table beyond the caches is asked for all entries at once, then for all records: each row by itself would wait
+    /// Beyond the caches all slots are asked for at once, and each state as soon as it is known: a row by itself would wait
     /// for memory twice.
     pub(super) fn find_all(&mut self, hashes: &[u64], keys: &[u64], mut each: impl FnMut(u32)) {
-        if self.records.len() > NEAR {
-            let mask = self.table.len() - 1;
-            let entry = |hash: u64| self.table.as_ptr().wrapping_add(hash as usize & mask);
-            hashes.iter().for_each(|&hash| prefetch(entry(hash)));
-            for &hash in hashes {
-                let entry = self.table[hash as usize & mask];
-                if entry >> 32 == hash >> 32 && entry != 0 {
-                    let at = (entry as u32 - 1) as usize * self.stride;
-                    let record = self.records.as_ptr().wrapping_add(at);
-                    (0..self.stride).step_by(8).for_each(|word| prefetch(record.wrapping_add(word)));
-                    prefetch(record.wrapping_add(self.stride - 1));
-                }
+        let (width, far) = (self.key_width(), self.len() > NEAR);
+        if far {
+            hashes.iter().for_each(|&hash| self.index.prefetch(hash));
+        }
+        if far && self.index.keys_apart() {
+            for group in hashes.iter().filter_map(|&hash| self.index.likely(hash)) {
+                prefetch(self.keys.as_ptr().wrapping_add(group as usize * width));
             }
         }
-        let width = self.key_width();
-        hashes.iter().zip(keys.chunks_exact(width)).for_each(|(&hash, key)| each(self.find(hash, key)));
+        for (&hash, key) in hashes.iter().zip(keys.chunks_exact(width)) {
+            let group = self.find(hash, key);
+            if far {
+                let state = self.states.as_ptr().cast::<u64>().wrapping_add(self.place(group));
+                (0..self.stride).step_by(LINE).for_each(|word| prefetch(state.wrapping_add(word)));
+                prefetch(state.wrapping_add(self.stride - 1));
+            }
+            each(group);
+        }
     }
 
     /// The group of a key, a new one if there is none.
     #[inline(always)]
     pub(super) fn find(&mut self, hash: u64, key: &[u64]) -> u32 {
-        let mask = self.table.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let entry = self.table[at];
-            if entry == 0 {
-                return self.insert(at, hash, key);
-            }
-            let group = (entry as u32).wrapping_sub(1);
-            if entry >> 32 == hash >> 32
-                && same(&self.records[group as usize * self.stride..][..key.len()], key)
-            {
-                return group;
-            }
-            at = (at + 1) & mask;
-        }
+        self.index.find(hash, key, &self.keys).unwrap_or_else(|at| self.insert(at, hash, key))
     }
 
     #[cold]
@@ -180,49 +173,30 @@ impl Groups {
                 return 0;
             }
         }
-        self.table[at] = (hash >> 32) << 32 | u64::from(group + 1);
-        if self.records.len() + self.stride > self.records.capacity() {
-            self.records.reserve(self.records.len().max(self.stride));
-            in_large_pages(&mut self.records);
-        }
-        self.records.extend_from_slice(key);
-        self.records.extend_from_slice(&self.empty);
+        self.index.insert(at, hash, key, group);
+        self.keys.extend_from_slice(key);
         self.hashes.push(hash);
-        if self.len() * 2 > self.table.len() {
-            self.grow();
-        }
+        let at = self.place(group);
+        lengthen(&mut self.states, (at + self.stride).div_ceil(LINE));
+        bytemuck::cast_slice_mut(&mut self.states)[at..][..self.empty.len()].copy_from_slice(&self.empty);
         group
-    }
-
-    fn grow(&mut self) {
-        let mask = self.table.len() * if self.records.len() > NEAR { 2 } else { 4 } - 1;
-        self.table = Vec::with_capacity(mask + 1);
-        in_large_pages(&mut self.table);
-        self.table.resize(mask + 1, 0);
-        for (group, hash) in self.hashes.iter().enumerate() {
-            let mut at = *hash as usize & mask;
-            while self.table[at] != 0 {
-                at = (at + 1) & mask;
-            }
-            self.table[at] = (hash >> 32) << 32 | (group as u64 + 1);
-        }
     }
 
     /// The key of a group.
     pub(super) fn key(&self, group: u32) -> &[u64] {
-        &self.records[group as usize * self.stride..][..self.key_width()]
+        &self.keys[group as usize * self.key_width()..][..self.key_width()]
     }
 
     /// The state of a group.
     #[inline(always)]
     pub(super) fn state(&self, group: u32) -> &[u64] {
-        &self.records[group as usize * self.stride..][..self.stride][self.key_width()..]
+        &bytemuck::cast_slice(&self.states)[self.place(group)..][..self.layout.width]
     }
 
     /// Where the state of a group begins.
     #[inline(always)]
     pub(super) fn place(&self, group: u32) -> usize {
-        group as usize * self.stride + self.key_width()
+        group as usize * self.stride
     }
 
     /// The group whose state begins there.
@@ -233,26 +207,47 @@ impl Groups {
     /// All words; a state begins at its place.
     #[inline(always)]
     pub(super) fn states(&mut self) -> &mut [u64] {
-        &mut self.records
+        bytemuck::cast_slice_mut(&mut self.states)
     }
 
     /// The words of a column in the state that begins there.
     #[inline(always)]
     pub(super) fn words(&mut self, place: usize, slot: &Slot) -> &mut [u64] {
-        &mut self.records[place + usize::from(slot.at)..][..usize::from(slot.width)]
+        &mut self.states()[place + usize::from(slot.at)..][..usize::from(slot.width)]
     }
 
     /// The state of a group.
     #[inline(always)]
     pub(super) fn state_mut(&mut self, group: u32) -> &mut [u64] {
-        let width = self.key_width();
-        &mut self.records[group as usize * self.stride..][..self.stride][width..]
+        let (place, width) = (self.place(group), self.layout.width);
+        &mut self.states()[place..][..width]
+    }
+
+    /// How many values of a column a group misses.
+    pub(super) fn missing(&self, group: u32, slot: usize) -> u64 {
+        self.missing[slot].get(group as usize).copied().unwrap_or(0)
+    }
+
+    /// Which groups miss values of a column, and how many each.
+    pub(super) fn all_missing(&self, slot: usize) -> impl Iterator<Item = (u32, u64)> {
+        (0u32..).zip(self.missing[slot].iter().copied()).filter(|&(_, count)| count > 0)
+    }
+
+    /// Takes note that a group misses values of a column.
+    pub(super) fn miss(&mut self, group: u32, slot: usize, count: u64) {
+        let missing = &mut self.missing[slot];
+        if missing.len() <= group as usize {
+            missing.resize(group as usize + 1, 0);
+        }
+        missing[group as usize] += count;
     }
 
     /// About how many bytes all this has.
     pub(super) fn bytes(&self) -> u64 {
         let texts: usize = self.texts.iter().flatten().map(|texts| texts.words().bytes()).sum();
-        (self.records.len() * 8 + self.sketch.len() * 24 + self.registers.len() * 600 + texts) as u64
+        let missing: usize = self.missing.iter().map(Vec::len).sum();
+        let words = self.keys.len() + self.states.len() * LINE + missing;
+        (words * 8 + self.sketch.len() * 24 + self.registers.len() * 600 + texts) as u64
     }
 
     /// Puts into a register what a narrow sum could not take.
@@ -286,6 +281,9 @@ impl Groups {
             for theirs in part {
                 self.add(groups[theirs], &layout, right.state(theirs as u32));
             }
+        }
+        for slot in 0..layout.slots.len() {
+            right.all_missing(slot).for_each(|(theirs, n)| self.miss(groups[theirs as usize], slot, n));
         }
         for (&(theirs, slot), register) in &right.registers {
             self.registers.entry((groups[theirs as usize], slot)).or_default().merge(register);

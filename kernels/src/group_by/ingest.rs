@@ -96,7 +96,8 @@ impl<'a> Ingest<'a> {
                     Values::Text(..) => own.fill(1),
                 }
                 print = blank(column, rows, own, weights, |row| {
-                    self.groups.states()[places[row] + usize::from(slot.at)] += 1;
+                    let group = self.groups.at(places[row]);
+                    self.groups.miss(group, nth, 1);
                 });
                 &*own
             }

@@ -158,10 +158,12 @@ impl Keys {
             let cells = self.near.cells(self.simd, words, part.clone());
             let known = &mut self.near.places[..];
             places.extend(cells[..part.len()].iter().map(|&cell| known[cell as usize]));
-            if places.contains(&0) {
-                for ((row, &cell), place) in part.zip(&cells).zip(places).filter(|(_, place)| **place == 0) {
+            if places.contains(&NOWHERE) {
+                for ((row, &cell), place) in
+                    part.zip(&cells).zip(places).filter(|(_, place)| **place == NOWHERE)
+                {
                     // A row before this one may have brought the group.
-                    if known[cell as usize] == 0 {
+                    if known[cell as usize] == NOWHERE {
                         self.keys.clear();
                         key(&self.words, row, &mut self.keys);
                         let group = groups.find(hash(self.sums[row]), &self.keys);
@@ -243,9 +245,12 @@ struct Near {
     fits: bool,
     /// For each column the least word that was seen, as a signed number, and the greatest.
     bounds: Vec<(i64, i64)>,
-    /// Where each combination's group begins, 0 where that is not known yet. No state begins at 0, as its key lies there.
+    /// Where each combination's group begins, [`NOWHERE`] where that is not known yet.
     places: Vec<usize>,
 }
+
+/// No group begins there.
+const NOWHERE: usize = usize::MAX;
 
 /// The most combinations.
 const CELLS: i128 = 1 << 15;
@@ -264,7 +269,7 @@ impl Near {
         self.fits = rows > 0 && cells <= CELLS;
         // Without key columns there is one combination, and no bound of it.
         if self.fits && (bounds != self.bounds || self.places.is_empty()) {
-            self.places = vec![0; cells as usize];
+            self.places = vec![NOWHERE; cells as usize];
             self.bounds = bounds;
         }
     }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod groups;
+mod index;
 mod ingest;
 mod keys;
 mod partial;

@@ -20,6 +20,8 @@ struct Encoded {
     texts: Vec<Option<(ByteBuf, Vec<u64>)>>,
     keys: ByteBuf,
     states: ByteBuf,
+    /// By group and slot: how many values are missing.
+    missing: Vec<(u32, u16, u64)>,
     registers: Vec<(u32, u16, Register)>,
     sketch: Vec<(u32, u16, i32, u64)>,
     limit: u64,
@@ -50,6 +52,11 @@ impl Partial for GroupByPartial {
         };
         for (group, &hash) in (0u32..).zip(&groups.hashes) {
             add(groups.state(group).iter().fold(hash, |hash, &word| mix(hash, word)));
+        }
+        for slot in 0..groups.layout.slots.len() {
+            for (group, count) in groups.all_missing(slot) {
+                add(mix(mix(groups.hashes[group as usize], !(slot as u64)), count));
+            }
         }
         for (&(group, slot), register) in &groups.registers {
             let start = mix(groups.hashes[group as usize], u64::from(slot));
@@ -98,6 +105,10 @@ impl Serialize for GroupByPartial {
             }
             states.extend(groups.state(group).iter().flat_map(|word| word.to_le_bytes()));
         }
+        let each = |slot: usize| groups.all_missing(slot).map(move |(g, n)| (g, slot as u16, n));
+        let mut missing: Vec<_> = (0..groups.layout.slots.len()).flat_map(each).collect();
+        missing.iter_mut().for_each(|m| m.0 = place[m.0 as usize]);
+        missing.sort_unstable();
         let mut registers: Vec<_> =
             groups.registers.iter().map(|(&(g, s), r)| (place[g as usize], s, r.canonical())).collect();
         registers.sort_by_key(|r| (r.0, r.1));
@@ -109,6 +120,7 @@ impl Serialize for GroupByPartial {
             texts,
             keys: keys.into(),
             states: states.into(),
+            missing,
             registers,
             sketch,
             limit: groups.limit,
@@ -150,6 +162,12 @@ impl<'de> Deserialize<'de> for GroupByPartial {
             let hash = groups.hash(key);
             let group = groups.find(hash, key);
             groups.state_mut(group).copy_from_slice(state);
+        }
+        for (group, slot, count) in encoded.missing {
+            if group as usize >= groups.len() || usize::from(slot) >= groups.layout.slots.len() {
+                return Err(serde::de::Error::custom("a missing value is of no group"));
+            }
+            groups.miss(group, slot.into(), count);
         }
         groups.registers = encoded.registers.into_iter().map(|(g, s, r)| ((g, s), r)).collect();
         groups.sketch.extend(encoded.sketch.into_iter().map(|(g, s, b, n)| ((g, s, b), n)));

@@ -1,7 +1,7 @@
 //! What is kept of the values of a group: words of 64 bits, one group's after another's.
 //!
-//! Word 0 counts the rows. Each column of values has a slot behind it: how many values are missing; then, as far as they
-//! are wanted, their sum, extremes, and their count, mean and squared distances.
+//! Word 0 counts the rows. Each column of values has a slot behind it: as far as they are wanted, their sum, extremes, and
+//! their count, mean and squared distances.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl Layout {
         let mut at = 1;
         let slot = |&(wants, float): &(Wants, bool)| {
             let words = [(wants.sum, 2), (wants.extremes, 2), (wants.spread, 3)];
-            let width = 1 + words.iter().map(|&(wanted, words)| u16::from(wanted) * words).sum::<u16>();
+            let width = words.iter().map(|&(wanted, words)| u16::from(wanted) * words).sum::<u16>();
             at += width;
             Slot { wants, float, at: at - width, width }
         };
@@ -73,13 +73,9 @@ impl Slot {
         &mut words[usize::from(self.at)..usize::from(self.at + self.width)]
     }
 
-    /// Where sum, extremes and spread lie.
-    const fn sum() -> usize {
-        1
-    }
-
+    /// Where extremes and spread lie behind the sum.
     pub(super) fn extremes(&self) -> usize {
-        1 + 2 * usize::from(self.wants.sum)
+        2 * usize::from(self.wants.sum)
     }
 
     pub(super) fn spread(&self) -> usize {
@@ -88,7 +84,7 @@ impl Slot {
 
     /// Where the sum lies behind the beginning of a state.
     pub(super) fn sum_at(&self) -> usize {
-        usize::from(self.at) + Slot::sum()
+        usize::from(self.at)
     }
 
     #[inline(always)]
@@ -125,7 +121,6 @@ impl Slot {
         if self.wants.spread && other[self.spread()] > 0 {
             self.spread_merge(words, other);
         }
-        words[0] += other[0];
         if self.wants.extremes {
             let at = self.extremes();
             let pick = |a: u64, b: u64, less: bool| match self.float {
@@ -139,7 +134,7 @@ impl Slot {
         if !self.wants.sum {
             return Ok(());
         }
-        let sum = words[Slot::sum()..].first_chunk_mut().expect("a sum has two words");
+        let sum = words.first_chunk_mut().expect("a sum has two words");
         add(sum, get_sum(other));
         take_far(sum).map_or(Ok(()), Err)
     }
@@ -167,7 +162,7 @@ pub(super) struct Spill {
 
 #[inline(always)]
 pub(super) fn get_sum(words: &[u64]) -> i128 {
-    (u128::from(words[Slot::sum()]) | u128::from(words[Slot::sum() + 1]) << 64) as i128
+    (u128::from(words[0]) | u128::from(words[1]) << 64) as i128
 }
 
 /// Adds whole numbers, or units, to the two words of a sum, and returns the high one: see [`far`].

@@ -2,3 +2,5 @@
 
 pub mod jobspec;
 pub mod plan;
+pub mod policy;
+pub mod time;
