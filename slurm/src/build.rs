@@ -4,8 +4,7 @@
 use crate::options::{OPTIONS, Support};
 use crate::value;
 use crate::words::{Given, Mistake, Origin, refusals};
-use muster_core::jobspec::{Export, Files, JobSpec, Size};
-use std::collections::BTreeMap;
+use muster_core::jobspec::JobSpec;
 
 /// The variables of the environment that stand for options, as `sbatch` has them, for the options honoured here.
 pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Vec<Given> {
@@ -31,16 +30,7 @@ pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Vec<Given> {
 /// Everything that is wrong or refused.
 pub fn jobspec(given: &[Given], name: &str) -> Result<JobSpec, Vec<Mistake>> {
     let mut mistakes = refusals(given);
-    let mut spec = JobSpec {
-        name: name.to_owned(),
-        size: Size { nodes: 1, ntasks: None, ntasks_per_node: None, cpus_per_task: None, memory: None },
-        time_limit_s: None,
-        array: None,
-        files: Files::default(),
-        export: Export::All(Vec::new()),
-        signal: None,
-        labels: BTreeMap::new(),
-    };
+    let mut spec = JobSpec::named(name);
     for one in given {
         if let Err(mistake) = fill(&mut spec, one) {
             mistakes.push(mistake);
