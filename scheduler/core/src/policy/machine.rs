@@ -18,6 +18,13 @@ pub trait Machine {
     /// Resources promised to one waiting job at a time to come.
     type Promise: Promise;
 
+    /// A small number that equal requests share and no others do: a pass remembers by it what it has tried.
+    fn class(&self, request: Self::Request) -> usize;
+
+    /// Nothing wider than this fits now, in the width that the queue's entries carry: a pass does not ask for more. It
+    /// may be more than what fits, never less.
+    fn free(&self) -> u32;
+
     /// Whether `request` could start now if nothing were promised to anybody.
     fn fits(&mut self, request: Self::Request) -> bool;
 
@@ -44,4 +51,7 @@ pub trait Machine {
 pub trait Promise {
     /// When its job can start.
     fn at(&self) -> Time;
+
+    /// Nothing wider than this may start and outlive [`Promise::at`]. It may be more than what may, never less.
+    fn spare(&self) -> u32;
 }
