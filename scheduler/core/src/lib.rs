@@ -1,5 +1,6 @@
 //! Every decision of the batch system, as pure functions over values: no clock, thread, socket, file or log.
 
+pub mod cluster;
 pub mod jobspec;
 pub mod plan;
 pub mod policy;
