@@ -4,3 +4,4 @@ pub mod jobspec;
 pub mod plan;
 pub mod policy;
 pub mod time;
+pub mod trace;
