@@ -101,16 +101,17 @@ pub struct Clock<'a> {
     now: Time,
     arrived: usize,
     waiting: usize,
+    begun: usize,
     max_queue: usize,
     starts: Vec<Time>,
-    ends: BinaryHeap<Reverse<(Time, usize)>>,
+    ends: BinaryHeap<Reverse<(Time, usize, usize)>>,
 }
 
 impl<'a> Clock<'a> {
     fn new(trace: &'a Trace) -> Self {
         let starts = vec![Time::NEVER; trace.jobs.len()];
         let (now, ends) = (trace.jobs[0].submit, BinaryHeap::new());
-        Clock { trace, now, arrived: 0, waiting: 0, max_queue: 0, starts, ends }
+        Clock { trace, now, arrived: 0, waiting: 0, begun: 0, max_queue: 0, starts, ends }
     }
 
     /// What time it is.
@@ -121,13 +122,14 @@ impl<'a> Clock<'a> {
     /// A job starts now.
     pub fn begin(&mut self, index: usize) {
         self.starts[index] = self.now;
-        self.ends.push(Reverse((self.now + self.trace.jobs[index].run, index)));
+        self.ends.push(Reverse((self.now + self.trace.jobs[index].run, self.begun, index)));
+        self.begun += 1;
         self.waiting -= 1;
     }
 
     /// Goes on to the next moment in which something happens.
     fn tick(&mut self) -> Option<Time> {
-        let end = self.ends.peek().map(|Reverse((end, _))| *end);
+        let end = self.ends.peek().map(|Reverse((end, ..))| *end);
         let arrival = self.trace.jobs.get(self.arrived).map(|job| job.submit);
         self.now = end.into_iter().chain(arrival).min()?;
         Some(self.now)
@@ -135,7 +137,7 @@ impl<'a> Clock<'a> {
 
     /// The next job that ends now.
     fn ending(&mut self) -> Option<usize> {
-        let Reverse((end, index)) = *self.ends.peek()?;
+        let Reverse((end, _, index)) = *self.ends.peek()?;
         (end == self.now).then(|| {
             self.ends.pop();
             index

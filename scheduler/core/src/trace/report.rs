@@ -60,7 +60,7 @@ impl Report {
             procs: trace.procs,
             mean_bounded_slowdown: slowdowns / jobs as f64,
             mean_wait_s: mean(wait),
-            p95_wait_s: waits[(jobs * 95).div_ceil(100) - 1],
+            p95_wait_s: waits[(jobs - 1) * 95 / 100],
             max_wait_s: waits[jobs - 1],
             mean_turnaround_s: mean(wait + run),
             utilisation: work as f64 / (i128::from(trace.procs) * i128::from(makespan_s)) as f64,
