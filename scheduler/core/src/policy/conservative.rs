@@ -1,20 +1,21 @@
 //! Conservative backfilling: every job is promised a start when it arrives, and no promise is put off for another
-//! (Mu'alem, Feitelson 2001). Jobs that end early make all promises be given again, in the order of submission.
+//! (Mu'alem, Feitelson 2001). When a job ends early, each promise in turn, in the order of submission, is made anew with
+//! all others in place, so it comes earlier or stays.
 //!
-//! Invariant: at no time do what runs and what is promised add up to more than the machine, by the estimates.
+//! Invariant: at no time do what runs and what is promised add up to more than the machine, by the estimates. Estimates
+//! are limits: nothing runs longer.
 
-use super::machine::{Machine, Running};
-use super::pool::Pool;
+use super::machine::Running;
 use crate::time::Time;
 
-/// A pool of counted processors with a promise for all that waits.
+/// Counted processors, with a promise for all that waits.
 #[derive(Clone, Debug)]
 pub struct Conservative {
-    pool: Pool,
+    size: u32,
     profile: Profile,
     /// What waits, in the order of submission.
     waiting: Vec<Promised>,
-    /// Whether something ended before its estimate, so that promises are to be given again.
+    /// Whether something ended before its estimate, so that promises are to be made anew.
     stale: bool,
 }
 
@@ -25,7 +26,7 @@ pub struct Promised {
     pub running: Running,
     /// How many processors it takes.
     pub width: u32,
-    /// How long it runs by its estimate, ticks.
+    /// How long it runs at most, ticks.
     pub estimate: i64,
     /// When it starts at the latest.
     pub at: Time,
@@ -35,7 +36,7 @@ impl Conservative {
     /// So many processors, all free.
     pub fn new(size: u32) -> Self {
         let profile = Profile { times: vec![Time(i64::MIN)], free: vec![size] };
-        Conservative { pool: Pool::new(size), profile, waiting: Vec::new(), stale: false }
+        Conservative { size, profile, waiting: Vec::new(), stale: false }
     }
 
     /// What waits, in the order of submission.
@@ -43,31 +44,32 @@ impl Conservative {
         &self.waiting
     }
 
-    /// `running` ended at `now`; `estimated` is when it was expected to.
-    pub fn finish(&mut self, running: Running, estimated: Time, now: Time) {
-        self.pool.finish(running);
-        self.stale |= now < estimated;
+    /// A job of this width ended at `now`; `estimated` is when it was to end at the latest.
+    pub fn finish(&mut self, width: u32, estimated: Time, now: Time) {
+        if now < estimated {
+            self.profile.give(now, estimated, width);
+            self.stale = true;
+        }
     }
 
-    /// A job joins the queue and is promised the earliest start that delays nobody.
+    /// A job joins the queue and is promised the earliest start that delays nobody, which is told.
     ///
     /// # Panics
     /// When it is wider than the machine.
-    pub fn submit(&mut self, running: Running, width: u32, estimate: i64, now: Time) {
-        assert!(width <= self.pool.size(), "a job that no machine can run does not wait");
+    pub fn submit(&mut self, running: Running, width: u32, estimate: i64, now: Time) -> Time {
+        assert!(width <= self.size, "a job that no machine can run does not wait");
         self.renew(now);
-        let at = self.profile.take(width, estimate, now);
+        let at = self.profile.hole(width, estimate, now, Time::NEVER).expect("in the end all is free");
+        self.profile.take(at, at.after(estimate), width);
         self.waiting.push(Promised { running, width, estimate, at });
+        at
     }
 
     /// Starts all whose promised time has come, and says which.
     pub fn pass(&mut self, now: Time, mut started: impl FnMut(&Promised)) {
         self.renew(now);
-        self.profile.forget(now);
-        let pool = &mut self.pool;
         self.waiting.retain(|job| {
-            let begins = job.at <= now
-                && pool.start(job.running, job.width, now.after(job.estimate), None).is_some();
+            let begins = job.at <= now;
             if begins {
                 started(job);
             }
@@ -75,20 +77,25 @@ impl Conservative {
         });
     }
 
-    /// Gives all promises again where something ended early.
+    /// Makes all promises anew where something ended early.
     fn renew(&mut self, now: Time) {
+        self.profile.forget(now);
         if !self.stale {
             return;
         }
         self.stale = false;
-        self.profile.reset(&self.pool, now);
         for job in &mut self.waiting {
-            job.at = self.profile.take(job.width, job.estimate, now);
+            // What it was promised is its own, so only what is before that has to be free.
+            if let Some(at) = self.profile.hole(job.width, job.estimate, now, job.at) {
+                self.profile.give(job.at, job.at.after(job.estimate), job.width);
+                self.profile.take(at, at.after(job.estimate), job.width);
+                job.at = at;
+            }
         }
     }
 }
 
-/// How many processors are free from each of `times` until the next; from the last on, for ever.
+/// How many processors are free from each of `times` until the next; from the last on, for ever. Neighbours differ.
 #[derive(Clone, Debug)]
 struct Profile {
     times: Vec<Time>,
@@ -96,75 +103,70 @@ struct Profile {
 }
 
 impl Profile {
-    /// What is free when only what runs in `pool` is taken.
-    fn reset(&mut self, pool: &Pool, now: Time) {
-        self.times.clear();
-        self.free.clear();
-        let mut free = pool.free();
-        self.times.push(now);
-        self.free.push(free);
-        for (end, width) in pool.ends() {
-            free += width;
-            if self.times.last().is_some_and(|last| *last >= end) {
-                *self.free.last_mut().expect("the lists are parallel") = free;
-            } else {
-                self.times.push(end);
-                self.free.push(free);
-            }
-        }
-    }
-
     /// Drops what is past.
     fn forget(&mut self, now: Time) {
-        let past = self.times.partition_point(|time| *time <= now).saturating_sub(1);
+        let past = self.segment(now);
         self.times.drain(..past);
         self.free.drain(..past);
     }
 
-    /// Takes `width` processors for `estimate` ticks as early as possible, and says when.
-    fn take(&mut self, width: u32, estimate: i64, now: Time) -> Time {
-        let (at, start) = self.hole(width, estimate, now);
-        let end = start.after(estimate);
-        let first = self.cut(at, start);
-        let mut next = first;
-        while next < self.times.len() && self.times[next] < end {
-            next += 1;
-        }
-        let last = self.cut(next - 1, end);
-        self.free[first..last].iter_mut().for_each(|free| *free -= width);
-        start
-    }
-
-    /// The earliest time from `now` on from which `width` are free for `estimate` ticks, with the segment it is in.
-    fn hole(&self, width: u32, estimate: i64, now: Time) -> (usize, Time) {
-        let mut at = self.times.partition_point(|time| *time <= now).saturating_sub(1);
+    /// The earliest time from `now` to before `limit` from which `width` are free until `estimate` ticks later or `limit`.
+    fn hole(&self, width: u32, estimate: i64, now: Time, limit: Time) -> Option<Time> {
+        let mut at = self.segment(now);
         loop {
-            while self.free[at] < width {
-                at += 1;
-            }
+            at += self.free[at..].iter().position(|free| *free >= width)?;
             let start = self.times[at].max(now);
-            let end = start.after(estimate);
-            let mut next = at + 1;
-            while next < self.times.len() && self.times[next] < end && self.free[next] >= width {
-                next += 1;
+            if start >= limit {
+                return None;
             }
-            if next == self.times.len() || self.times[next] >= end {
-                return (at, start);
+            let end = start.after(estimate).min(limit);
+            let narrow = self.free[at..].iter().position(|free| *free < width);
+            match narrow {
+                Some(ahead) if self.times[at + ahead] < end => at += ahead,
+                _ => return Some(start),
             }
-            at = next;
         }
     }
 
-    /// Makes `time`, which lies in segment `at` or at its end, the start of a segment, and says of which.
-    fn cut(&mut self, at: usize, time: Time) -> usize {
+    /// Takes `width` processors from `from` until `to`; so many are free there.
+    fn take(&mut self, from: Time, to: Time, width: u32) {
+        self.change(from, to, |free| free - width);
+    }
+
+    /// Gives `width` processors back from `from` until `to`.
+    fn give(&mut self, from: Time, to: Time, width: u32) {
+        self.change(from, to, |free| free + width);
+    }
+
+    fn change(&mut self, from: Time, to: Time, new: impl Fn(u32) -> u32) {
+        let first = self.cut(from);
+        let last = self.cut(to);
+        self.free[first..last].iter_mut().for_each(|free| *free = new(*free));
+        self.join(last);
+        self.join(first);
+    }
+
+    /// The segment that `time` is in.
+    fn segment(&self, time: Time) -> usize {
+        self.times.partition_point(|start| *start <= time).saturating_sub(1)
+    }
+
+    /// Makes `time` the start of a segment, and says of which.
+    fn cut(&mut self, time: Time) -> usize {
+        let at = self.segment(time);
         if self.times[at] == time {
             return at;
-        }
-        if self.times.get(at + 1) == Some(&time) {
-            return at + 1;
         }
         self.times.insert(at + 1, time);
         self.free.insert(at + 1, self.free[at]);
         at + 1
+    }
+
+    /// Joins a segment to the one before where both are alike.
+    fn join(&mut self, at: usize) {
+        if at > 0 && self.free[at] == self.free[at - 1] {
+            self.times.remove(at);
+            self.free.remove(at);
+        }
     }
 }

@@ -232,9 +232,8 @@ impl System for Promising {
         self.0.submit(Running(index as u64), job.width, job.estimate, now);
     }
 
-    fn end(&mut self, index: usize, job: &TraceJob, now: Time) {
-        // How early it is, is all that counts.
-        self.0.finish(Running(index as u64), now.after(job.estimate - job.run), now);
+    fn end(&mut self, _: usize, job: &TraceJob, now: Time) {
+        self.0.finish(job.width, now + (job.estimate - job.run), now);
     }
 
     fn pass(&mut self, clock: &mut Clock<'_>) {
