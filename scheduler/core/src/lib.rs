@@ -5,3 +5,4 @@ pub mod jobspec;
 pub mod plan;
 pub mod policy;
 pub mod time;
+pub mod trace;
