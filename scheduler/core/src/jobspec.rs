@@ -192,7 +192,7 @@ pub struct Size {
 }
 
 /// An amount of memory in mebibytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Memory {
     /// For each host.
     PerNode(u64),

@@ -1,6 +1,8 @@
 //! What a started job was given: hosts, in which partition, for how long.
 
+use crate::cluster::Allocation;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a started job was given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,12 +12,5 @@ pub struct Placement {
     /// Seconds after which it is ended; none without a limit.
     pub limit_s: Option<u64>,
     /// Its hosts, and what it has of each.
-    pub allocation: Allocation,
-}
-
-/// What one attempt holds, host by host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allocation {
-    /// The numbers of its hosts.
-    pub hosts: Vec<u32>,
+    pub allocation: Arc<Allocation>,
 }
