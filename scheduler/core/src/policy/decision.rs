@@ -115,7 +115,8 @@ where
     }
 
     fn started(&mut self, entry: &Entry<M::Request>, running: Running, place: M::Place) {
-        self.decided.push(Decided { job: entry.job, decision: Decision::Start { running, place: place.clone() } });
+        self.decided
+            .push(Decided { job: entry.job, decision: Decision::Start { running, place: place.clone() } });
         self.admission.started(entry, running, place);
     }
 }

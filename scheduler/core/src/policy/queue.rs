@@ -91,7 +91,9 @@ impl<R: Copy> Queue<R> {
         let fixed = self.key.fixed(&asked);
         let slot = Slot { entry, fixed, key: self.aged(fixed, &entry, now) };
         let at = match self.slots.last() {
-            Some(last) if order(last, &slot).is_gt() => self.slots.partition_point(|s| order(s, &slot).is_lt()),
+            Some(last) if order(last, &slot).is_gt() => {
+                self.slots.partition_point(|s| order(s, &slot).is_lt())
+            }
             _ => self.slots.len(),
         };
         self.slots.insert(at, slot);
@@ -172,9 +174,8 @@ impl<R: Copy> Queue<R> {
         }
         self.slots.sort_unstable_by(order);
         self.widths.clear();
-        self.widths.extend(
-            self.slots.iter().map(|slot| if slot.entry.count > 0 { slot.entry.width } else { GONE }),
-        );
+        self.widths
+            .extend(self.slots.iter().map(|slot| if slot.entry.count > 0 { slot.entry.width } else { GONE }));
     }
 }
 

@@ -97,7 +97,8 @@ impl Trace {
     /// # Errors
     /// When the number of processors is unknown, or no job is left.
     pub fn new(log: &Log, options: TraceOptions) -> Result<Trace, TraceError> {
-        let procs = options.procs.or(log.max_procs).filter(|procs| *procs > 0).ok_or(TraceError::NoProcessors)?;
+        let procs =
+            options.procs.or(log.max_procs).filter(|procs| *procs > 0).ok_or(TraceError::NoProcessors)?;
         let mut dropped = Dropped::default();
         let mut jobs = Vec::with_capacity(log.records.len());
         jobs.extend(log.records.iter().filter_map(|record| job(record, procs, &mut dropped)));
