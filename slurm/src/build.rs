@@ -74,7 +74,11 @@ fn fill(spec: &mut JobSpec, given: &Given) -> Result<(), Mistake> {
         "array" => spec.array = Some(value::array(value).map_err(refusal)?),
         "signal" => spec.signal = Some(value::early_signal(value).map_err(usage)?),
         "export" => spec.export = value::export(value),
-        "nodes" => spec.size.nodes = value::nodes(value).map_err(usage)?,
+        "nodes" => {
+            let most = value.rsplit('-').next().unwrap_or(value);
+            spec.size.nodes = value::nodes(value).map_err(usage)?;
+            spec.size.max_nodes = Some(value::nodes(most).map_err(usage)?);
+        }
         "ntasks" => spec.size.ntasks = Some(value::count("ntasks", value).map_err(refusal)?),
         "cpus-per-task" => {
             spec.size.cpus_per_task = Some(value::count("cpus-per-task", value).map_err(refusal)?)

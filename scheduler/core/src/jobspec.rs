@@ -170,7 +170,7 @@ impl JobSpec {
 
     /// Whether its hosts may come and go while it runs.
     pub fn is_malleable(&self) -> bool {
-        self.work == Work::Kernel && self.size.most_nodes() > self.size.nodes
+        self.work == Work::Kernel && self.size.max_nodes.is_some_and(|most| most > self.size.nodes)
     }
 }
 
@@ -179,7 +179,7 @@ impl JobSpec {
 pub struct Size {
     /// Hosts, at least.
     pub nodes: u32,
-    /// Hosts, at most; as many as at least when absent.
+    /// Hosts, at most; as many as its tasks need when absent.
     pub max_nodes: Option<u32>,
     /// Tasks; none when the script did not say.
     pub ntasks: Option<u32>,
@@ -214,9 +214,9 @@ impl Default for Size {
 }
 
 impl Size {
-    /// Hosts, at most.
+    /// Hosts, at most: never more than it has tasks, where their number is given.
     pub fn most_nodes(&self) -> u32 {
-        self.max_nodes.unwrap_or(self.nodes).max(self.nodes)
+        self.max_nodes.or(self.ntasks).unwrap_or(self.nodes).max(self.nodes)
     }
 
     /// How many tasks the job has.

@@ -4,11 +4,14 @@
 //! replay. Invariants: what [`Books::check`] has let pass, `apply` can do; the same records give equal books; what an
 //! event costs follows what it changes, never how many jobs wait.
 
+pub mod asks;
 pub mod due;
 pub mod error;
 pub mod event;
+pub mod gate;
 pub mod line;
 pub mod partition;
+pub mod reason;
 pub mod reservation;
 pub mod rules;
 

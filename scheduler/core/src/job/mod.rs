@@ -19,6 +19,9 @@ pub mod usage;
 
 mod change;
 
+#[cfg(test)]
+mod state_tests;
+
 use crate::job::array::Array;
 use crate::job::dependency::{Fate, Join, Status, Target, Unmet};
 use crate::job::hold::HeldBy;
@@ -154,6 +157,17 @@ impl Job {
         match self.unmet.as_deref().map(|unmet| unmet.whole) {
             Some(Status::Open | Status::Failed) => Gate::Depends,
             Some(Status::Met(_)) | None => Gate::From(self.from),
+        }
+    }
+
+    /// What it does, in a word: of an array, what its first element does that is not over.
+    pub fn summary(&self) -> &'static str {
+        match &self.body {
+            Body::One(run) => run.state.name(),
+            Body::Array(array) => {
+                let all = array.spans(self.gate()).map(|(.., run)| run.state);
+                all.into_iter().find(|state| !matches!(state, State::Done(_))).map_or("done", |state| state.name())
+            }
         }
     }
 
