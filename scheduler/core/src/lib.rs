@@ -2,6 +2,7 @@
 
 pub mod books;
 pub mod cluster;
+pub mod decide;
 pub mod job;
 pub mod jobspec;
 pub mod plan;

@@ -19,6 +19,12 @@ impl Books {
     pub fn apply(&mut self, fact: &Fact) {
         let at = fact.at;
         self.last = Some(at);
+        if matches!(
+            fact.event,
+            Event::Partition(_) | Event::PartitionGone(_) | Event::Reservation(_) | Event::ReservationGone(_)
+        ) {
+            self.terms += 1;
+        }
         match &fact.event {
             Event::Submitted(id, request) => self.submitted(*id, at, request),
             Event::Job(id, event) => self.happened(*id, at, event),

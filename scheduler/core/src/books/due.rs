@@ -32,7 +32,9 @@ impl Books {
 
     /// The first time after `now` at which something may start, or is due, by itself.
     pub fn next_wake(&self, now: Time) -> Option<Time> {
-        self.index.next_wake(now, i64::from(self.rules.keep_s) * 1000)
+        let edges = self.reservations.values().flat_map(|reservation| [reservation.from, reservation.to]);
+        let by_itself = self.index.next_wake(now, i64::from(self.rules.keep_s) * 1000);
+        edges.filter(|edge| *edge > now).chain(by_itself).min()
     }
 
     /// A job whose deadline, or the last moment to start by it, has passed.

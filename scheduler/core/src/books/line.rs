@@ -14,6 +14,8 @@ use crate::time::Time;
 pub struct Entry {
     /// The job; with an element when that one waits in a way of its own.
     pub run: RunId,
+    /// The place of that element.
+    pub place: Option<u32>,
     /// How many may start now, at least 1.
     pub count: u32,
     /// Since when it may.
@@ -31,7 +33,7 @@ impl Books {
         let Some(job) = self.jobs.get(&id) else { return Vec::new() };
         match job.body() {
             Body::One(Run { state: State::Pending { from }, .. }) if *from <= now => {
-                vec![Entry { run: RunId { job: id, element: None }, count: 1, from: *from }]
+                vec![Entry { run: RunId { job: id, element: None }, place: None, count: 1, from: *from }]
             }
             Body::One(_) => Vec::new(),
             Body::Array(array) => entries_of(job, array, now),
@@ -42,17 +44,6 @@ impl Books {
     /// changes no job.
     pub fn ripe(&self, before: Option<Time>, now: Time) -> impl Iterator<Item = JobId> + '_ {
         self.index.startable(before, now)
-    }
-
-    /// What starts next of an entry of [`Books::queue`]: it names its element.
-    pub fn next_of(&self, run: RunId) -> Option<RunId> {
-        match (self.jobs.get(&run.job)?.body(), run.element) {
-            (Body::Array(array), None) => {
-                let element = array.indices().index(array.next()?);
-                Some(RunId { job: run.job, element: Some(element) })
-            }
-            _ => Some(run),
-        }
     }
 }
 
@@ -65,7 +56,8 @@ fn entries_of(job: &Job, array: &Array, now: Time) -> Vec<Entry> {
             return entries;
         }
         let element = Some(array.indices().index(ordinal));
-        entries.push(Entry { run: RunId { job: job.id(), element }, count: 1, from });
+        let run = RunId { job: job.id(), element };
+        entries.push(Entry { run, place: Some(ordinal), count: 1, from });
         left -= 1;
     }
     if let Gate::From(from) = job.gate()
@@ -73,7 +65,7 @@ fn entries_of(job: &Job, array: &Array, now: Time) -> Vec<Entry> {
         && array.alike().min(left) > 0
     {
         let run = RunId { job: job.id(), element: None };
-        entries.push(Entry { run, count: array.alike().min(left), from });
+        entries.push(Entry { run, place: None, count: array.alike().min(left), from });
     }
     entries
 }

@@ -4,14 +4,11 @@
 //! replay. Invariants: what [`Books::check`] has let pass, `apply` can do; the same records give equal books; what an
 //! event costs follows what it changes, never how many jobs wait.
 
-pub mod asks;
 pub mod due;
 pub mod error;
 pub mod event;
-pub mod gate;
 pub mod line;
 pub mod partition;
-pub mod reason;
 pub mod reservation;
 pub mod rules;
 
@@ -43,6 +40,8 @@ pub struct Books {
     jobs: BTreeMap<JobId, Job>,
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
+    /// How often partitions and reservations were changed.
+    terms: u64,
     index: Index,
     /// Jobs that have changed since somebody last asked which.
     changed: BTreeSet<JobId>,
@@ -57,28 +56,29 @@ struct Written {
     jobs: BTreeMap<JobId, Job>,
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
+    terms: u64,
 }
 
 impl From<Books> for Written {
     fn from(books: Books) -> Written {
-        let Books { last, next, rules, jobs, partitions, reservations, .. } = books;
-        Written { last, next, rules, jobs, partitions, reservations }
+        let Books { last, next, rules, jobs, partitions, reservations, terms, .. } = books;
+        Written { last, next, rules, jobs, partitions, reservations, terms }
     }
 }
 
 impl From<Written> for Books {
     fn from(written: Written) -> Books {
-        let Written { last, next, rules, jobs, partitions, reservations } = written;
+        let Written { last, next, rules, jobs, partitions, reservations, terms } = written;
         let index = Index::of(jobs.values());
         let changed = jobs.keys().copied().collect();
-        Books { last, next, rules, jobs, partitions, reservations, index, changed }
+        Books { last, next, rules, jobs, partitions, reservations, terms, index, changed }
     }
 }
 
 /// Books are equal when the records that they are the fold of say the same; who has looked at them does not count.
 impl PartialEq for Books {
     fn eq(&self, other: &Books) -> bool {
-        (self.last, self.next, self.rules) == (other.last, other.next, other.rules)
+        (self.last, self.next, self.rules, self.terms) == (other.last, other.next, other.rules, other.terms)
             && self.jobs == other.jobs
             && self.partitions == other.partitions
             && self.reservations == other.reservations
@@ -155,6 +155,11 @@ impl Books {
     /// All reservations, by their names.
     pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
         self.reservations.values()
+    }
+
+    /// How often partitions and reservations were changed: whoever follows the books looks at all jobs again.
+    pub fn terms(&self) -> u64 {
+        self.terms
     }
 
     /// Jobs that have changed since this was last asked, for one who follows the books. After a restart, all.

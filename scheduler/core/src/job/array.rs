@@ -102,9 +102,9 @@ impl Array {
         (self.tape.count(HELD_USER), self.tape.count(HELD_OPERATOR))
     }
 
-    /// The first element that waits at the gate of all, by its place.
-    pub fn next(&self) -> Option<u32> {
-        self.tape.first(0, WAITS)
+    /// The first element from a place on that waits at the gate of all, by its place.
+    pub fn next(&self, from: u32) -> Option<u32> {
+        self.tape.first(from, WAITS)
     }
 
     /// Elements that are objects of their own, by their places.

@@ -160,6 +160,14 @@ impl Job {
         }
     }
 
+    /// The place of an element in its array; none for a job that is none, and for an element that there is not.
+    pub fn place(&self, element: Option<u32>) -> Option<u32> {
+        match &self.body {
+            Body::Array(array) => array.indices().ordinal(element?),
+            Body::One(_) => None,
+        }
+    }
+
     /// What it does, in a word: of an array, what its first element does that is not over.
     pub fn summary(&self) -> &'static str {
         match &self.body {

@@ -1,7 +1,7 @@
 //! Wait reasons: why a pending job does not start, as data, and the words that Slurm has for them.
 
 use super::asks::AskError;
-use super::partition::{PartitionState, PreemptMode};
+use crate::books::partition::{PartitionState, PreemptMode};
 use crate::cluster::{Misfit, Missing, Wait};
 use crate::job::dependency::{Clause, Status};
 use crate::job::hold::HeldBy;
@@ -111,7 +111,7 @@ pub enum Reason {
 
 impl Reason {
     /// The reason of a clause that has not been met; none when it has.
-    pub(super) fn clause(clause: Clause, status: Status, other: Option<&'static str>) -> Option<Reason> {
+    pub(crate) fn clause(clause: Clause, status: Status, other: Option<&'static str>) -> Option<Reason> {
         match status {
             Status::Open => Some(Reason::Dependency { clause, other }),
             Status::Failed => Some(Reason::NeverSatisfied(clause)),

@@ -5,7 +5,7 @@ use crate::jobspec::{Gres, GresPer, JobSpec};
 use thiserror::Error;
 
 /// Why a jobspec is no request.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AskError {
     /// Its constraint cannot be read.
     #[error("--constraint: {0}")]

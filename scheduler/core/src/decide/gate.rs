@@ -2,10 +2,10 @@
 //!
 //! All of it is said, not only what comes first.
 
-use super::Books;
-use super::partition::Partition;
 use super::reason::Reason;
-use super::reservation::Purpose;
+use crate::books::Books;
+use crate::books::partition::Partition;
+use crate::books::reservation::Purpose;
 use crate::job::Job;
 use crate::job::dependency::Status;
 use crate::jobspec::JobSpec;
