@@ -7,5 +7,6 @@ pub mod job;
 pub mod jobspec;
 pub mod plan;
 pub mod policy;
+pub mod share;
 pub mod time;
 pub mod trace;

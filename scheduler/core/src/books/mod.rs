@@ -17,6 +17,9 @@ mod check;
 mod index;
 mod settle;
 
+#[cfg(test)]
+mod books_tests;
+
 use crate::books::index::Index;
 use crate::books::partition::Partition;
 use crate::books::reservation::Reservation;

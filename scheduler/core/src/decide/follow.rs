@@ -48,7 +48,9 @@ impl Scheduler {
     /// Looks at one job again.
     fn list(&mut self, books: &Books, hosts: &mut Hosts, id: JobId, now: Time) {
         if let Some(listed) = self.listed.remove(&id) {
-            listed.entries.into_iter().for_each(|(waiting, ..)| drop(self.queue.remove(waiting)));
+            listed.entries.into_iter().for_each(|(waiting, ..)| {
+                self.queue.remove(waiting);
+            });
         }
         let entries = books.entries(id, now);
         let Some(job) = books.job(id).filter(|_| !entries.is_empty()) else { return };

@@ -8,6 +8,7 @@ pub mod key;
 pub mod machine;
 pub mod pass;
 pub mod pool;
+pub mod priority;
 pub mod queue;
 
 use key::Key;
