@@ -1,9 +1,10 @@
 //! How a scheduler keeps up with the books: what has changed is looked at again, and nothing else.
 
+use super::dues::Dues;
 use super::reason::Reason;
 use super::{FOREVER, Listed, Scheduler, TICKS, asks, number};
 use crate::books::Books;
-use crate::books::event::Event;
+use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
 use crate::books::reservation::{Purpose, Reservation};
 use crate::cluster::{self, ClassId, Hosts, ReservationId, Window};
@@ -29,7 +30,7 @@ impl Scheduler {
         } else if books.reservations().any(turned) {
             changed.extend(books.waiting().filter(|job| job.spec().queue.reservation.is_some()).map(Job::id));
         }
-        changed.extend(books.ripe(before, now));
+        changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
         self.seen = Some((now, books.terms()));
         hosts.advance(now);
         for id in changed {
@@ -38,8 +39,12 @@ impl Scheduler {
         self.queue.refresh(now);
     }
 
-    /// Tells the hosts of what has ended, after the books have it.
-    pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, event: &Event) {
+    /// Tells hosts and accounts of a record, after the books have it.
+    pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, fact: &Fact) {
+        let Fact { at, event } = fact;
+        if let Some(dues) = &mut self.dues {
+            dues.observe(books, event, *at);
+        }
         let Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) = event else { return };
         let place = books.job(run.job).and_then(|job| job.place(run.element));
         hosts.finish(number::running(run.job, place));
@@ -51,6 +56,13 @@ impl Scheduler {
             listed.entries.into_iter().for_each(|(waiting, ..)| {
                 self.queue.remove(waiting);
             });
+        }
+        if let Some(at) = self.later_of.remove(&id) {
+            self.later.remove(&(at, id));
+        }
+        if let Some(at) = books.job(id).and_then(|job| job.next_start(now)) {
+            self.later.insert((at, id));
+            self.later_of.insert(id, at);
         }
         let entries = books.entries(id, now);
         let Some(job) = books.job(id).filter(|_| !entries.is_empty()) else { return };
@@ -72,7 +84,7 @@ impl Scheduler {
                 let waiting = number::waiting(id, entry.place, at);
                 let new = Entry {
                     job: waiting,
-                    rank: rank(job, partition),
+                    rank: rank(self.dues.as_ref(), job, partition),
                     submit: entry.from,
                     estimate,
                     width: hosts.width(class),
@@ -95,6 +107,7 @@ impl Scheduler {
         now: Time,
     ) -> Result<ClassId, Vec<Reason>> {
         let mut reasons = books.barred(job, partition, now);
+        reasons.extend(self.dues.as_ref().and_then(|dues| dues.payer(job).err()));
         let reservation = job.spec().queue.reservation.as_ref().and_then(|name| self.windows.get(name)).copied();
         let class = asks::request(job.spec(), &partition.name, reservation)
             .map_err(|errors| errors.into_iter().map(Reason::Ask).collect::<Vec<_>>())
@@ -142,10 +155,12 @@ fn estimate(partition: &Partition, job: &Job) -> i64 {
     granted.map_or(FOREVER, |limit| limit.saturating_mul(i64::from(TICKS)).min(FOREVER))
 }
 
-/// What goes before the policy's key, the lowest first: the partition's tier, then the priority that an operator gave.
-fn rank(job: &Job, partition: &Partition) -> u64 {
+/// What goes before the policy's key, the lowest first: the partition's tier, then the priority. Without accounts that is
+/// what an operator gave, less what the user took away.
+pub(super) fn rank(dues: Option<&Dues>, job: &Job, partition: &Partition) -> u64 {
     let queue = &job.spec().queue;
     let base = queue.priority.map_or(1 << 31, i64::from);
-    let priority = (base - i64::from(queue.nice)).clamp(0, i64::from(u32::MAX)) as u32;
+    let given = (base - i64::from(queue.nice)).clamp(0, i64::from(u32::MAX)) as u32;
+    let priority = dues.map_or(given, |dues| dues.priority(job, partition));
     u64::from(u16::MAX - partition.tier) << 32 | u64::from(u32::MAX - priority)
 }

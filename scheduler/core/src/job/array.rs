@@ -117,6 +117,11 @@ impl Array {
         self.again.iter().copied()
     }
 
+    /// The first time after `now` from which an element may start in a way of its own.
+    pub fn again_after(&self, now: Time) -> Option<Time> {
+        self.again.range((now.after(1), 0)..).next().map(|(from, _)| *from)
+    }
+
     /// How many have ended.
     pub fn over(&self) -> u32 {
         (0..self.endings.len()).map(|ending| self.tape.count(over_code(ending))).sum()

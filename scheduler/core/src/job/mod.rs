@@ -238,6 +238,20 @@ impl Job {
         }
     }
 
+    /// The first time after `now` from which something of it may start that may not yet.
+    pub fn next_start(&self, now: Time) -> Option<Time> {
+        match &self.body {
+            Body::One(_) => self.earliest().filter(|from| *from > now),
+            Body::Array(array) => {
+                let alike = match self.gate() {
+                    Gate::From(from) if array.alike() > 0 && from > now => Some(from),
+                    _ => None,
+                };
+                alike.into_iter().chain(array.again_after(now)).min()
+            }
+        }
+    }
+
     /// When all of it was over; none while something is not.
     pub fn ended(&self) -> Option<Time> {
         match &self.body {
