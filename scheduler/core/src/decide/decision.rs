@@ -84,7 +84,13 @@ impl Scheduler {
 
     /// Why one job waits: everything that is in its way, of each group of its elements. Nothing is decided anew: `passed`
     /// is what the last pass said, whose starts are recorded.
-    pub fn explain(&self, books: &Books, hosts: &mut Hosts, (id, passed): (JobId, &Passed), now: Time) -> Vec<Decided> {
+    pub fn explain(
+        &self,
+        books: &Books,
+        hosts: &mut Hosts,
+        (id, passed): (JobId, &Passed),
+        now: Time,
+    ) -> Vec<Decided> {
         let passed = Passed { starts: Vec::new(), ..passed.clone() };
         let mut told = Told::new(self, books, hosts, (&passed, now, Depth::Full));
         if let Some(job) = books.job(id).filter(|job| job.waiting_count() > 0) {
@@ -172,9 +178,12 @@ impl<'a> Told<'a> {
             .collect();
         let apart: BTreeSet<u32> = array.apart().map(|(place, _)| place).collect();
         let alike = array.alike() - (started.difference(&apart).count() as u32);
-        // What is left for the throttle after those that start now.
-        let may_start = array.may_start().saturating_sub(started.len() as u32);
-        let free = alike.min(may_start);
+        // What the throttle leaves after those that start now, and after those that were started before, which go first.
+        let left = array.may_start().saturating_sub(started.len() as u32);
+        let ripe = array.again().take_while(|(from, _)| *from <= self.now).map(|(_, place)| place);
+        let ripe: Vec<u32> = ripe.filter(|place| !started.contains(place)).collect();
+        let throttled: BTreeSet<u32> = ripe.iter().skip(left as usize).copied().collect();
+        let free = alike.min(left.saturating_sub(ripe.len() as u32));
         let gate = job.gate().state();
         let (user, operator) = array.held();
         let (open, never) = array.blocked();
@@ -187,17 +196,28 @@ impl<'a> Told<'a> {
         ];
         for (elements, state, throttled) in groups.into_iter().filter(|(elements, ..)| *elements > 0) {
             if throttled {
-                let most = array.throttle().unwrap_or(u32::MAX);
-                let mut reasons = self.reasons(job, &state);
-                reasons.push(Reason::Throttle { most, live: array.live() });
-                self.say((id, None, elements), reasons, Decision::Wait);
+                self.throttled(job, array, (None, elements), &state);
             } else {
                 self.group(job, (None, elements), &state);
             }
         }
-        for (place, run) in array.apart().filter(|(place, run)| run.state.waits() && !started.contains(place)) {
-            self.group(job, (Some(place), 1), &run.state);
+        for (place, run) in array.apart().filter(|(place, run)| run.state.waits() && !started.contains(place))
+        {
+            if throttled.contains(&place) {
+                self.throttled(job, array, (Some(place), 1), &run.state);
+            } else {
+                self.group(job, (Some(place), 1), &run.state);
+            }
         }
+    }
+
+    /// Elements that the throttle keeps back, whatever else does.
+    fn throttled(&mut self, job: &Job, array: &Array, (place, elements): (Option<u32>, u32), state: &State) {
+        let mut reasons = self.reasons(job, state);
+        let most = array.throttle().unwrap_or(u32::MAX);
+        reasons.push(Reason::Throttle { most, live: array.live() });
+        let element = place.map(|place| array.indices().index(place));
+        self.say((job.id(), element, elements), reasons, Decision::Wait);
     }
 
     /// So many elements in one state, or the one at a place.
@@ -216,18 +236,21 @@ impl<'a> Told<'a> {
         let mine: Vec<&(Waiting, ClassId, i64)> =
             entries.iter().filter(|(waiting, ..)| number::place_of(*waiting) == place).collect();
         if mine.is_empty() || !matches!(state, State::Pending { from } if *from <= self.now) {
-            let never = !reasons.is_empty() && reasons.iter().all(|r| matches!(r, Reason::Ask(_) | Reason::Misfit(_)));
+            let never = !reasons.is_empty()
+                && reasons.iter().all(|r| matches!(r, Reason::Ask(_) | Reason::Misfit(_)));
             return self.say(of, reasons, if never { Decision::Refuse } else { Decision::Wait });
         }
         let head = self.passed.head.filter(|head| mine.iter().any(|(waiting, ..)| *waiting == head.waiting));
-        let preempts = self.preempting.as_ref().filter(|(id, _)| *id == job.id()).map(|(_, reason)| reason.clone());
+        let preempts =
+            self.preempting.as_ref().filter(|(id, _)| *id == job.id()).map(|(_, reason)| reason.clone());
         let first = head.is_some() || self.passed.head.is_none() || self.hopeless.contains(&job.id());
         if let (false, Some(Head { job: behind, .. })) = (first, self.passed.head) {
             reasons.push(Reason::Priority { behind });
         }
         reasons.extend(self.limits(job));
         if first || self.depth == Depth::Full {
-            let lacks: Vec<Reason> = mine.iter().filter_map(|&&(_, class, lasts)| self.lack(class, lasts)).collect();
+            let lacks: Vec<Reason> =
+                mine.iter().filter_map(|&&(_, class, lasts)| self.lack(class, lasts)).collect();
             reasons.extend(lacks);
         }
         match (preempts, head.and_then(|head| head.at)) {
@@ -289,7 +312,8 @@ impl<'a> Told<'a> {
         let books = self.books;
         let reason = wait.map(|wait| {
             let run = |running| number::run_of(running, |id| books.job(id));
-            let holders = wait.holders.iter().filter_map(|holder| Some((run(holder.running)?, holder.end))).collect();
+            let holders =
+                wait.holders.iter().filter_map(|holder| Some((run(holder.running)?, holder.end))).collect();
             Reason::Resources { wait, holders }
         });
         self.lacks.insert((class, lasts), reason.clone());

@@ -17,7 +17,7 @@ use crate::jobspec::{GresPer, JobSpec, Memory};
 use crate::policy::priority::{Candidate, Multifactor, PartitionWeight, Site, Valuation};
 use crate::share::accounts::{Accounts, Payer, QosId};
 use crate::share::book::{Meter, UsageBook};
-use crate::share::check::{Ask, Check};
+use crate::share::check::{Ask, Check, Obstacle};
 use crate::share::fair_tree::FairTree;
 use crate::share::holdings::{Holdings, Load};
 use crate::share::resource::Amounts;
@@ -128,11 +128,27 @@ impl Dues {
         let check = Check { accounts: &self.terms.accounts, holdings, book: &self.usage, now };
         let wall_s = partition.granted_s(job.spec()).unwrap_or((FOREVER / i64::from(TICKS)) as u64);
         let found = check.start(&Ask { payer, amounts: asked(job.spec()), wall_s });
-        let limit = |obstacle: crate::share::check::Obstacle| Reason::Limit {
-            obstacle,
-            says: obstacle.sentence(&self.terms.accounts),
+        found.into_iter().map(|obstacle| self.limit(obstacle)).collect()
+    }
+
+    /// Why a job may not even be submitted.
+    pub fn refuses(&self, books: &Books, job: &Job, now: Time) -> Vec<Reason> {
+        let payer = match self.payer(job) {
+            Ok(payer) => payer,
+            Err(reason) => return vec![reason],
         };
-        found.into_iter().map(limit).collect()
+        let check =
+            Check { accounts: &self.terms.accounts, holdings: &self.holdings, book: &self.usage, now };
+        let partition = books.partitions_of(job.spec()).ok().and_then(|all| all.first().copied());
+        let limit_s = partition.and_then(|partition| partition.granted_s(job.spec()));
+        let wall_s = limit_s.unwrap_or((FOREVER / i64::from(TICKS)) as u64);
+        let ask = Ask { payer, amounts: asked(job.spec()), wall_s };
+        let found = check.submit(&ask, u64::from(job.waiting_count()));
+        found.into_iter().map(|obstacle| self.limit(obstacle)).collect()
+    }
+
+    fn limit(&self, obstacle: Obstacle) -> Reason {
+        Reason::Limit { obstacle, says: obstacle.sentence(&self.terms.accounts) }
     }
 
     /// Where a job stands, by the step that its priority is on: the higher the sooner.

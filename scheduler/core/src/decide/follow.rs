@@ -108,7 +108,8 @@ impl Scheduler {
     ) -> Result<ClassId, Vec<Reason>> {
         let mut reasons = books.barred(job, partition, now);
         reasons.extend(self.dues.as_ref().and_then(|dues| dues.payer(job).err()));
-        let reservation = job.spec().queue.reservation.as_ref().and_then(|name| self.windows.get(name)).copied();
+        let reservation =
+            job.spec().queue.reservation.as_ref().and_then(|name| self.windows.get(name)).copied();
         let class = asks::request(job.spec(), &partition.name, reservation)
             .map_err(|errors| errors.into_iter().map(Reason::Ask).collect::<Vec<_>>())
             .and_then(|request| {

@@ -19,7 +19,10 @@ impl Books {
     /// What is wrong with each of those that it names.
     pub fn partitions_of(&self, spec: &JobSpec) -> Result<Vec<&Partition>, Vec<Reason>> {
         if spec.queue.partitions.is_empty() {
-            return self.default_partition().map(|one| vec![one]).ok_or_else(|| vec![Reason::NoPartition(None)]);
+            return self
+                .default_partition()
+                .map(|one| vec![one])
+                .ok_or_else(|| vec![Reason::NoPartition(None)]);
         }
         let mut found = Vec::new();
         let mut missing = Vec::new();
@@ -43,15 +46,16 @@ impl Books {
     pub fn unmet(&self, job: &Job) -> Vec<Reason> {
         let Some(unmet) = job.unmet() else { return Vec::new() };
         let state = |on| self.job(on).map(Job::summary);
-        let reason = |&(clause, status): &(_, Status)| {
-            Reason::clause(clause, status, clause.job().and_then(state))
-        };
+        let reason =
+            |&(clause, status): &(_, Status)| Reason::clause(clause, status, clause.job().and_then(state));
         unmet.clauses.iter().filter_map(reason).collect()
     }
 
     fn reservation_bars(&self, job: &Job, now: Time) -> Option<Reason> {
         let name = job.spec().queue.reservation.as_ref()?;
-        let Some(reservation) = self.reservation(name) else { return Some(Reason::NoReservation(name.clone())) };
+        let Some(reservation) = self.reservation(name) else {
+            return Some(Reason::NoReservation(name.clone()));
+        };
         if reservation.purpose == Purpose::Maintenance
             || !reservation.lets(&job.owner().user, job.spec().queue.account.as_deref())
         {
@@ -134,7 +138,10 @@ mod tests {
             (|s| s.size.nodes = 1, &["PartitionNodeLimit"]),
             (|s| (s.size.nodes, s.size.max_nodes) = (1, Some(9)), &[]),
             (|s| s.queue.account = Some("b".into()), &["AccountNotAllowed"]),
-            (|s| (s.queue.qos, s.size.nodes) = (Some("low".into()), 9), &["PartitionNodeLimit", "QOSNotAllowed"]),
+            (
+                |s| (s.queue.qos, s.size.nodes) = (Some("low".into()), 9),
+                &["PartitionNodeLimit", "QOSNotAllowed"],
+            ),
         ];
         for (number, (change, expected)) in cases.into_iter().enumerate() {
             assert_eq!(words(&partition, change), expected, "case {number}");

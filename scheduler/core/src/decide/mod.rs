@@ -10,6 +10,7 @@ pub mod dues;
 pub mod forecast;
 pub mod preempt;
 pub mod reason;
+pub mod refusal;
 
 mod admission;
 mod follow;

@@ -61,7 +61,9 @@ impl Preemption {
             Preempt::Suspend => PreemptMode::Suspend,
             Preempt::Cancel => PreemptMode::Cancel,
         };
-        Reason::Preempting { victims: self.victims.iter().map(|victim| (victim.run, mode(victim.how))).collect() }
+        Reason::Preempting {
+            victims: self.victims.iter().map(|victim| (victim.run, mode(victim.how))).collect(),
+        }
     }
 }
 

@@ -239,7 +239,10 @@ impl fmt::Display for Reason {
             Reason::ReservationDenied(name) => write!(f, "reservation {name} is not for its user or account"),
             Reason::Reservation { name, from } => write!(f, "reservation {name} begins at {}", from.0),
             Reason::NoAccount { user, account: Some(account) } => {
-                write!(f, "{user} may not charge account {account}: `sacctmgr show associations` lists who may")
+                write!(
+                    f,
+                    "{user} may not charge account {account}: `sacctmgr show associations` lists who may"
+                )
             }
             Reason::NoAccount { user, account: None } => write!(f, "{user} has no account"),
             Reason::NoQos(name) => write!(f, "there is no QOS {name} for its user"),
@@ -247,14 +250,20 @@ impl fmt::Display for Reason {
             Reason::Ask(error) => error.fmt(f),
             Reason::Misfit(misfit) => misfit.fmt(f),
             Reason::Resources { wait, holders } => {
-                f.write_str(if holders.is_empty() { "resources are missing" } else { "others hold what it needs" })?;
+                f.write_str(if holders.is_empty() {
+                    "resources are missing"
+                } else {
+                    "others hold what it needs"
+                })?;
                 for (run, end) in holders {
                     write!(f, ", {run} until {}", end.0)?;
                 }
                 wait.until.map_or(Ok(()), |at| write!(f, "; it fits at {}", at.0))
             }
             Reason::Priority { behind } => write!(f, "job {behind} is before it, and it may not delay that"),
-            Reason::Preempting { victims } => write!(f, "{} jobs are ended to make room for it", victims.len()),
+            Reason::Preempting { victims } => {
+                write!(f, "{} jobs are ended to make room for it", victims.len())
+            }
         }
     }
 }

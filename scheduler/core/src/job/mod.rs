@@ -174,7 +174,9 @@ impl Job {
             Body::One(run) => run.state.name(),
             Body::Array(array) => {
                 let all = array.spans(self.gate()).map(|(.., run)| run.state);
-                all.into_iter().find(|state| !matches!(state, State::Done(_))).map_or("done", |state| state.name())
+                all.into_iter()
+                    .find(|state| !matches!(state, State::Done(_)))
+                    .map_or("done", |state| state.name())
             }
         }
     }
