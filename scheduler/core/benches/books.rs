@@ -75,17 +75,15 @@ struct Site {
 
 impl Site {
     fn new(hosts: u32) -> Site {
-        let mut all = Hosts::new(&BTreeMap::new());
+        let all = Hosts::new(&BTreeMap::new());
         let shape = Shape::parse("2x32x256G").expect("a shape");
-        for number in 0..hosts {
-            let host = Host {
-                partitions: ["p".to_owned()].into(),
-                ..Host::new(format!("h{number}"), shape.clone())
-            };
-            all.add(host).expect("a host");
-        }
         let scheduler = Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder));
         let mut site = Site { books: Books::new(Rules::default()), hosts: all, scheduler, now: 0 };
+        for number in 0..hosts {
+            let partitions = ["p".to_owned()].into();
+            let host = Host { partitions, ..Host::new(format!("h{number}"), shape.clone()) };
+            site.event(Event::Host(Box::new(host)));
+        }
         site.event(Event::Partition(Partition { is_default: true, ..Partition::named("p") }));
         site
     }

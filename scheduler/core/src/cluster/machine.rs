@@ -89,7 +89,8 @@ impl Hosts {
         self.classes.get(class).needs.len()
     }
 
-    fn take(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
+    /// Gives `running` exactly these parts, which are free.
+    pub(crate) fn take(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
         for part in &allocation.parts {
             self.free.take(part);
             self.touch(part.host.0);

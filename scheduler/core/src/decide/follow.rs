@@ -7,7 +7,7 @@ use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
 use crate::books::reservation::{Purpose, Reservation};
-use crate::cluster::{self, ClassId, Hosts, ReservationId, Window};
+use crate::cluster::{self, Allocation, ClassId, Hosts, Request, ReservationId, Window};
 use crate::job::Job;
 use crate::job::event::RunEvent;
 use crate::job::id::JobId;
@@ -15,6 +15,7 @@ use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Scheduler {
     /// Brings the queue up to date with the books.
@@ -25,12 +26,16 @@ impl Scheduler {
             [reservation.from, reservation.to].iter().any(|at| before.is_some_and(|b| b < *at) && *at <= now)
         };
         if self.seen.is_none_or(|(_, terms)| terms != books.terms()) {
+            keep_hosts(books, hosts);
             self.keep_windows(books, hosts);
             changed.extend(books.waiting().map(Job::id));
         } else if books.reservations().any(turned) {
             changed.extend(books.waiting().filter(|job| job.spec().queue.reservation.is_some()).map(Job::id));
         }
         changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
+        if self.seen.is_none() {
+            self.give_back_places(books, hosts);
+        }
         self.seen = Some((now, books.terms()));
         hosts.advance(now);
         for id in changed {
@@ -39,15 +44,49 @@ impl Scheduler {
         self.queue.refresh(now);
     }
 
+    /// After a restart, gives what runs the places that it has.
+    fn give_back_places(&mut self, books: &Books, hosts: &mut Hosts) {
+        for (run, live) in books.live() {
+            let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { continue };
+            let running = number::running(run.job, job.place(run.element));
+            if hosts.allocation(running).is_some() {
+                continue;
+            }
+            // Classes are numbered anew. What cannot be asked for any more holds hosts alone, and no licences.
+            let class = asks::request(job.spec(), &placed.on.partition, self.reservation(job))
+                .ok()
+                .and_then(|request| hosts.intern(&request).ok())
+                .or_else(|| hosts.intern(&Request::cpus(1)).ok());
+            if let Some(class) = class {
+                let parts = placed.on.allocation.parts.clone();
+                let end = live.state.expected_end().unwrap_or(placed.started.after(FOREVER));
+                hosts.take(running, end, &Arc::new(Allocation { class, parts }));
+            }
+        }
+    }
+
+    fn reservation(&self, job: &Job) -> Option<ReservationId> {
+        self.windows.get(job.spec().queue.reservation.as_ref()?).copied()
+    }
+
     /// Tells hosts and accounts of a record, after the books have it.
     pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, fact: &Fact) {
         let Fact { at, event } = fact;
         if let Some(dues) = &mut self.dues {
             dues.observe(books, event, *at);
         }
-        let Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) = event else { return };
-        let place = books.job(run.job).and_then(|job| job.place(run.element));
-        hosts.finish(number::running(run.job, place));
+        match event {
+            Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {
+                let place = books.job(run.job).and_then(|job| job.place(run.element));
+                hosts.finish(number::running(run.job, place));
+            }
+            Event::Host(host) => {
+                if let Some(known) = hosts.find(&host.name) {
+                    hosts.set_state(known, host.state.clone());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Looks at one job again.
@@ -108,9 +147,7 @@ impl Scheduler {
     ) -> Result<ClassId, Vec<Reason>> {
         let mut reasons = books.barred(job, partition, now);
         reasons.extend(self.dues.as_ref().and_then(|dues| dues.payer(job).err()));
-        let reservation =
-            job.spec().queue.reservation.as_ref().and_then(|name| self.windows.get(name)).copied();
-        let class = asks::request(job.spec(), &partition.name, reservation)
+        let class = asks::request(job.spec(), &partition.name, self.reservation(job))
             .map_err(|errors| errors.into_iter().map(Reason::Ask).collect::<Vec<_>>())
             .and_then(|request| {
                 hosts.intern(&request).map_err(|misfits| misfits.into_iter().map(Reason::Misfit).collect())
@@ -132,6 +169,17 @@ impl Scheduler {
         for reservation in books.reservations() {
             let id = hosts.reserve(window(reservation, hosts));
             self.windows.insert(reservation.name.clone(), id);
+        }
+    }
+}
+
+/// Makes the hosts of the cluster those of the books. A host that cannot be added was refused as a record.
+fn keep_hosts(books: &Books, hosts: &mut Hosts) {
+    for host in books.hosts() {
+        match hosts.find(&host.name) {
+            None => drop(hosts.add(host.clone())),
+            Some(id) if *hosts.state(id) != host.state => hosts.set_state(id, host.state.clone()),
+            Some(_) => {}
         }
     }
 }
