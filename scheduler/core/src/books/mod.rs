@@ -177,7 +177,8 @@ impl Books {
         self.numbers.get(name).map(|number| &self.hosts[*number as usize])
     }
 
-    /// How often partitions and reservations were changed, or hosts were new: whoever follows the books looks at all jobs again.
+    /// How often partitions and reservations were changed, or hosts were new: whoever follows the books looks at all
+    /// jobs again.
     pub fn terms(&self) -> u64 {
         self.terms
     }

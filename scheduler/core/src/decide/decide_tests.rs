@@ -16,10 +16,11 @@ use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::hold::HeldBy;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::outcome::Outcome;
+use crate::job::placement::Placement;
 use crate::job::update::{Field, Update};
 use crate::job::usage::Usage;
 use crate::job::{Body, Owner, Submitted};
-use crate::jobspec::{ArraySpec, JobSpec, Size};
+use crate::jobspec::{ArraySpec, JobSpec, Size, Work};
 use crate::policy::Policy;
 use crate::policy::key::Key;
 use crate::time::Time;
@@ -288,6 +289,36 @@ fn a_forecast_is_the_decisions_run_forward() {
     let state = (&site.scheduler, &site.books, &site.hosts);
     assert_eq!(what_if(state, (e, Event::Job(e, shorter)), Time(0), horizon), Ok(Some(Time(0))));
     assert!(what_if(state, (b, Event::Purged(b)), Time(0), horizon).is_err());
+}
+
+#[test]
+fn idle_hosts_are_lent_and_taken_back() {
+    let mut site = Site::new();
+    let mut kernel = hosts(1, 60);
+    (kernel.work, kernel.size.max_nodes) = (Work::Kernel, Some(4));
+    let kernel = site.submit(kernel);
+    let run = RunId { job: kernel, element: None };
+    let passed = site.pass();
+    let attempt = Attempt(1);
+    site.event(Event::Run(run, RunEvent::Began { attempt }));
+    let hosts_of = |on: &Placement| on.allocation.parts.iter().map(|part| part.host.0).collect::<Vec<_>>();
+    assert_eq!(hosts_of(&passed.starts[0].on), [0]);
+    let grown = site.scheduler.resize(&site.books, &site.hosts, &passed);
+    assert_eq!((grown.len(), hosts_of(&grown[0].on)), (1, vec![0, 1, 2, 3]));
+    site.event(Event::Run(run, RunEvent::Replaced { attempt, on: grown[0].on.clone() }));
+    let waits = site.submit(hosts(3, 10));
+    let passed = site.pass();
+    assert_eq!((passed.starts.len(), passed.head.map(|head| head.job)), (0, Some(waits)));
+    let shrunk = site.scheduler.resize(&site.books, &site.hosts, &passed);
+    assert_eq!((shrunk.len(), hosts_of(&shrunk[0].on)), (1, vec![0]));
+    site.event(Event::Run(run, RunEvent::Replaced { attempt, on: shrunk[0].on.clone() }));
+    let passed = site.pass();
+    assert_eq!((passed.starts[0].run.job, hosts_of(&passed.starts[0].on)), (waits, vec![1, 2, 3]));
+    assert_eq!(site.scheduler.resize(&site.books, &site.hosts, &passed), [], "nothing is left to lend");
+    let too_wide = site.submit(hosts(4, 10));
+    let passed = site.pass();
+    assert_eq!(passed.head.map(|head| head.job), Some(too_wide));
+    assert_eq!(site.scheduler.resize(&site.books, &site.hosts, &passed), [], "it has no more than it must");
 }
 
 /// What may be submitted or happen: kind, job, number.

@@ -9,8 +9,9 @@ use crate::books::partition::Partition;
 use crate::books::reservation::{Purpose, Reservation};
 use crate::cluster::{self, Allocation, ClassId, Hosts, Request, ReservationId, Window};
 use crate::job::Job;
-use crate::job::event::RunEvent;
-use crate::job::id::JobId;
+use crate::job::event::{JobEvent, RunEvent};
+use crate::job::id::{JobId, RunId};
+use crate::job::state::{Placed, Run};
 use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
@@ -59,8 +60,7 @@ impl Scheduler {
                 .or_else(|| hosts.intern(&Request::cpus(1)).ok());
             if let Some(class) = class {
                 let parts = placed.on.allocation.parts.clone();
-                let end = live.state.expected_end().unwrap_or(placed.started.after(FOREVER));
-                hosts.take(running, end, &Arc::new(Allocation { class, parts }));
+                hosts.take(running, end(live, placed), &Arc::new(Allocation { class, parts }));
             }
         }
     }
@@ -79,6 +79,15 @@ impl Scheduler {
             Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {
                 let place = books.job(run.job).and_then(|job| job.place(run.element));
                 hosts.finish(number::running(run.job, place));
+            }
+            Event::Run(run, _) => {
+                if let Some(live) = books.run(*run) {
+                    replace(books, hosts, (*run, &live));
+                }
+            }
+            Event::Job(id, JobEvent::Cancelled { .. } | JobEvent::Updated(_)) => {
+                let live = books.job(*id).into_iter().flat_map(|job| job.live());
+                live.for_each(|(run, live)| replace(books, hosts, (run, live)));
             }
             Event::Host(host) => {
                 if let Some(known) = hosts.find(&host.name) {
@@ -170,6 +179,25 @@ impl Scheduler {
             let id = hosts.reserve(window(reservation, hosts));
             self.windows.insert(reservation.name.clone(), id);
         }
+    }
+}
+
+/// When what holds hosts is expected to give them back.
+fn end(live: &Run, placed: &Placed) -> Time {
+    live.state.expected_end().unwrap_or(placed.started.after(FOREVER))
+}
+
+/// Tells the hosts that something has other parts of them, or gives them back earlier or later than was thought.
+fn replace(books: &Books, hosts: &mut Hosts, (run, live): (RunId, &Run)) {
+    let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { return };
+    let running = number::running(run.job, job.place(run.element));
+    let new = end(live, placed);
+    let parts = &placed.on.allocation.parts;
+    let Some((before, held)) = hosts.allocation(running) else { return };
+    if before != new || held.parts != *parts {
+        let allocation = Arc::new(Allocation { class: held.class, parts: parts.clone() });
+        hosts.finish(running);
+        hosts.take(running, new, &allocation);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod forecast;
 pub mod preempt;
 pub mod reason;
 pub mod refusal;
+pub mod resize;
 
 mod admission;
 mod follow;
@@ -20,6 +21,8 @@ mod number;
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod dues_tests;
 
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
