@@ -4,4 +4,5 @@ pub mod job;
 pub mod jobspec;
 pub mod plan;
 pub mod policy;
+pub mod share;
 pub mod time;
