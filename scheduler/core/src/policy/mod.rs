@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_the_nearest() {
-        for (given, nearest) in [("esy", "easy"), ("EASY-SFJ", "easy-sjf"), ("wfp+easy", "wfp3+easy"), ("", "fcfs")] {
+        for (given, nearest) in
+            [("esy", "easy"), ("EASY-SFJ", "easy-sjf"), ("wfp+easy", "wfp3+easy"), ("", "fcfs")]
+        {
             let error = given.parse::<Policy>().expect_err(given);
             assert_eq!(error.nearest.to_string(), nearest, "{given}");
         }

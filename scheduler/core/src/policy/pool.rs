@@ -74,7 +74,12 @@ impl Machine for Pool {
             promise.spare = promise.spare.checked_sub(request)?;
         }
         let at = self.ends.partition_point(|e| *e < end);
-        let at = at + self.running[at..].iter().zip(&self.ends[at..]).take_while(|&(r, e)| *e == end && *r < running).count();
+        let at = at
+            + self.running[at..]
+                .iter()
+                .zip(&self.ends[at..])
+                .take_while(|&(r, e)| *e == end && *r < running)
+                .count();
         self.ends.insert(at, end);
         self.running.insert(at, running);
         self.widths.insert(at, request);
