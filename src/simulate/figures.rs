@@ -61,7 +61,8 @@ pub(super) fn json(all: &[Figures]) -> String {
 /// What was replayed, a row for each policy, and how the others compare with the first.
 pub(super) fn text(source: &Source<'_>, all: &[Figures]) -> String {
     let trace = source.trace;
-    let mut out = format!("{}: {} jobs on {} processors", source.path.display(), trace.jobs.len(), trace.procs);
+    let mut out =
+        format!("{}: {} jobs on {} processors", source.path.display(), trace.jobs.len(), trace.procs);
     let dropped = trace.dropped;
     let reasons = [
         (dropped.not_run, "did not run"),

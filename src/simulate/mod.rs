@@ -147,8 +147,9 @@ fn policies(args: &SimulateArgs) -> Result<Vec<Policy>, Problems> {
 /// The trace, and how many lines of its file are malformed.
 fn read(args: &SimulateArgs) -> Result<(Trace, usize), Problems> {
     let place = args.trace.display().to_string();
-    let bytes = std::fs::read(&args.trace)
-        .map_err(|why| Problem::new(&place, format!("cannot be read: {why}")).hint("give the path of a trace"))?;
+    let bytes = std::fs::read(&args.trace).map_err(|why| {
+        Problem::new(&place, format!("cannot be read: {why}")).hint("give the path of a trace")
+    })?;
     let bytes = swf::unpack(bytes).map_err(|why| Problem::new(&place, why.to_string()))?;
     let log = swf::read(&bytes);
     if !args.lenient {

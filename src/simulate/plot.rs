@@ -31,7 +31,13 @@ pub(super) fn svg(trace: &Trace, schedules: &[(Policy, Schedule)]) -> String {
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     legend(&mut out, schedules);
-    panel(&mut out, &span, 0, ("mean wait by submission, hours", if worst > 0.0 { worst } else { 1.0 }), &waits);
+    panel(
+        &mut out,
+        &span,
+        0,
+        ("mean wait by submission, hours", if worst > 0.0 { worst } else { 1.0 }),
+        &waits,
+    );
     panel(&mut out, &span, 1, ("utilisation, %", 100.0), &busy);
     out + "</svg>\n"
 }
@@ -45,7 +51,8 @@ struct Span {
 impl Span {
     fn new(trace: &Trace, schedules: &[(Policy, Schedule)]) -> Span {
         let from = trace.jobs[0].submit.0;
-        let ends = schedules.iter().flat_map(|(_, s)| trace.jobs.iter().zip(&s.starts).map(|(j, s)| s.0 + j.run));
+        let ends =
+            schedules.iter().flat_map(|(_, s)| trace.jobs.iter().zip(&s.starts).map(|(j, s)| s.0 + j.run));
         Span { from, seconds: (ends.max().unwrap_or(from) - from).max(1) as f64 }
     }
 

@@ -17,7 +17,8 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let ([table, traces], true) = (args.as_slice(), args.iter().all(|arg| !arg.as_os_str().is_empty())) else {
+    let ([table, traces], true) = (args.as_slice(), args.iter().all(|arg| !arg.as_os_str().is_empty()))
+    else {
         eprintln!("goldens: give the table of golden values (CSV) and the folder of the traces");
         return ExitCode::from(2);
     };
