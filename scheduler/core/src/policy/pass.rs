@@ -51,7 +51,7 @@ impl Pass {
         let mut from = 0;
         while let Some(at) = round.queue.next(from, u32::MAX) {
             from = at + 1;
-            let request = round.queue.entry(at).request;
+            let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
                 continue;
             }
@@ -60,7 +60,7 @@ impl Pass {
                 outcome.head = Some((job, None));
                 break;
             };
-            let Some(promise) = round.machine.promise(request, now) else {
+            let Some(promise) = round.machine.promise(request, now, lasts) else {
                 outcome.hopeless.push(job);
                 continue;
             };
@@ -221,7 +221,7 @@ mod tests {
 
         fn finish(&mut self, _: Running) {}
 
-        fn promise(&mut self, _: u32, _: Time) -> Option<Soon> {
+        fn promise(&mut self, _: u32, _: Time, _: i64) -> Option<Soon> {
             Some(Soon)
         }
     }

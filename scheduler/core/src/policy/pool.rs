@@ -89,7 +89,7 @@ impl Machine for Pool {
         }
     }
 
-    fn promise(&mut self, request: u32, now: Time) -> Option<PoolPromise> {
+    fn promise(&mut self, request: u32, now: Time, _: i64) -> Option<PoolPromise> {
         if request > self.size {
             return None;
         }
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_promise_is_the_earliest_and_counts_all_that_ends_by_then() {
         let mut pool = pool();
-        let mut promise = |width, now| pool.promise(width, Time(now)).map(|p| (p.at().0, p.spare()));
+        let mut promise = |width, now| pool.promise(width, Time(now), 1).map(|p| (p.at().0, p.spare()));
         assert_eq!(promise(1, 0), Some((0, 0)));
         assert_eq!(promise(3, 0), Some((40, 0)));
         assert_eq!(promise(4, 0), Some((50, 6)), "both that end at 50 count");
@@ -146,14 +146,14 @@ mod tests {
     fn what_outlives_a_promise_takes_what_is_spare_beside_it() {
         let mut pool = pool();
         pool.finish(Running(2));
-        let mut promise = pool.promise(6, Time(0)).expect("it fits the empty pool");
+        let mut promise = pool.promise(6, Time(0), 1).expect("it fits the empty pool");
         assert_eq!((promise.at().0, promise.spare(), pool.free()), (50, 4, 3));
         assert_eq!(pool.start(Running(4), 1, Time(50), Some(&mut promise)), Some(()));
         assert_eq!((promise.spare(), pool.free()), (4, 2), "it ends in time");
         assert_eq!(pool.start(Running(5), 1, Time(51), Some(&mut promise)), Some(()));
         assert_eq!((promise.spare(), pool.free()), (3, 1), "it does not");
         assert_eq!(pool.start(Running(6), 2, Time(50), Some(&mut promise)), None, "there is no room for two");
-        let mut narrow = pool.promise(10, Time(0)).expect("it fits the empty pool");
+        let mut narrow = pool.promise(10, Time(0), 1).expect("it fits the empty pool");
         assert_eq!(pool.start(Running(6), 1, Time(52), Some(&mut narrow)), None, "nothing is spare");
         assert_eq!(pool.free(), 1, "who is refused takes nothing");
     }
