@@ -44,6 +44,11 @@ impl Conservative {
         &self.waiting
     }
 
+    /// When the next job is to start. Promises that come earlier leave gaps, so nothing else need happen then.
+    pub fn due(&self) -> Option<Time> {
+        self.waiting.iter().map(|job| job.at).min()
+    }
+
     /// A job of this width ended at `now`; `estimated` is when it was to end at the latest.
     pub fn finish(&mut self, width: u32, estimated: Time, now: Time) {
         if now < estimated {

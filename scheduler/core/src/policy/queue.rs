@@ -183,3 +183,81 @@ fn order<R>(a: &Slot<R>, b: &Slot<R>) -> Ordering {
     let rest = |s: &Slot<R>| (s.entry.submit, s.entry.job);
     a.entry.rank.cmp(&b.entry.rank).then(a.key.total_cmp(&b.key)).then_with(|| rest(a).cmp(&rest(b)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(job: u64, rank: u64, submit: i64, estimate: i64, width: u32) -> Entry<()> {
+        Entry { job: Waiting(job), rank, submit: Time(submit), estimate, width, count: 1, request: () }
+    }
+
+    fn jobs(queue: &Queue<()>) -> Vec<u64> {
+        queue.entries().map(|entry| entry.job.0).collect()
+    }
+
+    #[test]
+    fn rank_goes_before_key_before_submission_before_number() {
+        let mut queue = Queue::new(Key::Sjf, 1);
+        for e in [
+            entry(1, 1, 0, 5, 1),
+            entry(2, 0, 9, 7, 1),
+            entry(3, 0, 9, 6, 1),
+            entry(5, 0, 4, 7, 1),
+            entry(4, 0, 4, 7, 1),
+        ] {
+            queue.insert(e, Time(9));
+        }
+        assert_eq!(jobs(&queue), [3, 4, 5, 2, 1]);
+        queue.rerank(|entry| u64::from(entry.job.0 != 2));
+        assert_eq!(jobs(&queue), [2, 1, 3, 4, 5]);
+        assert_eq!(queue.remove(Waiting(1)).map(|entry| entry.estimate), Some(5));
+        assert_eq!((queue.remove(Waiting(1)), queue.elements()), (None, 4));
+    }
+
+    #[test]
+    fn keys_that_age_are_as_old_as_the_last_refresh() {
+        let mut queue = Queue::new(Key::Unicep, 1000);
+        queue.insert(entry(1, 0, 0, 100_000, 1), Time(0));
+        queue.insert(entry(2, 0, 50_000, 1_000, 1), Time(50_000));
+        assert_eq!(jobs(&queue), [1, 2], "neither has waited");
+        queue.refresh(Time(60_000));
+        assert_eq!(jobs(&queue), [2, 1], "10 s are much for a job of 1 s");
+    }
+
+    #[test]
+    #[should_panic(expected = "an entry waits for something that can be")]
+    fn nothing_does_not_wait() {
+        Queue::new(Key::Submit, 1).insert(Entry { count: 0, ..entry(1, 0, 0, 1, 1) }, Time(0));
+    }
+
+    proptest! {
+        /// Whatever is put in and taken out in whatever order, the queue is a sorted list of what waits.
+        #[test]
+        fn a_queue_is_a_sorted_list(
+            steps in prop::collection::vec((0_u64..12, 0_u64..3, 1_i64..4, 1_u32..6, any::<bool>()), 1..80),
+        ) {
+            let mut queue = Queue::new(Key::Saf, 1);
+            let mut list: Vec<Entry<()>> = Vec::new();
+            for (job, rank, estimate, width, take) in steps {
+                let there = list.iter().position(|e| e.job.0 == job);
+                match there {
+                    Some(at) if take => {
+                        prop_assert_eq!(queue.remove(Waiting(job)), Some(list.remove(at)));
+                    }
+                    None => {
+                        let new = entry(job, rank, 0, estimate, width);
+                        queue.insert(new, Time(0));
+                        list.push(new);
+                    }
+                    Some(_) => queue.refresh(Time(0)),
+                }
+                list.sort_by_key(|e| (e.rank, e.estimate * i64::from(e.width), e.job));
+                prop_assert_eq!(queue.entries().copied().collect::<Vec<_>>(), list.clone());
+                prop_assert_eq!(queue.elements(), list.len() as u64);
+                prop_assert_eq!(queue.narrowest(), list.iter().map(|e| e.width).min().unwrap_or(GONE));
+            }
+        }
+    }
+}
