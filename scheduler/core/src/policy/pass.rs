@@ -220,10 +220,6 @@ mod tests {
         type Place = ();
         type Promise = Soon;
 
-        fn class(&self, request: u32) -> usize {
-            request as usize
-        }
-
         fn free(&self) -> u32 {
             1000
         }
