@@ -206,7 +206,7 @@ impl Site {
         let estimate = self.random.one_of(&[1, 2, 4, 8, 12, 24, 24, 48, 72]) * HOUR;
         self.next += 1;
         let (job, width) = (Waiting(self.next), self.hosts.width(request));
-        Entry { job, rank: 0, submit: self.now, estimate, width, count: 1, request }
+        Entry { job, rank: u64::MAX, submit: self.now, estimate, width, count: 1, request }
     }
 
     /// A queue of jobs of some hundred classes.
@@ -233,7 +233,11 @@ impl Site {
     /// One job ends, or one is submitted; and the pass that follows.
     fn event(&mut self, event: usize, pass: &mut Pass, queue: &mut Queue<ClassId>) -> Duration {
         self.now = self.now + 1;
-        let entry = self.entry();
+        let mut entry = self.entry();
+        if self.random.below(20) == 0 {
+            // It goes before all others, so that heads of all kinds are promised a start.
+            entry.rank = u64::MAX - self.next;
+        }
         let ended = self.random.below(self.ends.len() as u64) as usize;
         let began = Stopwatch::start();
         if event.is_multiple_of(2) {

@@ -4,7 +4,8 @@
 use crate::model::Model;
 use crate::requests::{cluster, hosts, request};
 use muster_core::cluster::{
-    Allocation, Bits, ClassId, Gpus, HostId, HostState, Hosts, Per, Purpose, Request, Sharing, Tasks, Window,
+    Allocation, Bits, ClassId, Earmark, Gpus, HostId, HostState, Hosts, Per, Purpose, Request, Sharing,
+    Tasks, Window,
 };
 use muster_core::jobspec::Memory;
 use muster_core::policy::machine::{Machine, Promise, Running};
@@ -14,8 +15,8 @@ use proptest::prelude::*;
 /// What happens to a cluster.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A job of some class is to start and last so long, beside what some other class is promised or not.
-    Start(usize, i64, Option<usize>),
+    /// Jobs of some classes are to start and last so long, beside what some class is promised or not.
+    Start(Vec<(usize, i64)>, Option<usize>),
     /// Some job ends.
     Finish(usize),
     /// Some host is drained, or comes up again.
@@ -28,7 +29,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        8 => (0_usize..9, 1_i64..20, prop::option::of(0_usize..9)).prop_map(|(c, l, b)| Event::Start(c, l, b)),
+        8 => (prop::collection::vec((0_usize..9, 1_i64..20), 1..4), prop::option::of(0_usize..9))
+            .prop_map(|(jobs, beside)| Event::Start(jobs, beside)),
         4 => (0_usize..99).prop_map(Event::Finish),
         1 => (0_usize..9).prop_map(Event::Turn),
         2 => (1_i64..9).prop_map(Event::Wait),
@@ -47,7 +49,7 @@ struct World {
 impl World {
     fn play(&mut self, event: &Event) -> Result<(), TestCaseError> {
         match *event {
-            Event::Start(class, lasts, beside) => self.start(class, lasts, beside)?,
+            Event::Start(ref jobs, beside) => self.start(jobs, beside)?,
             Event::Finish(which) => {
                 let job = self.model.running.keys().nth(which % self.model.running.len().max(1)).copied();
                 if let Some(job) = job {
@@ -80,28 +82,40 @@ impl World {
         Ok(())
     }
 
-    fn start(&mut self, class: usize, lasts: i64, beside: Option<usize>) -> Result<(), TestCaseError> {
+    fn start(&mut self, jobs: &[(usize, i64)], beside: Option<usize>) -> Result<(), TestCaseError> {
+        let head = beside.map(|other| self.classes[other % self.classes.len()].clone());
+        let promise = head.as_ref().and_then(|(id, _)| self.cluster.promise(*id, self.now, 10));
+        let mut promised = promise.zip(head);
+        for &(class, lasts) in jobs {
+            self.start_one(class, lasts, promised.as_mut().map(|(promise, _)| promise))?;
+            if let Some((promise, (_, head))) = &promised {
+                prop_assert!(self.model.fits(head, promise.at(), 10), "{head:?} was delayed");
+            }
+        }
+        Ok(())
+    }
+
+    fn start_one(
+        &mut self,
+        class: usize,
+        lasts: i64,
+        promise: Option<&mut Earmark>,
+    ) -> Result<(), TestCaseError> {
         let (class, request) = self.classes[class % self.classes.len()].clone();
         let (running, end) = (Running(self.next), self.now + lasts);
-        let head = beside.map(|other| self.classes[other % self.classes.len()].clone());
-        let mut promise = head.as_ref().and_then(|(id, _)| self.cluster.promise(*id, self.now, 10));
         let fits_now = self.fits_now(&request, lasts);
-        let width = self.cluster.width(class);
-        let room = promise.as_ref().filter(|p| end > p.at()).map_or(u32::MAX, Promise::spare);
+        let outlives = promise.as_ref().is_some_and(|promise| end > promise.at());
+        let room = promise.as_ref().filter(|_| outlives).map_or(u32::MAX, |promise| promise.spare());
         prop_assert!(self.cluster.fits(class) || !fits_now, "{request:?} fits");
-        let Some(place) = self.cluster.start(running, class, end, promise.as_mut()) else {
-            let limited = promise.is_some_and(|promise| end > promise.at());
-            prop_assert!(limited || !fits_now, "{request:?} should have started");
+        let Some(place) = self.cluster.start(running, class, end, promise) else {
+            prop_assert!(outlives || !fits_now, "{request:?} should have started");
             return Ok(());
         };
         prop_assert!(fits_now, "{request:?} should not have started");
-        prop_assert!(width <= room, "a start that nobody would have asked for");
+        prop_assert!(self.cluster.width(class) <= room, "a start that nobody would have asked for");
         self.next += 1;
         self.check(&request, &place)?;
         self.model.running.insert(running.0, (end, request, (*place).clone()));
-        if let (Some((_, head)), Some(promise)) = (head, promise) {
-            prop_assert!(self.model.fits(&head, promise.at(), 10), "{head:?} was delayed");
-        }
         Ok(())
     }
 
