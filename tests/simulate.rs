@@ -180,3 +180,20 @@ fn a_policy_that_is_none_is_told_the_nearest() {
     assert!(refused(&[EXCERPT, "--first", "0"]).contains("--first"));
     assert!(refused(&[EXCERPT, "--procs", "4294967296"]).contains("--procs"));
 }
+
+#[test]
+fn a_trace_is_replayed_on_hosts() {
+    let one = json(&[EXCERPT, "--json", "--hosts", "1", "--shape", "1x100"]);
+    assert_eq!(one["schedule_hash"], "f9eb293e6b19acf8", "one host of one domain is a pool of processors");
+    let many = json(&[EXCERPT, "--json", "--hosts", "25", "--shape", "2x2x8G", "--policy", "fcfs"]);
+    assert_eq!((&many["procs"], &many["schedule_hash"]), (&100.into(), &"50695e1329847aa1".into()));
+    for (words, told) in [
+        (["--hosts", "2", "--shape", "2x"].as_slice(), "--shape: `2x` is not a shape"),
+        (&["--hosts", "2", "--shape", "2x2", "--policy", "cons"], "--hosts: cons plans processors"),
+        (&["--hosts", "1000000", "--shape", "1x65535"], "are more than"),
+        (&["--hosts", "2"], "--shape"),
+    ] {
+        let said = refused(&[&[EXCERPT], words].concat());
+        assert!(said.contains(told), "{words:?}: {said}");
+    }
+}

@@ -6,7 +6,9 @@ mod figures;
 mod plot;
 
 use figures::{Figures, Source};
+use muster_core::cluster::{Hosts, Shape, synthetic};
 use muster_core::policy::Policy;
+use muster_core::trace::on_hosts::replay_on;
 use muster_core::trace::replay::{Mode, Schedule, replay};
 use muster_core::trace::report::{Report, start_lines};
 use muster_core::trace::swf::{self, Log, MAX_PROCS};
@@ -46,6 +48,18 @@ pub(crate) struct SimulateArgs {
     /// Processors of the machine [default: MaxProcs in the trace's header]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCS)))]
     procs: Option<u32>,
+    /// Replay on N hosts that are alike, with a CPU of theirs for each processor of a job
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "shape",
+        conflicts_with = "procs",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    hosts: Option<u32>,
+    /// What each of the hosts has: DOMAINSxCORES[xMEMORY][x[TYPE:]GPUS], such as 2x32 or 2x32x256Gxa100:4
+    #[arg(long, value_name = "SHAPE", requires = "hosts")]
+    shape: Option<String>,
     /// Let every estimate be the run time
     #[arg(long)]
     perfect: bool,
@@ -92,15 +106,16 @@ pub(crate) fn run(args: &SimulateArgs) -> ExitCode {
 /// Does it all, and returns what is to be printed.
 fn simulate(args: &SimulateArgs) -> Result<String, Problems> {
     let policies = policies(args)?;
+    let cluster = cluster(args)?;
     let began = Instant::now();
-    let (trace, malformed) = read(args)?;
+    let (trace, malformed) = read(args, cluster.as_ref())?;
     let read_s = began.elapsed().as_secs_f64();
     let source = Source { path: &args.trace, trace: &trace, malformed };
     let mut drawn = Vec::new();
     let mut figures = Vec::new();
     for policy in policies {
         let began = Instant::now();
-        let schedule = schedule(&trace, policy, args.mode.into());
+        let schedule = schedule(&trace, policy, args.mode.into(), cluster.as_ref())?;
         let wall_s = read_s + began.elapsed().as_secs_f64();
         let report = Report::new(&trace, &schedule);
         if let Some(out) = &args.out {
@@ -115,9 +130,35 @@ fn simulate(args: &SimulateArgs) -> Result<String, Problems> {
     Ok(if args.json { figures::json(&figures) } else { figures::text(&source, &figures) })
 }
 
-/// The schedule of one policy.
-fn schedule(trace: &Trace, policy: Policy, mode: Mode) -> Schedule {
-    replay(trace, policy, mode)
+/// The schedule of one policy, on a cluster where there is one.
+fn schedule(
+    trace: &Trace,
+    policy: Policy,
+    mode: Mode,
+    cluster: Option<&Cluster>,
+) -> Result<Schedule, Problems> {
+    let Some(cluster) = cluster else { return Ok(replay(trace, policy, mode)) };
+    let schedule = replay_on(cluster.hosts.clone(), trace, policy, mode);
+    Ok(schedule.map_err(|why| Problem::new("--hosts", why.to_string()))?)
+}
+
+/// Hosts that are alike, and how many CPUs they have together.
+struct Cluster {
+    hosts: Hosts,
+    cpus: u32,
+}
+
+/// The cluster that `--hosts` and `--shape` describe.
+fn cluster(args: &SimulateArgs) -> Result<Option<Cluster>, Problems> {
+    let (Some(count), Some(text)) = (args.hosts, &args.shape) else { return Ok(None) };
+    let shape = Shape::parse(text).map_err(|why| Problem::new("--shape", why.to_string()))?;
+    let cpus = shape.cores().checked_mul(count).filter(|cpus| *cpus <= MAX_PROCS);
+    let Some(cpus) = cpus else {
+        let what = format!("{count} hosts of {} CPUs are more than {MAX_PROCS} processors", shape.cores());
+        return Err(Problem::new("--hosts", what).hint("ask for fewer hosts").into());
+    };
+    let hosts = synthetic(count, &shape).map_err(|why| Problem::new("--shape", why.to_string()))?;
+    Ok(Some(Cluster { hosts, cpus }))
 }
 
 /// The policies that were named, each once.
@@ -145,7 +186,7 @@ fn policies(args: &SimulateArgs) -> Result<Vec<Policy>, Problems> {
 }
 
 /// The trace, and how many lines of its file are malformed.
-fn read(args: &SimulateArgs) -> Result<(Trace, usize), Problems> {
+fn read(args: &SimulateArgs, cluster: Option<&Cluster>) -> Result<(Trace, usize), Problems> {
     let place = args.trace.display().to_string();
     let bytes = std::fs::read(&args.trace).map_err(|why| {
         Problem::new(&place, format!("cannot be read: {why}")).hint("give the path of a trace")
@@ -156,7 +197,11 @@ fn read(args: &SimulateArgs) -> Result<(Trace, usize), Problems> {
         Problems::check(malformed(&place, &log))?;
     }
     let first = args.first.map(|first| usize::try_from(first).unwrap_or(usize::MAX));
-    let options = TraceOptions { first, procs: args.procs, perfect: args.perfect };
+    let options = TraceOptions {
+        first,
+        procs: args.procs.or(cluster.map(|cluster| cluster.cpus)),
+        perfect: args.perfect,
+    };
     let trace = Trace::new(&log, options).map_err(|why| Problem::new(&place, why.to_string()))?;
     Ok((trace, log.malformed.len()))
 }

@@ -49,7 +49,7 @@ impl Pass {
         let mut round = Round { queue, machine, now, starts, refused: &mut self.refused, promise: None };
         let mut outcome = Outcome { head: None, hopeless: Vec::new() };
         let mut from = 0;
-        while let Some(at) = round.queue.next(from, u32::MAX) {
+        while let Some(at) = round.queue.next(from, u32::MAX, |_, _| false) {
             from = at + 1;
             let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
@@ -99,17 +99,23 @@ struct Round<'a, M: Machine, S> {
 impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
     /// Tries every candidate from a position on, in queue order.
     fn in_order(&mut self, mut from: usize) {
-        while let Some(at) = self.queue.next(from, self.machine.free()) {
+        while let Some(at) = self.next(from) {
             self.try_entry(at);
             from = at + 1;
         }
+    }
+
+    /// The next candidate from a position on.
+    fn next(&self, from: usize) -> Option<usize> {
+        let refused = |class, estimate| self.refused.knows(class, estimate);
+        self.queue.next(from, self.machine.free(), refused)
     }
 
     /// Tries every candidate from a position on, the shortest first.
     fn shortest(&mut self, mut from: usize, candidates: &mut Vec<(i64, usize)>) {
         candidates.clear();
         // What is too wide now stays so, for a pass only takes.
-        while let Some(at) = self.queue.next(from, self.machine.free()) {
+        while let Some(at) = self.next(from) {
             candidates.push((self.queue.entry(at).estimate, at));
             from = at + 1;
         }
@@ -129,14 +135,14 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
             if entry.width > self.machine.free().min(room) {
                 return Tried::NoRoom;
             }
-            let class = self.machine.class(entry.request);
-            if self.refused.knows(class, outlives) {
+            let class = entry.request.into();
+            if self.refused.knows(class, entry.estimate) {
                 return Tried::NoRoom;
             }
             // The entry as it is now tells which element is next.
             let Some(running) = self.starts.admit(self.queue.entry(at)) else { return Tried::NotAdmitted };
             let Some(place) = self.machine.start(running, entry.request, end, self.promise.as_mut()) else {
-                self.refused.note(class, outlives);
+                self.refuse(&entry, outlives);
                 return Tried::NoRoom;
             };
             self.starts.started(self.queue.entry(at), running, place);
@@ -144,31 +150,45 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
         }
         Tried::Started
     }
+
+    /// Notes that an entry was refused, and with it all of its class that would be, too.
+    fn refuse(&mut self, entry: &Entry<M::Request>, outlives: bool) {
+        let longest = if self.machine.minds_ends() && self.machine.fits(entry.request) {
+            entry.estimate - 1
+        } else {
+            let shadow = self.promise.as_ref().filter(|_| outlives).map(Promise::at);
+            shadow.map_or(i64::MIN, |at| at - self.now)
+        };
+        self.refused.note(entry.request.into(), longest);
+    }
 }
 
 /// Classes of requests that the machine has refused in this pass. Room only shrinks in it, so none is asked twice.
 #[derive(Clone, Debug, Default)]
 struct Refused {
-    /// For each class the last pass in which it did not fit, and that in which it did not fit beside the promise.
-    passes: Vec<[u64; 2]>,
-    pass: u64,
+    /// For each class the longest estimate that was not refused.
+    longest: Vec<i64>,
+    /// The classes that were.
+    classes: Vec<u32>,
 }
 
 impl Refused {
     fn forget(&mut self) {
-        self.pass += 1;
-    }
-
-    fn knows(&self, class: usize, outlives: bool) -> bool {
-        let known = |[fits, beside]: &[u64; 2]| *fits == self.pass || (outlives && *beside == self.pass);
-        self.passes.get(class).is_some_and(known)
-    }
-
-    fn note(&mut self, class: usize, outlives: bool) {
-        if self.passes.len() <= class {
-            self.passes.resize(class + 1, [0; 2]);
+        for class in self.classes.drain(..) {
+            self.longest[class as usize] = i64::MAX;
         }
-        self.passes[class][usize::from(outlives)] = self.pass;
+    }
+
+    fn knows(&self, class: u32, estimate: i64) -> bool {
+        self.longest.get(class as usize).is_some_and(|longest| estimate > *longest)
+    }
+
+    fn note(&mut self, class: u32, longest: i64) {
+        if self.longest.len() <= class as usize {
+            self.longest.resize(class as usize + 1, i64::MAX);
+        }
+        self.longest[class as usize] = longest;
+        self.classes.push(class);
     }
 }
 
@@ -199,10 +219,6 @@ mod tests {
         type Request = u32;
         type Place = ();
         type Promise = Soon;
-
-        fn class(&self, request: u32) -> usize {
-            request as usize
-        }
 
         fn free(&self) -> u32 {
             1000

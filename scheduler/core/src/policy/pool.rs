@@ -45,10 +45,6 @@ impl Machine for Pool {
     type Place = ();
     type Promise = PoolPromise;
 
-    fn class(&self, request: u32) -> usize {
-        request as usize
-    }
-
     fn free(&self) -> u32 {
         self.free
     }
