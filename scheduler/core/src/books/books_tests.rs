@@ -109,6 +109,9 @@ fn whole(job: JobId) -> Target {
     Target { job, element: None }
 }
 
+/// A clause about a job.
+type Asks = fn(Target) -> Clause;
+
 /// Every clause about one job, for every way in which it ends: whether the asker may start before, after the start, and
 /// after the end.
 #[test]
@@ -128,7 +131,7 @@ fn every_clause_with_every_outcome() {
     ];
     for outcome in outcomes {
         let well = outcome == Completed;
-        let clauses: [(fn(Target) -> Clause, bool, bool); 6] = [
+        let clauses: [(Asks, bool, bool); 6] = [
             (|on| Clause::After { on, minutes: 0 }, true, true),
             (Clause::AfterAny, false, true),
             (Clause::AfterOk, false, well),

@@ -112,6 +112,8 @@ mod tests {
     use crate::books::partition::{Allowed, PartitionState};
     use crate::jobspec::Size;
 
+    type Change = fn(&mut JobSpec);
+
     #[test]
     fn every_limit_of_a_partition() {
         let partition = Partition {
@@ -129,7 +131,7 @@ mod tests {
             change(&mut spec);
             partition.bars(&spec).iter().map(Reason::word).collect::<Vec<_>>()
         };
-        let cases: [(fn(&mut JobSpec), &[&str]); 9] = [
+        let cases: [(Change, &[&str]); 9] = [
             (|_| {}, &[]),
             (|s| s.time_limit_s = Some(3600), &[]),
             (|s| s.time_limit_s = Some(3601), &["PartitionTimeLimit"]),
