@@ -46,7 +46,8 @@ impl Pass {
     ) -> Outcome<M::Promise> {
         queue.compact();
         self.refused.forget();
-        let mut round = Round { queue, machine, now, starts, refused: &mut self.refused, promise: None };
+        let refused = &mut self.refused;
+        let mut round = Round { queue, machine, now, starts, refused, promise: None, predicting: false };
         let mut outcome = Outcome { head: None, hopeless: Vec::new() };
         let mut from = 0;
         while let Some(at) = round.queue.next(from, u32::MAX) {
@@ -56,18 +57,20 @@ impl Pass {
                 continue;
             }
             let job = round.queue.entry(at).job;
-            let Backfill::Easy(candidates) = backfill else {
+            if backfill == Backfill::None {
                 outcome.head = Some((job, None));
                 break;
-            };
+            }
             let Some(promise) = round.machine.promise(request, now, lasts) else {
                 outcome.hopeless.push(job);
                 continue;
             };
             round.promise = Some(promise);
-            match candidates {
-                Candidates::InOrder => round.in_order(from),
-                Candidates::Shortest => round.shortest(from, &mut self.candidates),
+            // The promise to a head that has waited for too long is kept whatever others really run.
+            round.predicting = backfill == Backfill::Predicted && !round.queue.is_urgent(at);
+            match backfill {
+                Backfill::Easy(Candidates::Shortest) => round.shortest(from, &mut self.candidates),
+                _ => round.in_order(from),
             }
             outcome.head = Some((job, round.promise));
             break;
@@ -94,6 +97,8 @@ struct Round<'a, M: Machine, S> {
     starts: &'a mut S,
     refused: &'a mut Refused,
     promise: Option<M::Promise>,
+    /// Whether predictions say who ends by the promise, in the place of estimates.
+    predicting: bool,
 }
 
 impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
@@ -124,7 +129,8 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
         let entry = *self.queue.entry(at);
         let end = self.now.after(entry.estimate);
         for _ in 0..entry.count {
-            let outlives = self.promise.as_ref().is_some_and(|p| end > p.at());
+            let over = if self.predicting { self.now.after(self.queue.predicted(at)) } else { end };
+            let outlives = self.promise.as_ref().is_some_and(|p| over > p.at());
             let room = if outlives { self.promise.as_ref().map_or(0, Promise::spare) } else { u32::MAX };
             if entry.width > self.machine.free().min(room) {
                 return Tried::NoRoom;
@@ -135,7 +141,9 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
             }
             // The entry as it is now tells which element is next.
             let Some(running) = self.starts.admit(self.queue.entry(at)) else { return Tried::NotAdmitted };
-            let Some(place) = self.machine.start(running, entry.request, end, self.promise.as_mut()) else {
+            // What ends in time by its prediction only does not wait for room beside the promise.
+            let beside = self.promise.as_mut().filter(|p| outlives || end <= p.at());
+            let Some(place) = self.machine.start(running, entry.request, end, beside) else {
                 self.refused.note(class, outlives);
                 return Tried::NoRoom;
             };
@@ -175,6 +183,8 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::super::key::Key;
+    use super::super::outlook::Outlook;
+    use super::super::pool::Pool;
     use super::*;
 
     /// A machine whose processors never lie together: it has many free, and refuses all that is wider than one. It counts
@@ -208,6 +218,14 @@ mod tests {
             1000
         }
 
+        fn size(&self) -> u32 {
+            1000
+        }
+
+        fn drained(&self, now: Time) -> Time {
+            now
+        }
+
         fn fits(&mut self, request: u32) -> bool {
             request == 1
         }
@@ -228,7 +246,7 @@ mod tests {
 
     struct Anybody(Vec<u64>);
 
-    impl Starts<Scattered> for Anybody {
+    impl<M: Machine<Request = u32, Place = ()>> Starts<M> for Anybody {
         fn admit(&mut self, entry: &Entry<u32>) -> Option<Running> {
             Some(Running(entry.job.0))
         }
@@ -265,5 +283,41 @@ mod tests {
         assert_eq!(machine.asked, 5);
         pass.run(easy, &mut queue, &mut machine, (Time(1), &mut starts));
         assert_eq!((machine.asked, queue.elements()), (7, 6));
+    }
+
+    #[test]
+    fn predictions_count_until_the_head_is_urgent() {
+        // Of ten processors six are taken until 100, and the head waits for them. It leaves one: for a job that outlives
+        // 100. One ends by its prediction, one by its estimate, the last not even by its prediction.
+        let run = |backfill: Backfill, urgent: i64| {
+            let mut pool = Pool::new(10);
+            pool.start(Running(0), 6, Time(100), None).expect("the pool is empty");
+            let mut queue = Queue::new(Key::Submit, 1);
+            let waiting = [(9, 10, 10), (1, 500, 60), (1, 40, 30), (2, 900, 101), (1, 900, 101)];
+            for (job, (width, estimate, predicted)) in (1..).zip(waiting) {
+                let entry = Entry {
+                    job: Waiting(job),
+                    rank: 0,
+                    submit: Time(0),
+                    estimate,
+                    width,
+                    count: 1,
+                    request: width,
+                };
+                let urgent = if job == 1 { Time(urgent) } else { Time::NEVER };
+                queue.insert_with(entry, Outlook { predicted, urgent }, Time(10));
+            }
+            let mut starts = Anybody(Vec::new());
+            let outcome = Pass::default().run(backfill, &mut queue, &mut pool, (Time(10), &mut starts));
+            assert_eq!(
+                outcome.head.and_then(|(_, promise)| promise).map(|promise| promise.at()),
+                Some(Time(100))
+            );
+            starts.0
+        };
+        // The spare one is left for job 5, because job 2 is to end in time.
+        assert_eq!(run(Backfill::Predicted, 10), [2, 3, 5]);
+        assert_eq!(run(Backfill::Predicted, 9), [2, 3], "job 2 took the spare one");
+        assert_eq!(run(Backfill::Easy(Candidates::InOrder), 10), [2, 3]);
     }
 }
