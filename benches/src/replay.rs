@@ -13,7 +13,7 @@ use std::time::Instant;
 const VARIABLE: &str = "MUSTER_TRACES";
 
 /// Repeats behind each figure; conservative backfilling takes long and is as steady.
-const REPEATS: [(&str, usize); 3] = [("easy", 15), ("unicep+easy", 7), ("cons", 3)];
+const REPEATS: [(&str, usize); 4] = [("easy", 15), ("default", 7), ("unicep+easy", 7), ("cons", 3)];
 
 /// Unpack, parse and replay, beside its floor: unpack and parse alone.
 pub(crate) fn replay() -> Result<(), String> {

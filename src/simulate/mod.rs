@@ -25,11 +25,12 @@ const TOLD: usize = 20;
 /// Which trace, which policies, and what to make of them.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Policies: fcfs, easy, easy-sjf, cons (conservative backfilling), and KEY+easy, which orders the queue by KEY (sjf, saf, \
-sqf, wfp3, unicep, f1, f2, f3, f4; the lowest first). Times are those of the trace, in seconds. A job's processors are \
-field 8 of the trace, else field 5; its estimate is field 9, else its run time. Jobs that did not run, that took no \
-processors or more than there are, are left out and counted. The schedule's hash is the first 16 digits of SHA-256 over \
-what --out writes.")]
+Policies: default (the one that is shipped: unicep by run times predicted from each user's last jobs, with a bound on \
+how long a job may be overtaken), fcfs, easy, easy-sjf, cons (conservative backfilling), and KEY+easy, which orders \
+the queue by KEY (sjf, saf, sqf, wfp3, unicep, f1, f2, f3, f4; the lowest first). Times are those of the trace, in \
+seconds. A job's processors are field 8 of the trace, else field 5; its estimate is field 9, else its run time. Jobs \
+that did not run, that took no processors or more than there are, are left out and counted. The schedule's hash is the \
+first 16 digits of SHA-256 over what --out writes.")]
 pub(crate) struct SimulateArgs {
     /// The trace in the Standard Workload Format, plain or packed with gzip
     trace: PathBuf,

@@ -8,6 +8,7 @@ pub mod asks;
 pub mod decision;
 pub mod dues;
 pub mod forecast;
+pub mod foresight;
 pub mod preempt;
 pub mod reason;
 pub mod refusal;
@@ -28,6 +29,7 @@ use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
 use crate::decide::admission::{Admission, Admitted};
 use crate::decide::dues::Dues;
+use crate::decide::foresight::Foresight;
 use crate::decide::reason::Reason;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
@@ -64,6 +66,7 @@ pub struct Scheduler {
     windows: BTreeMap<String, ReservationId>,
     /// Accounts at work; none where the site has none.
     dues: Option<Dues>,
+    foresight: Foresight,
 }
 
 /// One job in the queue.
@@ -116,6 +119,7 @@ impl Scheduler {
         let (key, backfill) = match policy {
             Policy::Fcfs => (Key::Submit, Backfill::None),
             Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+            Policy::Default => (Key::Unicep, Backfill::Predicted),
             // Promises to all are for machines that are counted; on hosts, the head's is kept.
             Policy::Conservative => (Key::Submit, Backfill::Easy(crate::policy::Candidates::InOrder)),
         };
@@ -129,6 +133,7 @@ impl Scheduler {
             later_of: BTreeMap::new(),
             windows: BTreeMap::new(),
             dues: None,
+            foresight: Foresight::default(),
         }
     }
 
@@ -136,6 +141,17 @@ impl Scheduler {
     #[must_use]
     pub fn with_dues(self, dues: Dues) -> Scheduler {
         Scheduler { dues: Some(dues), ..self }
+    }
+
+    /// The same that foresees what `foresight` does, which is that of a snapshot, before it has looked at any books.
+    #[must_use]
+    pub fn with_foresight(self, foresight: Foresight) -> Scheduler {
+        Scheduler { foresight, ..self }
+    }
+
+    /// What the records so far say of jobs to come, for a snapshot.
+    pub fn foresight(&self) -> &Foresight {
+        &self.foresight
     }
 
     /// When to run a pass again though nothing happens, after one at `now`.

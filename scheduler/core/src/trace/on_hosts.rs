@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnHostsError {
     /// The policy plans counted processors.
-    #[error("{0} plans processors that are counted, not hosts: choose fcfs, easy or a key with easy")]
+    #[error(
+        "{0} plans processors that are counted, not hosts: choose default, fcfs, easy or a key with easy"
+    )]
     Policy(Policy),
     /// A job does not fit the empty cluster.
     #[error("job {id} does not fit: {}", .misfits.iter().map(Misfit::to_string).collect::<Vec<_>>().join("; "))]
@@ -32,6 +34,7 @@ pub fn replay_on(hosts: Hosts, trace: &Trace, policy: Policy, mode: Mode) -> Res
     let (key, backfill) = match policy {
         Policy::Fcfs => (Key::Submit, Backfill::None),
         Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+        Policy::Default => (Key::Unicep, Backfill::Predicted),
         Policy::Conservative => return Err(OnHostsError::Policy(policy)),
     };
     let mut hosts = hosts;
