@@ -6,6 +6,7 @@ pub mod conservative;
 pub mod decision;
 pub mod key;
 pub mod machine;
+pub mod malleable;
 pub mod pass;
 pub mod pool;
 pub mod queue;
