@@ -16,7 +16,10 @@ const RIGHT: f64 = 20.0;
 /// Height of a panel.
 const HEIGHT: f64 = 220.0;
 /// Tops of the panels.
-const TOPS: [f64; 2] = [70.0, 340.0];
+const TOPS: [f64; 2] = [76.0, 362.0];
+/// Policies in a row of the legend, and how high a row is.
+const IN_ROW: usize = 6;
+const ROW: f64 = 20.0;
 /// Okabe, Ito 2008: told apart by people who see colours differently.
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 
@@ -26,11 +29,16 @@ pub(super) fn svg(trace: &Trace, schedules: &[(Policy, Schedule)]) -> String {
     let waits: Vec<Vec<Option<f64>>> = schedules.iter().map(|(_, s)| span.waits(trace, s)).collect();
     let busy: Vec<Vec<Option<f64>>> = schedules.iter().map(|(_, s)| span.busy(trace, s)).collect();
     let worst = waits.iter().flatten().flatten().copied().fold(0.0, f64::max);
+    // All moves down by the rows of the legend after the first.
+    let down = (schedules.len().max(1) - 1) / IN_ROW;
+    let down = down as f64 * ROW;
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} 610\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+        TOPS[1] + HEIGHT + 50.0 + down
     );
     legend(&mut out, schedules);
+    let _ = writeln!(out, "<g transform=\"translate(0 {down})\">");
     panel(
         &mut out,
         &span,
@@ -39,7 +47,13 @@ pub(super) fn svg(trace: &Trace, schedules: &[(Policy, Schedule)]) -> String {
         &waits,
     );
     panel(&mut out, &span, 1, ("utilisation, %", 100.0), &busy);
-    out + "</svg>\n"
+    out + "</g>\n</svg>\n"
+}
+
+/// How the line of a schedule looks: colours first, then the same in dashes.
+fn pen(i: usize) -> String {
+    let dashes = if i < COLOURS.len() { "" } else { " stroke-dasharray=\"4 2\"" };
+    format!("stroke=\"{}\"{dashes}", COLOURS[i % COLOURS.len()])
 }
 
 /// The time from the first submission to the last end of all schedules, cut into stretches.
@@ -89,15 +103,16 @@ impl Span {
 }
 
 fn legend(out: &mut String, schedules: &[(Policy, Schedule)]) {
-    let mut x = LEFT;
     for (i, (policy, _)) in schedules.iter().enumerate() {
-        let (colour, end, text) = (COLOURS[i % COLOURS.len()], x + 24.0, x + 30.0);
+        let x = LEFT + (i % IN_ROW) as f64 * (WIDTH - LEFT - RIGHT) / IN_ROW as f64;
+        let y = 24.0 + (i / IN_ROW) as f64 * ROW;
+        let (end, text, below) = (x + 24.0, x + 30.0, y + 4.0);
         let _ = writeln!(
             out,
-            "<line x1=\"{x:.1}\" y1=\"24\" x2=\"{end:.1}\" y2=\"24\" stroke=\"{colour}\" stroke-width=\"2\"/>\
-             <text x=\"{text:.1}\" y=\"28\">{policy}</text>"
+            "<line x1=\"{x:.1}\" y1=\"{y:.1}\" x2=\"{end:.1}\" y2=\"{y:.1}\" {} stroke-width=\"2\"/>\
+             <text x=\"{text:.1}\" y=\"{below:.1}\">{policy}</text>",
+            pen(i)
         );
-        x = text + 8.0 * policy.to_string().len() as f64 + 20.0;
     }
 }
 
@@ -142,9 +157,9 @@ fn panel(out: &mut String, span: &Span, which: usize, axis: (&str, f64), series:
         }
         let _ = writeln!(
             out,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.3\" stroke-opacity=\"0.85\"/>",
+            "<polyline points=\"{}\" fill=\"none\" {} stroke-width=\"1.3\" stroke-opacity=\"0.85\"/>",
             points.trim_end(),
-            COLOURS[i % COLOURS.len()]
+            pen(i)
         );
     }
 }

@@ -42,9 +42,9 @@ pub trait Machine {
     /// Gives back what `running` holds; nothing when it holds nothing.
     fn finish(&mut self, running: Running);
 
-    /// The earliest promise that can be made to `request` by the estimates of what runs, those that have passed counting
-    /// as `now`; none when it would not fit an empty machine.
-    fn promise(&mut self, request: Self::Request, now: Time) -> Option<Self::Promise>;
+    /// The earliest promise that can be made to `request`, for a job that `lasts` so many ticks by its estimate, by the
+    /// estimates of what runs, those that have passed counting as `now`; none when it would not fit an empty machine.
+    fn promise(&mut self, request: Self::Request, now: Time, lasts: i64) -> Option<Self::Promise>;
 }
 
 /// Resources promised to one waiting job.

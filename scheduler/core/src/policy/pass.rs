@@ -51,7 +51,7 @@ impl Pass {
         let mut from = 0;
         while let Some(at) = round.queue.next(from, u32::MAX) {
             from = at + 1;
-            let request = round.queue.entry(at).request;
+            let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
                 continue;
             }
@@ -60,7 +60,7 @@ impl Pass {
                 outcome.head = Some((job, None));
                 break;
             };
-            let Some(promise) = round.machine.promise(request, now) else {
+            let Some(promise) = round.machine.promise(request, now, lasts) else {
                 outcome.hopeless.push(job);
                 continue;
             };
@@ -169,5 +169,101 @@ impl Refused {
             self.passes.resize(class + 1, [0; 2]);
         }
         self.passes[class][usize::from(outlives)] = self.pass;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+
+    /// A machine whose processors never lie together: it has many free, and refuses all that is wider than one. It counts
+    /// how often it is asked.
+    struct Scattered {
+        asked: usize,
+    }
+
+    struct Soon;
+
+    impl Promise for Soon {
+        fn at(&self) -> Time {
+            Time(100)
+        }
+
+        fn spare(&self) -> u32 {
+            u32::MAX
+        }
+    }
+
+    impl Machine for Scattered {
+        type Request = u32;
+        type Place = ();
+        type Promise = Soon;
+
+        fn class(&self, request: u32) -> usize {
+            request as usize
+        }
+
+        fn free(&self) -> u32 {
+            1000
+        }
+
+        fn fits(&mut self, request: u32) -> bool {
+            request == 1
+        }
+
+        fn start(&mut self, _: Running, request: u32, end: Time, beside: Option<&mut Soon>) -> Option<()> {
+            self.asked += 1;
+            // Wide jobs fit nowhere; those of two fit, but not beside the promise.
+            let beside = beside.is_none_or(|promise| end <= promise.at());
+            (request == 1 || (request == 2 && beside)).then_some(())
+        }
+
+        fn finish(&mut self, _: Running) {}
+
+        fn promise(&mut self, _: u32, _: Time, _: i64) -> Option<Soon> {
+            Some(Soon)
+        }
+    }
+
+    struct Anybody(Vec<u64>);
+
+    impl Starts<Scattered> for Anybody {
+        fn admit(&mut self, entry: &Entry<u32>) -> Option<Running> {
+            Some(Running(entry.job.0))
+        }
+
+        fn started(&mut self, _: &Entry<u32>, running: Running, (): ()) {
+            self.0.push(running.0);
+        }
+    }
+
+    #[test]
+    fn equal_requests_are_refused_once_in_a_pass_and_anew_in_the_next() {
+        let mut queue = Queue::new(Key::Submit, 1);
+        // The head fits nowhere. Others are alike: as wide as it, or two wide and longer or shorter than the promise.
+        let waiting = [(5, 10), (5, 10), (2, 200), (5, 10), (2, 300), (2, 50), (1, 10), (2, 200), (2, 50)];
+        for (job, (width, estimate)) in (0..).zip(waiting) {
+            let entry = Entry {
+                job: Waiting(job),
+                rank: 0,
+                submit: Time(0),
+                estimate,
+                width,
+                count: 1,
+                request: width,
+            };
+            queue.insert(entry, Time(0));
+        }
+        let (mut machine, mut pass, mut starts) =
+            (Scattered { asked: 0 }, Pass::default(), Anybody(Vec::new()));
+        let easy = Backfill::Easy(Candidates::InOrder);
+        let outcome = pass.run(easy, &mut queue, &mut machine, (Time(0), &mut starts));
+        assert_eq!(outcome.head.map(|(job, _)| job), Some(Waiting(0)));
+        assert_eq!(starts.0, [5, 6, 8]);
+        // The head, the long one of two, and the three that start.
+        assert_eq!(machine.asked, 5);
+        pass.run(easy, &mut queue, &mut machine, (Time(1), &mut starts));
+        assert_eq!((machine.asked, queue.elements()), (7, 6));
     }
 }
