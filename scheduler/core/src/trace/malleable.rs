@@ -43,7 +43,9 @@ impl fmt::Display for Share {
 
 /// What is no share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a share of the jobs: give a number from 0 to 1, such as 0.2, or a percentage, such as 20%")]
+#[error(
+    "`{0}` is not a share of the jobs: give a number from 0 to 1, such as 0.2, or a percentage, such as 20%"
+)]
 pub struct NoShare(String);
 
 impl FromStr for Share {
