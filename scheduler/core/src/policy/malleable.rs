@@ -10,7 +10,7 @@
 //! 3. What stays free is lent, the least work left first: it is soon given back for good (Schrage 1968: the shortest
 //!    remaining time first makes the mean turnaround least).
 //!
-//! A resize costs work, so both kinds must be worth a multiple of it: [`SHRINK_PAYS`] and [`GROWTH_PAYS`].
+//! A resize costs work, so both kinds must be worth a multiple of it: [`RESIZE_PAYS`] and [`RESIZE_PAYS`].
 //!
 //! Invariants: no size leaves its job's bounds, no rigid job is resized, and nothing is handed out twice. With rigid jobs
 //! alone this is EASY ([`super::pass`]), with the queue in the order it is given.
@@ -19,13 +19,10 @@ use super::machine::Running;
 use super::queue::Waiting;
 use std::cmp::Reverse;
 
-/// A job shrinks only while the work it has left by its estimate is more than so many times what the resize costs: what
-/// is nearly done gives its processors back soon, and whole.
-pub const SHRINK_PAYS: u32 = 10;
-
-/// A job grows only if it then ends earlier, by its estimate, by more than so many times what the resize costs.
-/// Estimates are several times too long, and what is lent may be taken back soon.
-pub const GROWTH_PAYS: u32 = 5;
+/// A resize must be worth so many times what it costs. By its estimate, a job that shrinks has so much work left, for what
+/// is nearly done gives its processors back soon, and whole; and one that grows ends so much earlier. Estimates are
+/// several times too long, and what is lent may be taken back soon.
+pub const RESIZE_PAYS: u32 = 5;
 
 /// The sizes that a job may have, in whatever the machine counts: processors or hosts. They are in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,7 +125,7 @@ impl Seat {
 
     /// What it keeps whatever waits.
     fn floor(&self, cost: i128) -> u32 {
-        let worth = self.left > i128::from(SHRINK_PAYS) * cost * i128::from(self.size);
+        let worth = self.left > i128::from(RESIZE_PAYS) * cost * i128::from(self.size);
         if worth { self.sizes.least.min(self.size) } else { self.size }
     }
 
@@ -149,7 +146,7 @@ impl Seat {
     fn grows(&self, cost: i128, to: u32) -> bool {
         let resized = matches!(self.who, Who::Ran(_, was) if self.size == was);
         let (size, to) = (i128::from(self.size), i128::from(to));
-        !resized || self.left * (to - size) > i128::from(GROWTH_PAYS) * cost * size * to
+        !resized || self.left * (to - size) > i128::from(RESIZE_PAYS) * cost * size * to
     }
 }
 
@@ -324,10 +321,10 @@ mod tests {
         let rigid = asks(7, (4, 4, 4), 100);
         let made = plan(COST, 1, &runs, &[rigid]);
         assert_eq!((resized(&made), started(&made)), (vec![(2, 5)], vec![(7, 4)]));
-        // What ends within ten times the cost is let alone.
-        let nearly = [held(1, 8, (2, 4, 8), 600), held(2, 8, (4, 8, 16), 600)];
+        // What ends within five times the cost is let alone.
+        let nearly = [held(1, 8, (2, 4, 8), 300), held(2, 8, (4, 8, 16), 300)];
         let waits = plan(COST, 1, &nearly, &[rigid]);
-        assert_eq!((started(&waits), waits.promise), (vec![], Some((Waiting(7), 600))));
+        assert_eq!((started(&waits), waits.promise), (vec![], Some((Waiting(7), 300))));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! The model. A job is malleable if its number, scattered over 32 bits (Knuth 1973: multiplied by 2,654,435,761), is in
 //! the share that is asked for. It may have from half to twice the processors it asked for, at most the machine's. Its
 //! work is its run time times the processors it asked for, and is done the faster the more it has, in proportion. A resize
-//! adds to the work, and to the estimated work, the resize cost times its size: the larger of the sizes before and
-//! after, for both teams may have to wait for it. Rigid jobs run as ever. The rule is [`crate::policy::malleable`], asked
+//! adds to the work, and to the estimated work, the resize cost times the size that it has then: it stands still for so
+//! long. Rigid jobs run as ever. The rule is [`crate::policy::malleable`], asked
 //! once for each moment, after all that ends and all that arrives in it.
 //!
 //! Invariants: what runs holds no more than the machine; every job's processors, summed over the time in which it runs,
@@ -197,7 +197,7 @@ impl<'a> Replay<'a> {
     fn resize(&mut self, running: Running, size: u32) {
         let seat = self.seats.iter_mut().find(|seat| seat.held.running == running);
         let seat = seat.expect("a plan resizes what runs");
-        let cost = i128::from(self.resize_cost_s) * i128::from(size.max(seat.held.size));
+        let cost = i128::from(self.resize_cost_s) * i128::from(size);
         seat.held.size = size;
         seat.held.left += cost;
         seat.left += cost;
