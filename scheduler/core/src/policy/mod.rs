@@ -7,6 +7,7 @@ pub mod decision;
 pub mod history;
 pub mod key;
 pub mod machine;
+pub mod malleable;
 pub mod outlook;
 pub mod pass;
 pub mod pool;

@@ -27,11 +27,13 @@ pub enum Mode {
     PerEvent,
 }
 
-/// When each job of a trace started.
+/// When each job of a trace started and ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// In the order of the trace.
     pub starts: Vec<Time>,
+    /// In the order of the trace.
+    pub ends: Vec<Time>,
     /// The most jobs that waited after a pass.
     pub max_queue: usize,
 }
@@ -87,7 +89,8 @@ pub fn run(trace: &Trace, mode: Mode, system: &mut impl System) -> Schedule {
         }
     }
     assert_eq!(clock.waiting, 0, "jobs wait that nothing will ever start");
-    Schedule { starts: clock.starts, max_queue: clock.max_queue }
+    let ends = trace.jobs.iter().zip(&clock.starts).map(|(job, start)| *start + job.run).collect();
+    Schedule { starts: clock.starts, ends, max_queue: clock.max_queue }
 }
 
 /// What a replay drives. Jobs go by their position in the trace.

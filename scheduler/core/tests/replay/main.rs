@@ -1,5 +1,6 @@
 //! Replays against the naive reference: on an excerpt of a real log, and on any small trace.
 
+mod malleable;
 mod naive;
 
 use muster_core::policy::Policy;
