@@ -2,7 +2,7 @@
 
 use super::dues::Dues;
 use super::reason::Reason;
-use super::{FOREVER, Listed, Scheduler, TICKS, asks, number};
+use super::{FOREVER, Listed, STEP, Scheduler, TICKS, asks, number};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
@@ -43,7 +43,11 @@ impl Scheduler {
         for id in changed {
             self.list(books, hosts, id, now);
         }
-        self.queue.refresh(now);
+        let step = step(now);
+        if self.ordered != Some(step) {
+            self.ordered = Some(step);
+            self.queue.refresh(step);
+        }
     }
 
     /// After a restart, gives what runs the places that it has.
@@ -143,9 +147,9 @@ impl Scheduler {
                 };
                 if self.backfill == Backfill::Predicted {
                     let outlook = self.foresight.outlook(id, estimate, entry.from);
-                    self.queue.insert_with(new, outlook, now);
+                    self.queue.insert_with(new, outlook, step(now));
                 } else {
-                    self.queue.insert(new, now);
+                    self.queue.insert(new, step(now));
                 }
                 listed.entries.push((waiting, class, estimate));
             }
@@ -187,6 +191,12 @@ impl Scheduler {
             self.windows.insert(reservation.name.clone(), id);
         }
     }
+}
+
+/// The time by which the queue is in order: that of the last step. So an order hangs on the time alone, and is the same
+/// after a restart.
+fn step(now: Time) -> Time {
+    Time(now.0.div_euclid(STEP) * STEP)
 }
 
 /// When what holds hosts is expected to give them back.

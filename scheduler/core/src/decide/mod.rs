@@ -47,6 +47,10 @@ pub use number::{run_of, running};
 /// Ticks of a second: the controller counts milliseconds.
 const TICKS: u32 = 1000;
 
+/// Ticks between two orders of the queue by keys that age: to order a long queue anew at each event would cost more than
+/// it is worth.
+const STEP: i64 = 5 * TICKS as i64;
+
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
 
@@ -58,6 +62,8 @@ pub struct Scheduler {
     pass: Pass,
     /// Up to when the books were looked at, and at which of their terms.
     seen: Option<(Time, u64)>,
+    /// The step as of which the queue is in order.
+    ordered: Option<Time>,
     /// What stands in the queue, or may not, of each job something of which may start as far as the books know.
     listed: BTreeMap<JobId, Listed>,
     /// Jobs more of which may start from a time on, by that time and by job.
@@ -128,6 +134,7 @@ impl Scheduler {
             queue: Queue::new(key, TICKS),
             pass: Pass::default(),
             seen: None,
+            ordered: None,
             listed: BTreeMap::new(),
             later: BTreeSet::new(),
             later_of: BTreeMap::new(),

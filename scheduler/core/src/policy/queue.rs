@@ -1,8 +1,8 @@
 //! The queue: what waits and could start if there were room, in the order in which a pass walks it.
 //!
 //! Invariants: entries are ordered by (rank, key, submit, job), so an order never depends on when an entry was put in;
-//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more, and `briefs[i]` its brief. Such
-//! entries stay until there are many, so that a start does not move all that is behind it.
+//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more, `jobs[i]` its job
+//! and `briefs[i]` its brief. Such entries stay until there are many, so that a start does not move all that is behind it.
 
 use super::key::{Asked, Key};
 use super::outlook::Outlook;
@@ -62,6 +62,7 @@ pub struct Queue<R> {
     ticks_per_s: f64,
     slots: Vec<Slot<R>>,
     widths: Vec<u32>,
+    jobs: Vec<Waiting>,
     briefs: Vec<Brief>,
     /// How many slots have nothing that waits.
     gone: usize,
@@ -75,8 +76,8 @@ impl<R: Copy + Into<u32>> Queue<R> {
     /// An empty queue that is ordered by `key`, for times of so many ticks a second.
     pub fn new(key: Key, ticks_per_s: u32) -> Self {
         let ticks_per_s = f64::from(ticks_per_s);
-        let (slots, widths, briefs) = (Vec::new(), Vec::new(), Vec::new());
-        Queue { key, ticks_per_s, slots, widths, briefs, gone: 0, elements: 0, work: 0 }
+        let (slots, widths, jobs, briefs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Queue { key, ticks_per_s, slots, widths, jobs, briefs, gone: 0, elements: 0, work: 0 }
     }
 
     /// How many jobs and elements of arrays wait.
@@ -129,6 +130,7 @@ impl<R: Copy + Into<u32>> Queue<R> {
         };
         self.slots.insert(at, slot);
         self.widths.insert(at, entry.width);
+        self.jobs.insert(at, entry.job);
         self.briefs.insert(at, slot.brief());
         self.elements += u64::from(entry.count);
         self.work += work(&slot, entry.count);
@@ -136,7 +138,10 @@ impl<R: Copy + Into<u32>> Queue<R> {
 
     /// Takes out what waits of `job`: none when nothing does.
     pub fn remove(&mut self, job: Waiting) -> Option<Entry<R>> {
-        let at = self.slots.iter().position(|slot| slot.entry.job == job && slot.entry.count > 0)?;
+        // A scan of numbers side by side costs less than an index that each new order would have to renew.
+        let mut found =
+            (0..).zip(&self.jobs).filter(|(_, other)| **other == job).map(|(at, _): (usize, _)| at);
+        let at = found.find(|at| self.slots[*at].entry.count > 0)?;
         let entry = self.slots[at].entry;
         self.take(at, entry.count);
         Some(entry)
@@ -205,9 +210,7 @@ impl<R: Copy + Into<u32>> Queue<R> {
             return;
         }
         self.slots.retain(|slot| slot.entry.count > 0);
-        self.widths.retain(|width| *width != GONE);
-        self.briefs.clear();
-        self.briefs.extend(self.slots.iter().map(Slot::brief));
+        self.line_up();
         self.gone = 0;
     }
 
@@ -224,9 +227,16 @@ impl<R: Copy + Into<u32>> Queue<R> {
             return;
         }
         self.slots.sort_unstable_by(order);
+        self.line_up();
+    }
+
+    /// Makes what is kept side by side follow the slots.
+    fn line_up(&mut self) {
+        let width = |slot: &Slot<R>| if slot.entry.count > 0 { slot.entry.width } else { GONE };
         self.widths.clear();
-        self.widths
-            .extend(self.slots.iter().map(|slot| if slot.entry.count > 0 { slot.entry.width } else { GONE }));
+        self.widths.extend(self.slots.iter().map(width));
+        self.jobs.clear();
+        self.jobs.extend(self.slots.iter().map(|slot| slot.entry.job));
         self.briefs.clear();
         self.briefs.extend(self.slots.iter().map(Slot::brief));
     }
