@@ -72,7 +72,8 @@ fn made(jobs: usize) -> String {
     for id in 1..=jobs {
         now += below(1000);
         let width = 1 << below(7);
-        let run = 10 + below(1 << (6 + below(9)));
+        let longest = 1 << (6 + below(9));
+        let run = 10 + below(longest);
         let estimate = run * (1 + below(5)) + 60;
         let _ =
             writeln!(out, "{id} {now} -1 {run} {width} -1 -1 {width} {estimate} -1 -1 1 -1 -1 -1 -1 -1 -1");
