@@ -72,7 +72,7 @@ impl Foresight {
             }
             Event::Host(_) => {
                 let cpus = books.hosts().iter().map(|host| host.shape.cores());
-                self.processors = cpus.fold(0, |all, cpus| u32::saturating_add(all, cpus));
+                self.processors = cpus.fold(0, u32::saturating_add);
             }
             _ => {}
         }
