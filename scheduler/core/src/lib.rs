@@ -1,7 +1,9 @@
 //! Every decision of the batch system, as pure functions over values: no clock, thread, socket, file or log.
 
+pub mod cluster;
 pub mod job;
 pub mod jobspec;
 pub mod plan;
 pub mod policy;
+pub mod protocol;
 pub mod time;

@@ -1,0 +1,108 @@
+//! The desk: what the controller does not know of jobs itself: what they ask for, and which of them begins next.
+//!
+//! The protocol is written over this, so that it can be tested with a queue of a few lines, and run with the books.
+
+use super::message::{Conduct, Role};
+use super::stamp::AttemptId;
+use crate::cluster::HostId;
+use crate::job::id::RunId;
+use crate::job::outcome::Outcome;
+use crate::time::Time;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+
+/// Who decides about jobs. Its state is a fold of what it is told: the same words in the same order give the same state.
+pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
+    /// What a client may ask.
+    type Request: Clone + Debug;
+    /// What a client is told.
+    type Answer: Clone + Debug;
+    /// What changes, on request.
+    type Event: Clone + Debug + PartialEq + Serialize + DeserializeOwned;
+
+    /// What a request leads to; nothing has changed yet.
+    fn ask(&self, now: Time, request: &Self::Request) -> Asked<Self::Event, Self::Answer>;
+
+    /// Whether the event can follow from what is known; asked of a journal that is read back.
+    fn follows(&self, event: &Self::Event) -> bool;
+
+    /// Whether this attempt can follow from what is known; asked of a journal that is read back.
+    fn may_begin(&self, begun: &Begun) -> bool;
+
+    /// A request changed this.
+    fn apply(&mut self, at: Time, event: &Self::Event);
+
+    /// What begins now, on hosts of which `usable` holds. Each attempt has a number that its run never had before.
+    fn decide(&mut self, now: Time, usable: &dyn Fn(HostId) -> bool) -> Vec<Begun>;
+
+    /// When to ask for decisions again though nothing happens.
+    fn wake(&self, now: Time) -> Option<Time>;
+
+    /// This has been decided and noted.
+    fn begun(&mut self, at: Time, begun: &Begun);
+
+    /// Its batch host says that it runs.
+    fn up(&mut self, at: Time, id: AttemptId);
+
+    /// Nothing of it runs any more, or can do harm.
+    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
+}
+
+/// What a request leads to.
+#[derive(Clone, Debug)]
+pub struct Asked<E, A> {
+    /// What changes, to be noted in this order.
+    pub events: Vec<E>,
+    /// What shall end if it runs, and why.
+    pub end: Vec<(RunId, Why)>,
+    /// The answer, once all that is on disk.
+    pub answer: A,
+}
+
+/// An attempt that begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Which.
+    pub id: AttemptId,
+    /// What becomes of it in silence.
+    pub conduct: Conduct,
+    /// Its time limit in milliseconds.
+    pub limit_ms: Option<i64>,
+    /// Where, the batch host first.
+    pub places: Vec<Place>,
+}
+
+/// What an attempt does on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Where.
+    pub host: HostId,
+    /// What.
+    pub role: Role,
+    /// Encoded for whoever launches it there.
+    pub launch: Vec<u8>,
+}
+
+/// Why an attempt is ended that could go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Why {
+    /// A user has cancelled it, of this number.
+    Cancelled(u32),
+    /// Somebody else needs the room.
+    Preempted,
+    /// A user wants it to run again.
+    Requeued,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AttemptEnd {
+    /// By itself, or at a limit of its own.
+    Exited(Outcome),
+    /// By our will.
+    Ended(Why),
+    /// With a host, a shepherd or a lease. It may have done part of its work.
+    Lost,
+    /// It never began, and never will.
+    NeverBegan,
+}

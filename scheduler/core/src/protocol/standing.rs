@@ -1,0 +1,176 @@
+//! What the controller knows for good: its term, the attempts that are open, and the desk. The fold of its journal.
+//!
+//! Invariants: [`Standing::apply`] is the only writer, so a replay of the journal equals the memory; a run has at most
+//! one open attempt; an attempt is closed when no part of it can do harm any more.
+
+use super::desk::{AttemptEnd, Begun, Desk, Why};
+use super::message::{Conduct, Ended, Role};
+use super::stamp::{AttemptId, Boot, Term};
+use crate::cluster::HostId;
+use crate::job::id::RunId;
+use crate::job::outcome::Outcome;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One record of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record<E> {
+    /// A controller begins its life.
+    Term(Term),
+    /// The desk's.
+    Desk(E),
+    /// An attempt begins; the lives of its hosts, in the order of its places.
+    Begun(Begun, Vec<Boot>),
+    /// Its batch host says that it runs.
+    Up(AttemptId),
+    /// It shall end.
+    End(AttemptId, Why),
+    /// What it had on a host is over.
+    Over(AttemptId, HostId, PartEnd),
+    /// All of it is.
+    Closed(AttemptId, AttemptEnd),
+}
+
+/// Why what an attempt had on a host is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PartEnd {
+    /// Its agent says so.
+    Reported(Ended),
+    /// Its agent does not have it, and obeys no order to begin it any more.
+    NeverBegan,
+    /// The host has been started anew.
+    Rebooted,
+    /// The host's lease is surely over.
+    LeaseOver,
+    /// The host is silent, and what it does would be refused.
+    Silent,
+    /// An operator of this number says that the host is dead.
+    GivenUp(u32),
+}
+
+/// An attempt that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// What was decided.
+    pub begun: Begun,
+    /// What it has on each host.
+    pub parts: BTreeMap<HostId, Part>,
+    /// Whether its batch host has said that it runs.
+    pub up: bool,
+    /// Why it comes to an end, once it does; the first reason counts.
+    pub cause: Option<AttemptEnd>,
+}
+
+/// What an attempt has on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What the host does for it.
+    pub role: Role,
+    /// The life of the host in which it was ordered.
+    pub boot: Boot,
+    /// Why it is over, if it is.
+    pub over: Option<PartEnd>,
+}
+
+/// The fold of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing<D> {
+    /// The newest term.
+    pub term: Term,
+    /// The attempts that are open.
+    pub open: BTreeMap<RunId, Open>,
+    /// Who decides about jobs.
+    pub desk: D,
+}
+
+impl<D: Desk> Standing<D> {
+    /// Before the first record.
+    pub fn new(desk: D) -> Self {
+        Standing { term: Term(0), open: BTreeMap::new(), desk }
+    }
+
+    /// The open attempt of this number.
+    pub fn attempt(&self, id: AttemptId) -> Option<&Open> {
+        self.open.get(&id.run).filter(|open| open.begun.id == id)
+    }
+
+    /// Whether `id` has something on `host` that is not over.
+    pub fn runs_at(&self, id: AttemptId, host: HostId) -> bool {
+        self.attempt(id).and_then(|open| open.parts.get(&host)).is_some_and(|part| part.over.is_none())
+    }
+
+    /// Takes one record in.
+    pub fn apply(&mut self, at: Time, record: &Record<D::Event>) {
+        match record {
+            Record::Term(term) => self.term = *term,
+            Record::Desk(event) => self.desk.apply(at, event),
+            Record::Begun(begun, boots) => {
+                self.desk.begun(at, begun);
+                self.open.insert(begun.id.run, Open::new(begun.clone(), boots));
+            }
+            Record::Up(id) => {
+                if let Some(open) = self.attempt_mut(*id) {
+                    open.up = true;
+                    self.desk.up(at, *id);
+                }
+            }
+            Record::End(id, why) => {
+                if let Some(open) = self.attempt_mut(*id) {
+                    open.cause.get_or_insert(AttemptEnd::Ended(*why));
+                }
+            }
+            Record::Over(id, host, end) => {
+                if let Some(open) = self.attempt_mut(*id) {
+                    open.over(*host, *end);
+                }
+            }
+            Record::Closed(id, end) => {
+                self.open.remove(&id.run);
+                self.desk.closed(at, *id, *end);
+            }
+        }
+    }
+
+    fn attempt_mut(&mut self, id: AttemptId) -> Option<&mut Open> {
+        self.open.get_mut(&id.run).filter(|open| open.begun.id == id)
+    }
+}
+
+impl Open {
+    fn new(begun: Begun, boots: &[Boot]) -> Self {
+        let part = |role, boot| Part { role, boot, over: None };
+        let parts = begun.places.iter().zip(boots).map(|(place, boot)| (place.host, part(place.role, *boot)));
+        Open { parts: parts.collect(), begun, up: false, cause: None }
+    }
+
+    /// Whether nothing of it is left that could do harm.
+    pub fn is_over(&self) -> bool {
+        let fenced = self.begun.conduct == Conduct::Fenced;
+        self.parts.values().filter(|part| !fenced || part.role == Role::Batch).all(|part| part.over.is_some())
+    }
+
+    /// How it ended, when it is over.
+    pub fn end(&self) -> AttemptEnd {
+        let never = self.parts.values().all(|part| part.over == Some(PartEnd::NeverBegan));
+        match self.cause {
+            Some(AttemptEnd::Lost) | None if never => AttemptEnd::NeverBegan,
+            cause => cause.unwrap_or(AttemptEnd::Lost),
+        }
+    }
+
+    fn over(&mut self, host: HostId, end: PartEnd) {
+        let Some(part) = self.parts.get_mut(&host).filter(|part| part.over.is_none()) else { return };
+        part.over = Some(end);
+        let fenced = self.begun.conduct == Conduct::Fenced;
+        let cause = match (part.role, end) {
+            (Role::Batch, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),
+            // A team goes on without a rank's host.
+            (Role::Member, _) if fenced => return,
+            // What a member holds ends when it has nothing to hold any more.
+            (Role::Member, PartEnd::Reported(Ended::Exited(Outcome::Completed))) => return,
+            _ => AttemptEnd::Lost,
+        };
+        self.cause.get_or_insert(cause);
+    }
+}
