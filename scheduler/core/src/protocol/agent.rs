@@ -54,7 +54,7 @@ pub enum AgentOutput {
     Tell(AttemptId, ToShepherd),
     /// Kill every process of an attempt that has no shepherd, and answer [`AgentInput::GroupGone`].
     KillGroup(AttemptId),
-    /// Remove the spool's entry of something that has no shepherd.
+    /// Remove the spool's entry.
     Unnote(AttemptId),
     /// Wake me then, by the host's clock, and not at the time asked for before.
     Wake(Time),
@@ -249,11 +249,11 @@ impl Agent {
                 }
             }
             Order::Forget(id) => match self.holds.get(&id) {
-                Some(Held::Over(_, true)) => {
-                    out.push(AgentOutput::Tell(id, ToShepherd::Forget));
-                    self.holds.remove(&id);
-                }
-                Some(Held::Over(_, false)) => {
+                Some(&Held::Over(_, shepherd)) => {
+                    // A shepherd may die before it hears of this: its note goes all the same.
+                    if shepherd {
+                        out.push(AgentOutput::Tell(id, ToShepherd::Forget));
+                    }
                     out.push(AgentOutput::Unnote(id));
                     self.holds.remove(&id);
                 }

@@ -278,8 +278,9 @@ impl<D: Desk> Controller<D> {
         while let Some(run) = self.turn.touched.pop_first() {
             let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_some()) else { continue };
             let (id, end) = (open.begun.id, open.end());
-            let left: Vec<HostId> =
-                open.parts.iter().filter(|(_, p)| p.over.is_none()).map(|(host, _)| *host).collect();
+            // What is over only by our reckoning may run, or begin, where its host is heard again.
+            let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
+            let left: Vec<HostId> = left.collect();
             let is_over = open.is_over() || !Guard::AllPartsOver.stands();
             for host in left {
                 self.ordered(host, |joined| joined.kill(id));
@@ -314,6 +315,8 @@ impl<D: Desk> Controller<D> {
     fn order_start(&mut self, begun: &Begun) {
         let Begun { id, conduct, limit_ms, .. } = *begun;
         for place in &begun.places {
+            // One clock decides when its time is over.
+            let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
             let start = Start { id, conduct, role: place.role, limit_ms, launch: place.launch.clone() };
             self.watched(place.host, |watch| watch.runs.insert(id));
             self.ordered(place.host, |joined| joined.order(Order::Start(start)));

@@ -38,7 +38,7 @@ pub struct Start {
     pub conduct: Conduct,
     /// What this host does for it.
     pub role: Role,
-    /// Its time limit in milliseconds, from its start on this host.
+    /// Its time limit in milliseconds, from its start on this host; on the batch host alone.
     pub limit_ms: Option<i64>,
     /// What to launch and on which cores, encoded by the one who decides; the protocol does not look into it.
     pub launch: Vec<u8>,

@@ -41,7 +41,7 @@ pub enum ShepherdOutput {
     CallAgent,
     /// Wake me then, by the host's clock, and not at the time asked for before.
     Wake(Time),
-    /// Remove the spool's entry and exit.
+    /// Exit.
     Leave,
 }
 

@@ -137,6 +137,13 @@ impl<D: Desk> Standing<D> {
     }
 }
 
+impl Part {
+    /// Whether its agent has said, one way or the other, that nothing of it is left.
+    pub fn is_surely_gone(&self) -> bool {
+        matches!(self.over, Some(PartEnd::Reported(_) | PartEnd::NeverBegan | PartEnd::Rebooted))
+    }
+}
+
 impl Open {
     fn new(begun: Begun, boots: &[Boot]) -> Self {
         let part = |role, boot| Part { role, boot, over: None };
@@ -164,11 +171,11 @@ impl Open {
         part.over = Some(end);
         let fenced = self.begun.conduct == Conduct::Fenced;
         let cause = match (part.role, end) {
-            (Role::Batch, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),
             // A team goes on without a rank's host.
             (Role::Member, _) if fenced => return,
             // What a member holds ends when it has nothing to hold any more.
             (Role::Member, PartEnd::Reported(Ended::Exited(Outcome::Completed))) => return,
+            (_, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),
             _ => AttemptEnd::Lost,
         };
         self.cause.get_or_insert(cause);

@@ -128,7 +128,6 @@ impl World {
         if self.head.controller.is_none() {
             return Ok(());
         }
-        self.head.check(&self.checks)?;
         self.head.life += 1;
         self.head.syncing = false;
         self.head.controller = None;

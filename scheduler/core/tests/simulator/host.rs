@@ -283,10 +283,7 @@ impl World {
                 }
             }
             ShepherdOutput::Resize(_) => {}
-            ShepherdOutput::Leave => {
-                known.spool.remove(&id);
-                known.shepherds.remove(&id);
-            }
+            ShepherdOutput::Leave => drop(known.shepherds.remove(&id)),
         }
         Ok(())
     }

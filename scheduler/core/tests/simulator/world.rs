@@ -209,7 +209,10 @@ impl World {
     fn break_down(&mut self, what: Break) -> Result<(), String> {
         self.say(|| format!("{what:?}"));
         match what {
-            Break::Controller(away) => self.kill_controller(away)?,
+            Break::Controller(away) => {
+                self.head.check(&self.checks)?;
+                self.kill_controller(away)?;
+            }
             Break::Agent(host, away) => self.kill_agent(host, away),
             Break::Shepherd(host) => self.kill_shepherd(host),
             Break::Host(host, away) => self.kill_host(host, away),
