@@ -4,8 +4,7 @@
 use crate::options::{OPTIONS, Support};
 use crate::value;
 use crate::words::{Given, Mistake, Origin, refusals};
-use muster_core::jobspec::{Export, Files, JobSpec, Size};
-use std::collections::BTreeMap;
+use muster_core::jobspec::JobSpec;
 
 /// The variables of the environment that stand for options, as `sbatch` has them, for the options honoured here.
 pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Vec<Given> {
@@ -31,16 +30,7 @@ pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Vec<Given> {
 /// Everything that is wrong or refused.
 pub fn jobspec(given: &[Given], name: &str) -> Result<JobSpec, Vec<Mistake>> {
     let mut mistakes = refusals(given);
-    let mut spec = JobSpec {
-        name: name.to_owned(),
-        size: Size { nodes: 1, ntasks: None, ntasks_per_node: None, cpus_per_task: None, memory: None },
-        time_limit_s: None,
-        array: None,
-        files: Files::default(),
-        export: Export::All(Vec::new()),
-        signal: None,
-        labels: BTreeMap::new(),
-    };
+    let mut spec = JobSpec::named(name);
     for one in given {
         if let Err(mistake) = fill(&mut spec, one) {
             mistakes.push(mistake);
@@ -84,7 +74,11 @@ fn fill(spec: &mut JobSpec, given: &Given) -> Result<(), Mistake> {
         "array" => spec.array = Some(value::array(value).map_err(refusal)?),
         "signal" => spec.signal = Some(value::early_signal(value).map_err(usage)?),
         "export" => spec.export = value::export(value),
-        "nodes" => spec.size.nodes = value::nodes(value).map_err(usage)?,
+        "nodes" => {
+            let most = value.rsplit('-').next().unwrap_or(value);
+            spec.size.nodes = value::nodes(value).map_err(usage)?;
+            spec.size.max_nodes = Some(value::nodes(most).map_err(usage)?);
+        }
         "ntasks" => spec.size.ntasks = Some(value::count("ntasks", value).map_err(refusal)?),
         "cpus-per-task" => {
             spec.size.cpus_per_task = Some(value::count("cpus-per-task", value).map_err(refusal)?)

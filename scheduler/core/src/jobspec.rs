@@ -1,5 +1,7 @@
 //! The jobspec: a validated request. Who asks, in which dialect, does not show here.
 
+use crate::job::dependency::Dependency;
+use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,8 +22,156 @@ pub struct JobSpec {
     pub export: Export,
     /// The signal it wants before its time is over.
     pub signal: Option<EarlySignal>,
-    /// Partition, account and the like: names that a queue would look at.
+    /// Names that nothing here looks at, kept for those who ask.
     pub labels: BTreeMap<String, String>,
+    /// What it runs.
+    pub work: Work,
+    /// Who pays, and where it stands in line.
+    pub queue: Queueing,
+    /// What must be true before it starts.
+    pub when: When,
+    /// What its hosts must have, and be.
+    pub needs: Needs,
+}
+
+/// What a job runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Work {
+    /// A script: its hosts are its own until it ends.
+    #[default]
+    Script,
+    /// A kernel: hosts may come and go between [`Size::nodes`] and [`Size::max_nodes`] while it runs.
+    Kernel,
+}
+
+/// Who pays for a job, and where it stands in line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queueing {
+    /// Partitions of which it takes the one that lets it start first; the site's default when there is none.
+    pub partitions: Vec<String>,
+    /// The account; the user's own when absent.
+    pub account: Option<String>,
+    /// The quality of service; the account's own when absent.
+    pub qos: Option<String>,
+    /// The reservation that it runs in.
+    pub reservation: Option<String>,
+    /// A priority set by an operator, in place of the computed one.
+    pub priority: Option<u32>,
+    /// Taken off its priority.
+    pub nice: i32,
+    /// Whether it may be started again after it was lost or preempted.
+    pub requeue: Requeue,
+    /// What people are told about it.
+    pub comment: Option<String>,
+}
+
+/// Whether a job may be started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Requeue {
+    /// It may.
+    #[default]
+    Allowed,
+    /// It must never run twice.
+    Never,
+}
+
+/// What must be true before a job starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct When {
+    /// It waits for somebody to release it.
+    pub hold: bool,
+    /// Not before this time.
+    pub begin: Option<Time>,
+    /// It is of no use when it has not ended by this time.
+    pub deadline: Option<Time>,
+    /// The shortest time limit that would do, seconds: between it and the limit, the queue may choose.
+    pub least_time_s: Option<u64>,
+    /// Other jobs that must have started or ended.
+    pub dependency: Dependency,
+    /// What becomes of it when they cannot do so any more.
+    pub invalid_dependency: InvalidDependency,
+}
+
+/// What becomes of a job whose dependency cannot come true any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum InvalidDependency {
+    /// What the site says.
+    #[default]
+    Site,
+    /// It is ended.
+    End,
+    /// It waits until somebody changes it.
+    Keep,
+}
+
+/// What a job's hosts must have, and be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// Features, as `--constraint` writes them.
+    pub constraint: Option<String>,
+    /// Hosts that must be among them.
+    pub include: Vec<String>,
+    /// Hosts that must not.
+    pub exclude: Vec<String>,
+    /// Labels of hosts, `key=value`, each of which all must have: where data may be.
+    pub labels: Vec<String>,
+    /// Devices.
+    pub gres: Vec<Gres>,
+    /// Licences of the cluster: name and count.
+    pub licences: Vec<(String, u32)>,
+    /// Nobody else's jobs on its hosts.
+    pub exclusive: bool,
+    /// Its tasks lie on as many hosts as it may have, not on the fewest.
+    pub spread: bool,
+}
+
+/// Devices of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gres {
+    /// What they are: `gpu`.
+    pub name: String,
+    /// Their type; none for any.
+    pub kind: Option<String>,
+    /// How many.
+    pub count: u32,
+    /// For what.
+    pub per: GresPer,
+}
+
+/// What a number of devices is counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GresPer {
+    /// Each host.
+    Host,
+    /// Each task.
+    Task,
+    /// The job.
+    Job,
+}
+
+impl JobSpec {
+    /// A script of this name, on one host, with nothing else said.
+    pub fn named(name: impl Into<String>) -> JobSpec {
+        JobSpec {
+            name: name.into(),
+            size: Size::default(),
+            time_limit_s: None,
+            array: None,
+            files: Files::default(),
+            export: Export::All(Vec::new()),
+            signal: None,
+            labels: BTreeMap::new(),
+            work: Work::Script,
+            queue: Queueing::default(),
+            when: When::default(),
+            needs: Needs::default(),
+        }
+    }
+
+    /// Whether its hosts may come and go while it runs.
+    pub fn is_malleable(&self) -> bool {
+        self.work == Work::Kernel && self.size.max_nodes.is_some_and(|most| most > self.size.nodes)
+    }
 }
 
 /// How large a job is.
@@ -29,6 +179,8 @@ pub struct JobSpec {
 pub struct Size {
     /// Hosts, at least.
     pub nodes: u32,
+    /// Hosts, at most; as many as its tasks need when absent.
+    pub max_nodes: Option<u32>,
     /// Tasks; none when the script did not say.
     pub ntasks: Option<u32>,
     /// Tasks on each host; none when the script did not say.
@@ -40,7 +192,7 @@ pub struct Size {
 }
 
 /// An amount of memory in mebibytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Memory {
     /// For each host.
     PerNode(u64),
@@ -48,15 +200,33 @@ pub enum Memory {
     PerCpu(u64),
 }
 
+impl Default for Size {
+    fn default() -> Size {
+        Size {
+            nodes: 1,
+            max_nodes: None,
+            ntasks: None,
+            ntasks_per_node: None,
+            cpus_per_task: None,
+            memory: None,
+        }
+    }
+}
+
 impl Size {
+    /// Hosts, at most: never more than it has tasks, where their number is given.
+    pub fn most_nodes(&self) -> u32 {
+        self.max_nodes.or(self.ntasks).unwrap_or(self.nodes).max(self.nodes)
+    }
+
     /// How many tasks the job has.
     pub fn tasks(&self) -> u32 {
-        self.ntasks.or(self.ntasks_per_node.map(|n| n * self.nodes)).unwrap_or(self.nodes)
+        self.ntasks.or(self.ntasks_per_node.map(|n| n.saturating_mul(self.nodes))).unwrap_or(self.nodes)
     }
 
     /// How many CPUs the job needs.
     pub fn cpus(&self) -> u32 {
-        self.tasks() * self.cpus_per_task.unwrap_or(1)
+        self.tasks().saturating_mul(self.cpus_per_task.unwrap_or(1))
     }
 }
 

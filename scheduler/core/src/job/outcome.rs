@@ -21,6 +21,8 @@ pub enum Outcome {
     HostFailed,
     /// To make room for another job.
     Preempted,
+    /// Its hosts could not start it.
+    NotStarted,
     /// Not begun by its deadline.
     Deadline,
     /// Never begun: what it depends on cannot come true any more.
@@ -33,6 +35,11 @@ impl Outcome {
         self == Outcome::Completed
     }
 
+    /// Whether the job had no part in it, so that another attempt may follow.
+    pub fn may_run_again(self) -> bool {
+        matches!(self, Outcome::HostFailed | Outcome::Preempted | Outcome::NotStarted)
+    }
+
     /// The word that Slurm has for it.
     pub fn word(self) -> &'static str {
         match self {
@@ -43,6 +50,7 @@ impl Outcome {
             Outcome::Cancelled(_) | Outcome::DependencyNeverSatisfied => "CANCELLED",
             Outcome::HostFailed => "NODE_FAIL",
             Outcome::Preempted => "PREEMPTED",
+            Outcome::NotStarted => "BOOT_FAIL",
             Outcome::Deadline => "DEADLINE",
         }
     }

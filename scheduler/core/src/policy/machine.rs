@@ -18,6 +18,13 @@ pub trait Machine {
     /// Resources promised to one waiting job at a time to come.
     type Promise: Promise;
 
+    /// A small number that equal requests share and no others do: a pass remembers by it what it has tried.
+    fn class(&self, request: Self::Request) -> usize;
+
+    /// Nothing wider than this fits now, in the width that the queue's entries carry: a pass does not ask for more. It
+    /// may be more than what fits, never less.
+    fn free(&self) -> u32;
+
     /// Whether `request` could start now if nothing were promised to anybody.
     fn fits(&mut self, request: Self::Request) -> bool;
 
@@ -35,13 +42,16 @@ pub trait Machine {
     /// Gives back what `running` holds; nothing when it holds nothing.
     fn finish(&mut self, running: Running);
 
-    /// The earliest promise that can be made to `request` by the estimates of what runs, those that have passed counting
-    /// as `now`; none when it would not fit an empty machine.
-    fn promise(&mut self, request: Self::Request, now: Time) -> Option<Self::Promise>;
+    /// The earliest promise that can be made to `request`, for a job that `lasts` so many ticks by its estimate, by the
+    /// estimates of what runs, those that have passed counting as `now`; none when it would not fit an empty machine.
+    fn promise(&mut self, request: Self::Request, now: Time, lasts: i64) -> Option<Self::Promise>;
 }
 
 /// Resources promised to one waiting job.
 pub trait Promise {
     /// When its job can start.
     fn at(&self) -> Time;
+
+    /// Nothing wider than this may start and outlive [`Promise::at`]. It may be more than what may, never less.
+    fn spare(&self) -> u32;
 }

@@ -2,4 +2,125 @@
 //!
 //! Step 5 of a job's way (DESIGN section 4). Pure: the same values give the same decisions.
 
+pub mod conservative;
+pub mod decision;
+pub mod key;
 pub mod machine;
+pub mod pass;
+pub mod pool;
+pub mod priority;
+pub mod queue;
+
+use key::Key;
+use std::fmt;
+use std::str::FromStr;
+
+/// How the queue is ordered, and who may start out of its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// First come, first served: nobody overtakes.
+    Fcfs,
+    /// The queue is ordered by a key; its head is promised the earliest start, and others start if they do not delay it.
+    Easy(Key, Candidates),
+    /// Everybody is promised a start on arrival, and nobody delays another.
+    Conservative,
+}
+
+/// In which order those behind the head are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Candidates {
+    /// As the queue is ordered.
+    InOrder,
+    /// The shortest estimate first (Tsafrir, Etsion, Feitelson 2007).
+    Shortest,
+}
+
+/// Who may start while the head waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backfill {
+    /// Nobody.
+    None,
+    /// Who does not delay the head.
+    Easy(Candidates),
+}
+
+impl Policy {
+    /// Every policy, in the order of the documentation.
+    pub fn all() -> Vec<Policy> {
+        let mut all = vec![Policy::Fcfs];
+        all.extend([Candidates::InOrder, Candidates::Shortest].map(|c| Policy::Easy(Key::Submit, c)));
+        all.push(Policy::Conservative);
+        let keyed = Key::ALL.into_iter().filter(|key| *key != Key::Submit);
+        all.extend(keyed.map(|key| Policy::Easy(key, Candidates::InOrder)));
+        all
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Policy::Fcfs => f.write_str("fcfs"),
+            Policy::Easy(Key::Submit, Candidates::InOrder) => f.write_str("easy"),
+            Policy::Easy(Key::Submit, Candidates::Shortest) => f.write_str("easy-sjf"),
+            Policy::Easy(key, Candidates::InOrder) => write!(f, "{key}+easy"),
+            Policy::Easy(key, Candidates::Shortest) => write!(f, "{key}+easy-sjf"),
+            Policy::Conservative => f.write_str("cons"),
+        }
+    }
+}
+
+/// A name that no policy has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no policy `{given}`; did you mean `{nearest}`? There are {}", names())]
+pub struct UnknownPolicy {
+    /// What was given.
+    pub given: String,
+    /// The policy whose name is most like it.
+    pub nearest: Policy,
+}
+
+fn names() -> String {
+    Policy::all().iter().map(Policy::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl FromStr for Policy {
+    type Err = UnknownPolicy;
+
+    fn from_str(given: &str) -> Result<Policy, UnknownPolicy> {
+        let all = Policy::all();
+        if let Some(found) = all.iter().find(|policy| policy.to_string() == given) {
+            return Ok(*found);
+        }
+        let like = |policy: &Policy| strsim::jaro_winkler(&policy.to_string(), &given.to_lowercase());
+        // The first of those that are equally like it.
+        let nearest = all.into_iter().rev().max_by(|a, b| like(a).total_cmp(&like(b)));
+        Err(UnknownPolicy { given: given.to_owned(), nearest: nearest.unwrap_or(Policy::Fcfs) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_and_no_two_share_one() {
+        let all = Policy::all();
+        for policy in &all {
+            assert_eq!(policy.to_string().parse(), Ok(*policy));
+        }
+        let mut names: Vec<String> = all.iter().map(Policy::to_string).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_nearest() {
+        for (given, nearest) in
+            [("esy", "easy"), ("EASY-SFJ", "easy-sjf"), ("wfp+easy", "wfp3+easy"), ("", "fcfs")]
+        {
+            let error = given.parse::<Policy>().expect_err(given);
+            assert_eq!(error.nearest.to_string(), nearest, "{given}");
+        }
+    }
+}

@@ -194,6 +194,7 @@ impl<D: Desk> Controller<D> {
 
     fn report(&mut self, now: Time, host: HostId, report: &Report) {
         let (term, stamp) = (self.standing.term, report.stamp);
+        let before = self.hosts.get(&host).is_some_and(Watch::is_usable);
         let heard = (stamp.term == term)
             .then(|| self.watched(host, |w| w.hear(now, stamp.session, (report.sent, report.done))));
         let Some(heard) = heard.flatten() else {
@@ -207,7 +208,6 @@ impl<D: Desk> Controller<D> {
         }
         let held = |id| report.holds.binary_search_by_key(&id, |(id, _)| *id).ok();
         let runs = |id| held(id).is_some_and(|at| report.holds[at].1 == Holding::Running);
-        let before = self.hosts[&host].is_usable();
         self.watched(host, |watch| {
             if let Some(joined) = &mut watch.joined {
                 joined.clear(report.done, runs);

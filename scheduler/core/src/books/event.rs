@@ -1,0 +1,51 @@
+//! Records of the journal: all that can happen to the books.
+//!
+//! A record is written before anybody is told of it, and the books are what all records together say.
+
+use super::partition::Partition;
+use super::reservation::Reservation;
+use super::rules::Rules;
+use crate::job::Submitted;
+use crate::job::event::{JobEvent, RunEvent};
+use crate::job::id::{JobId, RunId};
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// A record as it is written, by the version of its format. A reader that does not know a version refuses it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// The first.
+    V1(Fact),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// When: not before the record that was written before it.
+    pub at: Time,
+    /// What.
+    pub event: Event,
+}
+
+/// What can happen to the books.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A job was submitted, under a number that is higher than all before.
+    Submitted(JobId, Submitted),
+    /// Something happened to a job, or to elements of it, mostly while they wait.
+    Job(JobId, JobEvent),
+    /// Something happened to an attempt.
+    Run(RunId, RunEvent),
+    /// A job that is over is forgotten.
+    Purged(JobId),
+    /// A partition is as this says from now on.
+    Partition(Partition),
+    /// There is no such partition any more.
+    PartitionGone(String),
+    /// A reservation is as this says from now on.
+    Reservation(Reservation),
+    /// There is no such reservation any more.
+    ReservationGone(String),
+    /// The site's rules are as this says from now on.
+    Rules(Rules),
+}

@@ -1,0 +1,248 @@
+//! Wait reasons: why a pending job does not start, as data, and the words that Slurm has for them.
+
+use super::asks::AskError;
+use crate::books::partition::{PartitionState, PreemptMode};
+use crate::cluster::{Misfit, Missing, Wait};
+use crate::job::dependency::{Clause, Status};
+use crate::job::hold::HeldBy;
+use crate::job::id::{JobId, RunId};
+use crate::time::Time;
+use std::fmt;
+
+/// One reason why a job, or some elements of an array, do not start now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody holds it.
+    Held(HeldBy),
+    /// It asks something of another job that is not decided.
+    Dependency {
+        /// What it asks.
+        clause: Clause,
+        /// What the other job does, in a word; none when that is not one job.
+        other: Option<&'static str>,
+    },
+    /// It asks something of another job that cannot be any more.
+    NeverSatisfied(Clause),
+    /// It may not start before a time.
+    Begin(Time),
+    /// As many elements as may hold hosts at once do.
+    Throttle {
+        /// How many may.
+        most: u32,
+        /// How many do.
+        live: u32,
+    },
+    /// It names no partition, and there is no default one; or there is none of that name.
+    NoPartition(Option<String>),
+    /// The partition starts nothing.
+    Partition {
+        /// Its name.
+        name: String,
+        /// Its state.
+        state: PartitionState,
+    },
+    /// It asks for more time than the partition gives.
+    PartitionTime {
+        /// The partition.
+        name: String,
+        /// How much it asks for, seconds; none for no limit.
+        asked_s: Option<u64>,
+        /// The most, seconds.
+        most_s: u64,
+    },
+    /// It asks for more hosts than the partition gives, or for fewer.
+    PartitionNodes {
+        /// The partition.
+        name: String,
+        /// Hosts that it asks for, at least and at most.
+        asked: (u32, u32),
+        /// The fewest.
+        least: u32,
+        /// The most.
+        most: Option<u32>,
+    },
+    /// The partition is not for its account.
+    PartitionAccount {
+        /// The partition.
+        name: String,
+        /// The account.
+        account: String,
+    },
+    /// The partition is not for its quality of service.
+    PartitionQos {
+        /// The partition.
+        name: String,
+        /// The quality of service.
+        qos: String,
+    },
+    /// Its reservation is not there.
+    NoReservation(String),
+    /// Its reservation is not for its user or account, or keeps hosts from all.
+    ReservationDenied(String),
+    /// Its reservation has not begun.
+    Reservation {
+        /// Its name.
+        name: String,
+        /// When it begins.
+        from: Time,
+    },
+    /// What it asks for is no request.
+    Ask(AskError),
+    /// The cluster could not run it if it were empty.
+    Misfit(Misfit),
+    /// Resources are missing: which, who holds them, until when.
+    Resources {
+        /// What is missing, and when it is there by the estimates.
+        wait: Wait,
+        /// Those whose ends make it fit, and by when.
+        holders: Vec<(RunId, Time)>,
+    },
+    /// Others are before it, and it may not delay them.
+    Priority {
+        /// The first of those that wait.
+        behind: JobId,
+    },
+    /// Others are being ended to make room for it.
+    Preempting {
+        /// Which, and how.
+        victims: Vec<(RunId, PreemptMode)>,
+    },
+}
+
+impl Reason {
+    /// The reason of a clause that has not been met; none when it has.
+    pub(crate) fn clause(clause: Clause, status: Status, other: Option<&'static str>) -> Option<Reason> {
+        match status {
+            Status::Open => Some(Reason::Dependency { clause, other }),
+            Status::Failed => Some(Reason::NeverSatisfied(clause)),
+            Status::Met(_) => None,
+        }
+    }
+
+    /// Slurm's word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Reason::Held(HeldBy::User) => "JobHeldUser",
+            Reason::Held(HeldBy::Operator) => "JobHeldAdmin",
+            Reason::Dependency { .. } => "Dependency",
+            Reason::NeverSatisfied(_) => "DependencyNeverSatisfied",
+            Reason::Begin(_) => "BeginTime",
+            Reason::Throttle { .. } => "JobArrayTaskLimit",
+            Reason::NoPartition(_) => "PartitionConfig",
+            Reason::Partition { state: PartitionState::Inactive, .. } => "PartitionInactive",
+            Reason::Partition { .. } => "PartitionDown",
+            Reason::PartitionTime { .. } => "PartitionTimeLimit",
+            Reason::PartitionNodes { .. } => "PartitionNodeLimit",
+            Reason::PartitionAccount { .. } => "AccountNotAllowed",
+            Reason::PartitionQos { .. } => "QOSNotAllowed",
+            Reason::NoReservation(_) | Reason::ReservationDenied(_) => "ReservationDeleted",
+            Reason::Reservation { .. } => "Reservation",
+            Reason::Ask(_) => "BadConstraints",
+            Reason::Misfit(Misfit::Unknown { .. }) => "BadConstraints",
+            Reason::Misfit(Misfit::Licence { .. }) => "Licenses",
+            Reason::Misfit(_) => "PartitionConfig",
+            Reason::Resources { wait, .. } => resources_word(wait),
+            Reason::Priority { .. } => "Priority",
+            Reason::Preempting { .. } => "Resources",
+        }
+    }
+
+    /// How Slurm's users expect one reason of several to be chosen: the lowest first.
+    fn rank(&self) -> u8 {
+        match self {
+            Reason::Held(_) => 0,
+            Reason::Begin(_) => 1,
+            Reason::NeverSatisfied(_) => 2,
+            Reason::Dependency { .. } => 3,
+            Reason::Throttle { .. } => 4,
+            Reason::NoPartition(_) | Reason::Partition { .. } => 5,
+            Reason::PartitionTime { .. } | Reason::PartitionNodes { .. } => 6,
+            Reason::PartitionAccount { .. } | Reason::PartitionQos { .. } => 7,
+            Reason::NoReservation(_) | Reason::ReservationDenied(_) | Reason::Reservation { .. } => 8,
+            Reason::Ask(_) | Reason::Misfit(_) => 9,
+            Reason::Priority { .. } => 10,
+            Reason::Resources { .. } | Reason::Preempting { .. } => 11,
+        }
+    }
+}
+
+/// The one word that a list of jobs shows for several reasons; `None` for none, as Slurm has it.
+pub fn word(reasons: &[Reason]) -> &'static str {
+    reasons.iter().min_by_key(|reason| reason.rank()).map_or("None", Reason::word)
+}
+
+/// Licences are a word of their own, and so are hosts that are named or reserved and not to be had.
+fn resources_word(wait: &Wait) -> &'static str {
+    let licence = |missing: &Missing| matches!(missing, Missing::Licence { .. });
+    match &wait.missing[..] {
+        [missing] if licence(missing) => "Licenses",
+        missing if missing.iter().any(|m| matches!(m, Missing::Hosts { .. })) => "ReqNodeNotAvail",
+        _ => "Resources",
+    }
+}
+
+impl fmt::Display for Reason {
+    /// One sentence without a full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Held(HeldBy::User) => f.write_str("its user holds it: `scontrol release` lets it go"),
+            Reason::Held(HeldBy::Operator) => f.write_str("an operator holds it: ask one to release it"),
+            Reason::Dependency { clause, other } => {
+                write!(f, "it waits for {}", asked(clause))?;
+                other.map_or(Ok(()), |other| write!(f, ", which is {other}"))
+            }
+            Reason::NeverSatisfied(clause) => {
+                write!(f, "{} cannot be any more: change its dependency or cancel it", asked(clause))
+            }
+            Reason::Begin(at) => write!(f, "it may not start before {}", at.0),
+            Reason::Throttle { most, live } => {
+                write!(f, "{live} elements of the array run, and {most} may at once")
+            }
+            Reason::NoPartition(None) => f.write_str("it names no partition, and there is no default one"),
+            Reason::NoPartition(Some(name)) => write!(f, "there is no partition {name}: `sinfo` lists them"),
+            Reason::Partition { name, .. } => write!(f, "partition {name} starts no jobs"),
+            Reason::PartitionTime { name, asked_s: Some(asked), most_s } => {
+                write!(f, "it asks for {asked} s, and partition {name} gives {most_s} s at most")
+            }
+            Reason::PartitionTime { name, asked_s: None, most_s } => {
+                write!(f, "it has no time limit, and partition {name} gives {most_s} s at most")
+            }
+            Reason::PartitionNodes { name, asked: (least, most), .. } => {
+                write!(f, "partition {name} does not give {least} to {most} hosts to a job")
+            }
+            Reason::PartitionAccount { name, account } => {
+                write!(f, "partition {name} is not for account {account}")
+            }
+            Reason::PartitionQos { name, qos } => write!(f, "partition {name} is not for QOS {qos}"),
+            Reason::NoReservation(name) => write!(f, "there is no reservation {name}"),
+            Reason::ReservationDenied(name) => write!(f, "reservation {name} is not for its user or account"),
+            Reason::Reservation { name, from } => write!(f, "reservation {name} begins at {}", from.0),
+            Reason::Ask(error) => error.fmt(f),
+            Reason::Misfit(misfit) => misfit.fmt(f),
+            Reason::Resources { wait, holders } => {
+                f.write_str(if holders.is_empty() { "resources are missing" } else { "others hold what it needs" })?;
+                for (run, end) in holders {
+                    write!(f, ", {run} until {}", end.0)?;
+                }
+                wait.until.map_or(Ok(()), |at| write!(f, "; it fits at {}", at.0))
+            }
+            Reason::Priority { behind } => write!(f, "job {behind} is before it, and it may not delay that"),
+            Reason::Preempting { victims } => write!(f, "{} jobs are ended to make room for it", victims.len()),
+        }
+    }
+}
+
+/// A clause as `--dependency` writes it.
+fn asked(clause: &Clause) -> String {
+    match clause {
+        Clause::After { on, minutes: 0 } => format!("after:{}", RunId { job: on.job, element: on.element }),
+        Clause::After { on, minutes } => {
+            format!("after:{}+{minutes}", RunId { job: on.job, element: on.element })
+        }
+        Clause::AfterAny(on) | Clause::AfterOk(on) | Clause::AfterNotOk(on) => {
+            format!("{}:{}", clause.word(), RunId { job: on.job, element: on.element })
+        }
+        Clause::AfterCorr(job) => format!("{}:{job}", clause.word()),
+        Clause::Singleton => "all earlier jobs of its name".into(),
+    }
+}

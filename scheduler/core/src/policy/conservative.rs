@@ -1,0 +1,172 @@
+//! Conservative backfilling: every job is promised a start when it arrives, and no promise is put off for another
+//! (Mu'alem, Feitelson 2001). When a job ends early, each promise in turn, in the order of submission, is made anew with
+//! all others in place, so it comes earlier or stays.
+//!
+//! Invariant: at no time do what runs and what is promised add up to more than the machine, by the estimates. Estimates
+//! are limits: nothing runs longer.
+
+use super::machine::Running;
+use crate::time::Time;
+
+/// Counted processors, with a promise for all that waits.
+#[derive(Clone, Debug)]
+pub struct Conservative {
+    size: u32,
+    profile: Profile,
+    /// What waits, in the order of submission.
+    waiting: Vec<Promised>,
+    /// Whether something ended before its estimate, so that promises are to be made anew.
+    stale: bool,
+}
+
+/// A job that waits, with the start that it was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promised {
+    /// The number under which it will run.
+    pub running: Running,
+    /// How many processors it takes.
+    pub width: u32,
+    /// How long it runs at most, ticks.
+    pub estimate: i64,
+    /// When it starts at the latest.
+    pub at: Time,
+}
+
+impl Conservative {
+    /// So many processors, all free.
+    pub fn new(size: u32) -> Self {
+        let profile = Profile { times: vec![Time(i64::MIN)], free: vec![size] };
+        Conservative { size, profile, waiting: Vec::new(), stale: false }
+    }
+
+    /// What waits, in the order of submission.
+    pub fn waiting(&self) -> &[Promised] {
+        &self.waiting
+    }
+
+    /// A job of this width ended at `now`; `estimated` is when it was to end at the latest.
+    pub fn finish(&mut self, width: u32, estimated: Time, now: Time) {
+        if now < estimated {
+            self.profile.give(now, estimated, width);
+            self.stale = true;
+        }
+    }
+
+    /// A job joins the queue and is promised the earliest start that delays nobody, which is told.
+    ///
+    /// # Panics
+    /// When it is wider than the machine.
+    pub fn submit(&mut self, running: Running, width: u32, estimate: i64, now: Time) -> Time {
+        assert!(width <= self.size, "a job that no machine can run does not wait");
+        self.renew(now);
+        let at = self.profile.hole(width, estimate, now, Time::NEVER).expect("in the end all is free");
+        self.profile.take(at, at.after(estimate), width);
+        self.waiting.push(Promised { running, width, estimate, at });
+        at
+    }
+
+    /// Starts all whose promised time has come, and says which.
+    pub fn pass(&mut self, now: Time, mut started: impl FnMut(&Promised)) {
+        self.renew(now);
+        self.waiting.retain(|job| {
+            let begins = job.at <= now;
+            if begins {
+                started(job);
+            }
+            !begins
+        });
+    }
+
+    /// Makes all promises anew where something ended early.
+    fn renew(&mut self, now: Time) {
+        self.profile.forget(now);
+        if !self.stale {
+            return;
+        }
+        self.stale = false;
+        for job in &mut self.waiting {
+            // What it was promised is its own, so only what is before that has to be free.
+            if let Some(at) = self.profile.hole(job.width, job.estimate, now, job.at) {
+                self.profile.give(job.at, job.at.after(job.estimate), job.width);
+                self.profile.take(at, at.after(job.estimate), job.width);
+                job.at = at;
+            }
+        }
+    }
+}
+
+/// How many processors are free from each of `times` until the next; from the last on, for ever. Neighbours differ.
+#[derive(Clone, Debug)]
+struct Profile {
+    times: Vec<Time>,
+    free: Vec<u32>,
+}
+
+impl Profile {
+    /// Drops what is past.
+    fn forget(&mut self, now: Time) {
+        let past = self.segment(now);
+        self.times.drain(..past);
+        self.free.drain(..past);
+    }
+
+    /// The earliest time from `now` to before `limit` from which `width` are free until `estimate` ticks later or `limit`.
+    fn hole(&self, width: u32, estimate: i64, now: Time, limit: Time) -> Option<Time> {
+        let mut at = self.segment(now);
+        loop {
+            at += self.free[at..].iter().position(|free| *free >= width)?;
+            let start = self.times[at].max(now);
+            if start >= limit {
+                return None;
+            }
+            let end = start.after(estimate).min(limit);
+            let narrow = self.free[at..].iter().position(|free| *free < width);
+            match narrow {
+                Some(ahead) if self.times[at + ahead] < end => at += ahead,
+                _ => return Some(start),
+            }
+        }
+    }
+
+    /// Takes `width` processors from `from` until `to`; so many are free there.
+    fn take(&mut self, from: Time, to: Time, width: u32) {
+        self.change(from, to, |free| free - width);
+    }
+
+    /// Gives `width` processors back from `from` until `to`.
+    fn give(&mut self, from: Time, to: Time, width: u32) {
+        self.change(from, to, |free| free + width);
+    }
+
+    fn change(&mut self, from: Time, to: Time, new: impl Fn(u32) -> u32) {
+        let first = self.cut(from);
+        let last = self.cut(to);
+        self.free[first..last].iter_mut().for_each(|free| *free = new(*free));
+        self.join(last);
+        self.join(first);
+    }
+
+    /// The segment that `time` is in.
+    fn segment(&self, time: Time) -> usize {
+        self.times.partition_point(|start| *start <= time).saturating_sub(1)
+    }
+
+    /// Makes `time` the start of a segment, and says of which.
+    fn cut(&mut self, time: Time) -> usize {
+        let at = self.segment(time);
+        if self.times[at] == time {
+            return at;
+        }
+        self.times.insert(at + 1, time);
+        self.free.insert(at + 1, self.free[at]);
+        at + 1
+    }
+
+    /// Joins a segment to the one before where both are alike.
+    fn join(&mut self, at: usize) {
+        if at > 0 && self.free[at] == self.free[at - 1] {
+            self.times.remove(at);
+            self.free.remove(at);
+        }
+    }
+}
