@@ -85,6 +85,11 @@ impl Machine for Hosts {
 }
 
 impl Hosts {
+    /// Takes what `running` was given before a restart; of a class of this cluster.
+    pub fn hold(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
+        self.take(running, end, allocation);
+    }
+
     fn needs_of(&self, class: ClassId) -> usize {
         self.classes.get(class).needs.len()
     }

@@ -3,7 +3,7 @@
 //! Step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
 //! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
 
-use super::desk::{Begun, Desk, Why};
+use super::desk::{Begun, Desk, Due, Place, Why};
 use super::guard::Guard;
 use super::lease::Lease;
 use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
@@ -82,6 +82,8 @@ pub struct Controller<D: Desk> {
     hosts: BTreeMap<HostId, Watch>,
     /// When each host's silence next means something.
     due: BTreeSet<(Time, HostId)>,
+    /// What the desk was told of hosts.
+    usable: BTreeSet<HostId>,
     next_session: Session,
     turn: Turn<D>,
 }
@@ -96,14 +98,17 @@ struct Turn<D: Desk> {
     speak: BTreeSet<HostId>,
     /// Runs to look at: something of them has changed.
     touched: BTreeSet<RunId>,
+    /// Hosts of which something has changed.
+    looked_at: BTreeSet<HostId>,
     /// Whether something may begin that could not.
     decide: bool,
 }
 
 impl<D: Desk> Default for Turn<D> {
     fn default() -> Self {
-        let (speak, touched) = (BTreeSet::new(), BTreeSet::new());
-        Turn { entries: Vec::new(), sends: Vec::new(), replies: Vec::new(), speak, touched, decide: false }
+        let (entries, sends, replies) = (Vec::new(), Vec::new(), Vec::new());
+        let (speak, touched, looked_at) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Turn { entries, sends, replies, speak, touched, looked_at, decide: false }
     }
 }
 
@@ -111,7 +116,8 @@ impl<D: Desk> Controller<D> {
     /// A controller that goes on from what the journal says.
     pub fn new(rules: Lease, standing: Standing<D>) -> Self {
         let (hosts, due) = (BTreeMap::new(), BTreeSet::new());
-        Controller { rules, standing, hosts, due, next_session: Session(0), turn: Turn::default() }
+        let usable = BTreeSet::new();
+        Controller { rules, standing, hosts, due, usable, next_session: Session(0), turn: Turn::default() }
     }
 
     /// What is known for good: the fold of all records handed out.
@@ -128,7 +134,10 @@ impl<D: Desk> Controller<D> {
             Input::Client(client, Request::GiveUp(host, user)) => self.give_up(now, client, (host, user)),
             Input::Agent(host, ToController::Hello { boot, sent }) => self.hello(now, host, (boot, sent)),
             Input::Agent(host, ToController::Report(report)) => self.report(now, host, &report),
-            Input::Woken => self.turn.decide = true,
+            Input::Woken => {
+                self.fall_due(now);
+                self.turn.decide = true;
+            }
         }
         self.wind_up(now);
         self.place(now);
@@ -157,7 +166,7 @@ impl<D: Desk> Controller<D> {
     }
 
     fn ask(&mut self, now: Time, client: u64, request: &D::Request) {
-        let asked = self.standing.desk.ask(now, request);
+        let asked = self.standing.desk.ask(self.standing.last.max(now), request);
         for event in asked.events {
             self.note(now, Record::Desk(event));
         }
@@ -169,7 +178,7 @@ impl<D: Desk> Controller<D> {
     }
 
     fn end(&mut self, now: Time, run: RunId, why: Why) {
-        let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_none()) else { return };
+        let Some(open) = self.standing.open.get(&run).filter(|open| open.can_end(why)) else { return };
         self.note(now, Record::End(open.begun.id, why));
         self.turn.touched.insert(run);
     }
@@ -194,7 +203,6 @@ impl<D: Desk> Controller<D> {
 
     fn report(&mut self, now: Time, host: HostId, report: &Report) {
         let (term, stamp) = (self.standing.term, report.stamp);
-        let before = self.hosts.get(&host).is_some_and(Watch::is_usable);
         let heard = (stamp.term == term)
             .then(|| self.watched(host, |w| w.hear(now, stamp.session, (report.sent, report.done))));
         let Some(heard) = heard.flatten() else {
@@ -214,7 +222,6 @@ impl<D: Desk> Controller<D> {
                 joined.forgotten(report.done, |id| held(id).is_some());
             }
         });
-        self.turn.decide |= heard == Heard::First || (!before && self.hosts[&host].is_usable());
         self.turn.speak.insert(host);
     }
 
@@ -297,18 +304,35 @@ impl<D: Desk> Controller<D> {
 
     /// Begins what can begin.
     fn place(&mut self, now: Time) {
+        for host in std::mem::take(&mut self.turn.looked_at) {
+            let usable = self.hosts[&host].is_usable();
+            if usable != self.usable.contains(&host) {
+                self.standing.desk.usable(host, usable);
+                self.turn.decide |= usable;
+                if usable { self.usable.insert(host) } else { self.usable.remove(&host) };
+            }
+        }
         if !std::mem::take(&mut self.turn.decide) {
             return;
         }
-        let hosts = &self.hosts;
-        let usable = |host: HostId| hosts.get(&host).is_some_and(Watch::is_usable);
-        for begun in self.standing.desk.decide(now, &usable) {
-            let boot = |host: &HostId| self.hosts.get(host).and_then(|w| w.joined.as_ref()).map(|j| j.boot);
-            let boots: Option<Vec<Boot>> = begun.places.iter().map(|place| boot(&place.host)).collect();
-            // The desk was told what is usable; a place elsewhere would be an order to nobody.
-            let Some(boots) = boots else { continue };
+        for begun in self.standing.desk.decide(self.standing.last.max(now)) {
+            let boot = |place: &Place| self.hosts.get(&place.host)?.joined.as_ref().map(|joined| joined.boot);
+            let boots: Vec<Boot> = begun.places.iter().filter_map(boot).collect();
+            assert_eq!(boots.len(), begun.places.len(), "the desk places on usable hosts alone");
             self.note(now, Record::Begun(begun.clone(), boots));
             self.order_start(&begun);
+        }
+    }
+
+    /// Notes what is due by itself.
+    fn fall_due(&mut self, now: Time) {
+        let Due { events, end } = self.standing.desk.due(self.standing.last.max(now));
+        self.turn.decide |= !events.is_empty();
+        for event in events {
+            self.note(now, Record::Desk(event));
+        }
+        for (run, why) in end {
+            self.end(now, run, why);
         }
     }
 
@@ -317,7 +341,8 @@ impl<D: Desk> Controller<D> {
         for place in &begun.places {
             // One clock decides when its time is over.
             let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
-            let start = Start { id, conduct, role: place.role, limit_ms, launch: place.launch.clone() };
+            let launch = self.standing.desk.launch(begun, place);
+            let start = Start { id, conduct, role: place.role, limit_ms, launch };
             self.watched(place.host, |watch| watch.runs.insert(id));
             self.ordered(place.host, |joined| joined.order(Order::Start(start)));
         }
@@ -337,7 +362,11 @@ impl<D: Desk> Controller<D> {
         }
         out.extend(turn.replies.into_iter().map(|(client, answer)| Output::Reply(client, answer)));
         let due = self.due.first().map(|(at, _)| *at);
-        out.extend(due.into_iter().chain(self.standing.desk.wake(now)).min().map(Output::Wake));
+        // The desk counts by the time of its records, which may be ahead.
+        let ahead = self.standing.last.0.saturating_sub(now.0).max(0);
+        let wake = self.standing.desk.wake(self.standing.last.max(now));
+        let wake = wake.map(|at| Time(at.0.saturating_sub(ahead)));
+        out.extend(due.into_iter().chain(wake).min().map(Output::Wake));
         out
     }
 
@@ -348,7 +377,9 @@ impl<D: Desk> Controller<D> {
         self.turn.touched.insert(id.run);
     }
 
-    fn note(&mut self, at: Time, record: Record<D::Event>) {
+    /// Notes a change, at a time not before that of the last: a restarted controller's clock may be behind.
+    fn note(&mut self, now: Time, record: Record<D::Event>) {
+        let at = now.max(self.standing.last);
         self.standing.apply(at, &record);
         self.turn.entries.push(Entry { at, record });
     }
@@ -358,11 +389,13 @@ impl<D: Desk> Controller<D> {
         if let Some(joined) = self.hosts.get_mut(&host).and_then(|watch| watch.joined.as_mut()) {
             order(joined);
             self.turn.speak.insert(host);
+            self.turn.looked_at.insert(host);
         }
     }
 
     /// Changes what is known of a host, and with it when its silence means something.
     fn watched<T>(&mut self, host: HostId, change: impl FnOnce(&mut Watch) -> T) -> T {
+        self.turn.looked_at.insert(host);
         let watch = self.hosts.entry(host).or_insert_with(Watch::unknown);
         let before = watch.due(&self.rules);
         let result = change(watch);

@@ -32,8 +32,19 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// A request changed this.
     fn apply(&mut self, at: Time, event: &Self::Event);
 
-    /// What begins now, on hosts of which `usable` holds. Each attempt has a number that its run never had before.
-    fn decide(&mut self, now: Time, usable: &dyn Fn(HostId) -> bool) -> Vec<Begun>;
+    /// What must be noted now though nobody asks.
+    fn due(&self, now: Time) -> Due<Self::Event>;
+
+    /// Whether new work may go to a host; none may before this is said. Not part of the fold: forgotten with the
+    /// controller.
+    fn usable(&mut self, host: HostId, usable: bool);
+
+    /// What begins now, on hosts that are usable. Each attempt has a number that its run never had before. All of it is
+    /// noted before this is asked again.
+    fn decide(&mut self, now: Time) -> Vec<Begun>;
+
+    /// What the host of a place is to launch, encoded for whoever does.
+    fn launch(&self, begun: &Begun, place: &Place) -> Vec<u8>;
 
     /// When to ask for decisions again though nothing happens.
     fn wake(&self, now: Time) -> Option<Time>;
@@ -44,8 +55,26 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// Its batch host says that it runs.
     fn up(&mut self, at: Time, id: AttemptId);
 
+    /// It comes to an end, and something of it may still run. Said again when a user's word changes how it ends.
+    fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
+
     /// Nothing of it runs any more, or can do harm.
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
+}
+
+/// What must be noted though nobody asks.
+#[derive(Clone, Debug)]
+pub struct Due<E> {
+    /// What changes, to be noted in this order.
+    pub events: Vec<E>,
+    /// What shall end if it runs, and why.
+    pub end: Vec<(RunId, Why)>,
+}
+
+impl<E> Default for Due<E> {
+    fn default() -> Self {
+        Due { events: Vec::new(), end: Vec::new() }
+    }
 }
 
 /// What a request leads to.
@@ -70,17 +99,17 @@ pub struct Begun {
     pub limit_ms: Option<i64>,
     /// Where, the batch host first.
     pub places: Vec<Place>,
+    /// What the desk wants to be told when the journal is read back, encoded by it.
+    pub plan: Vec<u8>,
 }
 
 /// What an attempt does on one host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Where.
     pub host: HostId,
     /// What.
     pub role: Role,
-    /// Encoded for whoever launches it there.
-    pub launch: Vec<u8>,
 }
 
 /// Why an attempt is ended that could go on.
@@ -92,6 +121,15 @@ pub enum Why {
     Preempted,
     /// A user wants it to run again.
     Requeued,
+    /// Its deadline has passed.
+    Deadline,
+}
+
+impl Why {
+    /// Whether it shall run again.
+    pub fn runs_again(self) -> bool {
+        matches!(self, Why::Preempted | Why::Requeued)
+    }
 }
 
 /// How an attempt ended.
@@ -105,4 +143,15 @@ pub enum AttemptEnd {
     Lost,
     /// It never began, and never will.
     NeverBegan,
+}
+
+impl AttemptEnd {
+    /// Whether another attempt may follow, if the job lets it.
+    pub fn may_run_again(self) -> bool {
+        match self {
+            AttemptEnd::Exited(_) => false,
+            AttemptEnd::Ended(why) => why.runs_again(),
+            AttemptEnd::Lost | AttemptEnd::NeverBegan => true,
+        }
+    }
 }

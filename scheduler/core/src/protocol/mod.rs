@@ -3,6 +3,7 @@
 //! README.md beside this file has the states, the messages, the invariants, and why they hold.
 
 pub mod agent;
+pub mod clerk;
 pub mod controller;
 pub mod desk;
 pub mod format;

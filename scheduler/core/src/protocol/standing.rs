@@ -58,7 +58,8 @@ pub struct Open {
     pub parts: BTreeMap<HostId, Part>,
     /// Whether its batch host has said that it runs.
     pub up: bool,
-    /// Why it comes to an end, once it does; the first reason counts.
+    /// Why it comes to an end, once it does. The first reason counts, but a user's word that it shall not run again
+    /// counts more than a reason after which it would.
     pub cause: Option<AttemptEnd>,
 }
 
@@ -76,6 +77,8 @@ pub struct Part {
 /// The fold of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing<D> {
+    /// When the last record was made.
+    pub last: Time,
     /// The newest term.
     pub term: Term,
     /// The attempts that are open.
@@ -87,7 +90,7 @@ pub struct Standing<D> {
 impl<D: Desk> Standing<D> {
     /// Before the first record.
     pub fn new(desk: D) -> Self {
-        Standing { term: Term(0), open: BTreeMap::new(), desk }
+        Standing { last: Time(i64::MIN), term: Term(0), open: BTreeMap::new(), desk }
     }
 
     /// The open attempt of this number.
@@ -102,6 +105,7 @@ impl<D: Desk> Standing<D> {
 
     /// Takes one record in.
     pub fn apply(&mut self, at: Time, record: &Record<D::Event>) {
+        self.last = self.last.max(at);
         match record {
             Record::Term(term) => self.term = *term,
             Record::Desk(event) => self.desk.apply(at, event),
@@ -115,20 +119,22 @@ impl<D: Desk> Standing<D> {
                     self.desk.up(at, *id);
                 }
             }
-            Record::End(id, why) => {
-                if let Some(open) = self.attempt_mut(*id) {
-                    open.cause.get_or_insert(AttemptEnd::Ended(*why));
-                }
-            }
-            Record::Over(id, host, end) => {
-                if let Some(open) = self.attempt_mut(*id) {
-                    open.over(*host, *end);
-                }
-            }
+            Record::End(id, why) => self.attempt_changes(at, *id, |open| open.shall_end(*why)),
+            Record::Over(id, host, end) => self.attempt_changes(at, *id, |open| open.over(*host, *end)),
             Record::Closed(id, end) => {
                 self.open.remove(&id.run);
                 self.desk.closed(at, *id, *end);
             }
+        }
+    }
+
+    /// Changes an attempt, and tells the desk if that changes how it ends.
+    fn attempt_changes(&mut self, at: Time, id: AttemptId, change: impl FnOnce(&mut Open)) {
+        let Some(open) = self.attempt_mut(id) else { return };
+        let before = open.cause;
+        change(open);
+        if let Some(end) = open.cause.filter(|_| open.cause != before) {
+            self.desk.ends(at, id, end);
         }
     }
 
@@ -163,6 +169,17 @@ impl Open {
         match self.cause {
             Some(AttemptEnd::Lost) | None if never => AttemptEnd::NeverBegan,
             cause => cause.unwrap_or(AttemptEnd::Lost),
+        }
+    }
+
+    /// Whether [`Record::End`] would change anything.
+    pub fn can_end(&self, why: Why) -> bool {
+        self.cause.is_none_or(|cause| cause.may_run_again() && !why.runs_again())
+    }
+
+    fn shall_end(&mut self, why: Why) {
+        if self.can_end(why) {
+            self.cause = Some(AttemptEnd::Ended(why));
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Checks {
     pub(crate) finished: BTreeSet<AttemptId>,
     /// What clients were promised.
     acknowledged: BTreeMap<RunId, Spec>,
+    cancelled: BTreeSet<RunId>,
     /// Runs that a user or an operator has meddled with.
     pub(crate) meddled: BTreeSet<RunId>,
 }
@@ -38,13 +39,22 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
 
 impl Checks {
     /// A record is on disk.
-    pub(crate) fn durable(&mut self, entry: &Entry<Change>) {
+    pub(crate) fn durable(&mut self, entry: &Entry<Change>) -> Verdict {
         match &entry.record {
-            Record::Begun(begun, _) => drop(self.begun.insert(begun.id)),
+            Record::Begun(begun, _) => {
+                self.begun.insert(begun.id);
+                ensure(!self.cancelled.contains(&begun.id.run), || format!("{} begins though cancelled", begun.id))?;
+            }
             Record::Closed(id, _) => drop(self.closed.insert(*id)),
             Record::End(id, _) | Record::Over(id, _, PartEnd::GivenUp(_)) => drop(self.meddled.insert(id.run)),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// A client was told that its job will not run again.
+    pub(crate) fn cancelled(&mut self, run: RunId) {
+        self.cancelled.insert(run);
     }
 
     /// A client was told that this is its job.

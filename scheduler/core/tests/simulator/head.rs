@@ -133,7 +133,7 @@ impl World {
         self.head.controller = None;
         let kept = self.random.between(self.head.synced as i64, self.head.journal.len() as i64) as usize;
         self.head.journal.truncate(kept);
-        self.on_disk(kept);
+        self.on_disk(kept)?;
         self.head.last = self.head.replay(kept)?;
         self.after(away, Event::ControllerStart);
         Ok(())
@@ -183,18 +183,19 @@ impl World {
 
     fn synced(&mut self, upto: usize) -> Result<(), String> {
         self.head.syncing = false;
-        self.on_disk(upto);
+        self.on_disk(upto)?;
         let ready = self.head.outbox.persisted(upto as u64);
         self.perform(ready)?;
         self.sync();
         Ok(())
     }
 
-    fn on_disk(&mut self, upto: usize) {
+    fn on_disk(&mut self, upto: usize) -> Result<(), String> {
         for (_, entry) in &self.head.journal[self.head.synced..upto] {
-            self.checks.durable(entry);
+            self.checks.durable(entry)?;
         }
         self.head.synced = upto;
+        Ok(())
     }
 
     fn perform(&mut self, outputs: Vec<Out>) -> Result<(), String> {
@@ -228,6 +229,9 @@ impl World {
         if let (Answer::Desk(Told::Accepted(run)), Request::Desk(Ask::Submit(spec))) = (answer, &self.asked[&client]) {
             self.accepted.push(*run);
             self.checks.accepted(*run, *spec)?;
+        }
+        if let (Answer::Desk(Told::Done), Request::Desk(Ask::Cancel(run))) = (answer, &self.asked[&client]) {
+            self.checks.cancelled(*run);
         }
         Ok(())
     }

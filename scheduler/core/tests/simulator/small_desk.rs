@@ -3,12 +3,12 @@
 
 use muster_core::cluster::HostId;
 use muster_core::job::id::{Attempt, JobId, RunId};
-use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Desk, Place, Why};
+use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Desk, Due, Place, Why};
 use muster_core::protocol::message::{Conduct, Role};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a job of the simulator is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +64,23 @@ pub(crate) struct SmallDesk {
     pub(crate) cpus: Vec<u32>,
     last: u32,
     pub(crate) jobs: BTreeMap<RunId, Job>,
+    #[serde(skip)]
+    usable: Usable,
+}
+
+/// Hosts that are usable: known for now, and no part of what is compared.
+#[derive(Clone, Debug, Default)]
+struct Usable(BTreeSet<HostId>);
+
+impl PartialEq for Usable {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl SmallDesk {
     pub(crate) fn new(cpus: Vec<u32>) -> Self {
-        SmallDesk { cpus, last: 0, jobs: BTreeMap::new() }
+        SmallDesk { cpus, last: 0, jobs: BTreeMap::new(), usable: Usable::default() }
     }
 
     fn free(&self) -> Vec<u32> {
@@ -137,10 +149,22 @@ impl Desk for SmallDesk {
         }
     }
 
-    fn decide(&mut self, _: Time, usable: &dyn Fn(HostId) -> bool) -> Vec<Begun> {
+    fn due(&self, _: Time) -> Due<Change> {
+        Due::default()
+    }
+
+    fn usable(&mut self, host: HostId, usable: bool) {
+        if usable { self.usable.0.insert(host) } else { self.usable.0.remove(&host) };
+    }
+
+    fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
+        postcard::to_stdvec(&self.jobs[&begun.id.run].spec).expect("a spec can be encoded")
+    }
+
+    fn decide(&mut self, _: Time) -> Vec<Begun> {
         let mut free = self.free();
         for (host, cpus) in (0..).zip(&mut free) {
-            *cpus *= u32::from(usable(HostId(host)));
+            *cpus *= u32::from(self.usable.0.contains(&HostId(host)));
         }
         let mut begins = Vec::new();
         for (run, job) in self.jobs.iter().filter(|(_, job)| job.state == State::Pending) {
@@ -149,16 +173,15 @@ impl Desk for SmallDesk {
             if hosts.len() < job.spec.hosts as usize {
                 continue;
             }
-            let launch = postcard::to_stdvec(&job.spec).expect("a spec can be encoded");
             let places = hosts.iter().enumerate().map(|(i, host)| {
                 free[*host as usize] -= job.spec.cpus;
                 let role = if i == 0 { Role::Batch } else { Role::Member };
-                Place { host: HostId(*host), role, launch: launch.clone() }
+                Place { host: HostId(*host), role }
             });
             let places = places.collect();
             let id = AttemptId { run: *run, attempt: Attempt(job.attempts + 1) };
             let (conduct, limit_ms) = (job.spec.conduct, job.spec.limit_ms);
-            begins.push(Begun { id, conduct, limit_ms, places });
+            begins.push(Begun { id, conduct, limit_ms, places, plan: Vec::new() });
         }
         begins
     }
@@ -177,6 +200,8 @@ impl Desk for SmallDesk {
     fn up(&mut self, _: Time, id: AttemptId) {
         self.jobs.get_mut(&id.run).expect("a job that runs is there").up = true;
     }
+
+    fn ends(&mut self, _: Time, _: AttemptId, _: AttemptEnd) {}
 
     fn closed(&mut self, _: Time, id: AttemptId, end: AttemptEnd) {
         let job = self.jobs.get_mut(&id.run).expect("a job that ends is there");
