@@ -6,6 +6,7 @@
 use super::desk::{Begun, Desk, Due, Place, Why};
 use super::guard::Guard;
 use super::lease::Lease;
+use super::ledger::{FromStore, ToStore};
 use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use super::standing::{PartEnd, Record, Standing};
@@ -25,6 +26,8 @@ pub enum Input<R> {
     Client(u64, Request<R>),
     /// An agent speaks.
     Agent(HostId, ToController),
+    /// A foreman on a host speaks.
+    Foreman(HostId, ToStore),
     /// The time that it asked for has come.
     Woken,
 }
@@ -56,6 +59,8 @@ pub enum Output<E, A> {
     Persist(Vec<Entry<E>>),
     /// Send this to an agent.
     Send(HostId, ToAgent),
+    /// Send this to a foreman on a host.
+    Tell(HostId, FromStore),
     /// Answer a client.
     Reply(u64, Answer<A>),
     /// Wake me then, and not at the time asked for before.
@@ -93,6 +98,7 @@ pub struct Controller<D: Desk> {
 struct Turn<D: Desk> {
     entries: Vec<Entry<D::Event>>,
     sends: Vec<(HostId, ToAgent)>,
+    tells: Vec<(HostId, FromStore)>,
     replies: Vec<(u64, Answer<D::Answer>)>,
     /// Hosts that get a lease and their orders.
     speak: BTreeSet<HostId>,
@@ -106,9 +112,9 @@ struct Turn<D: Desk> {
 
 impl<D: Desk> Default for Turn<D> {
     fn default() -> Self {
-        let (entries, sends, replies) = (Vec::new(), Vec::new(), Vec::new());
+        let (entries, sends, tells, replies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (speak, touched, looked_at) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Turn { entries, sends, replies, speak, touched, looked_at, decide: false }
+        Turn { entries, sends, tells, replies, speak, touched, looked_at, decide: false }
     }
 }
 
@@ -133,6 +139,7 @@ impl<D: Desk> Controller<D> {
             Input::Client(client, Request::Desk(request)) => self.ask(now, client, &request),
             Input::Client(client, Request::GiveUp(host, user)) => self.give_up(now, client, (host, user)),
             Input::Agent(host, ToController::Hello { boot, sent }) => self.hello(now, host, (boot, sent)),
+            Input::Foreman(host, message) => self.foreman(now, host, message),
             Input::Agent(host, ToController::Report(report)) => self.report(now, host, &report),
             Input::Woken => {
                 self.fall_due(now);
@@ -223,6 +230,14 @@ impl<D: Desk> Controller<D> {
             }
         });
         self.turn.speak.insert(host);
+    }
+
+    fn foreman(&mut self, now: Time, host: HostId, message: ToStore) {
+        let (record, answer) = self.standing.hear_foreman(message);
+        if let Some(record) = record {
+            self.note(now, record);
+        }
+        self.turn.tells.push((host, answer));
     }
 
     /// The first report of a session says what is not there, too.
@@ -355,6 +370,7 @@ impl<D: Desk> Controller<D> {
             out.push(Output::Persist(turn.entries));
         }
         out.extend(turn.sends.into_iter().map(|(host, message)| Output::Send(host, message)));
+        out.extend(turn.tells.into_iter().map(|(host, message)| Output::Tell(host, message)));
         let term = self.standing.term;
         for host in turn.speak {
             let grant = self.watched(host, |watch| watch.grant(now, term));

@@ -6,6 +6,7 @@
 use super::controller::Entry;
 use super::desk::Desk;
 use super::format::{Format, FormatError};
+use super::ledger::Verdict;
 use super::standing::{Record, Standing};
 
 /// Why a journal cannot be read.
@@ -67,6 +68,11 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
                 && standing.desk.may_begin(begun)
         }
         Record::Up(id) | Record::End(id, _) | Record::Closed(id, _) => standing.attempt(*id).is_some(),
+        Record::Step(run, step) => !standing.ledgers.contains_key(&(*run, step.spec)),
+        Record::Commit(id, spec, commit) => {
+            let ledger = standing.ledgers.get(&(id.run, *spec));
+            ledger.is_some_and(|ledger| ledger.judge(*id, commit) == Verdict::New)
+        }
         Record::Over(id, host, _) => standing.runs_at(*id, *host),
     }
 }

@@ -4,6 +4,7 @@
 //! one open attempt; an attempt is closed when no part of it can do harm any more.
 
 use super::desk::{AttemptEnd, Begun, Desk, Why};
+use super::ledger::{Commit, Ledger, Step};
 use super::message::{Conduct, Ended, Role};
 use super::stamp::{AttemptId, Boot, Term};
 use crate::cluster::HostId;
@@ -30,6 +31,10 @@ pub enum Record<E> {
     Over(AttemptId, HostId, PartEnd),
     /// All of it is.
     Closed(AttemptId, AttemptEnd),
+    /// A kernel step is registered.
+    Step(RunId, Step),
+    /// Blocks of a kernel step are done.
+    Commit(AttemptId, [u8; 16], Commit),
 }
 
 /// Why what an attempt had on a host is over.
@@ -83,6 +88,8 @@ pub struct Standing<D> {
     pub term: Term,
     /// The attempts that are open.
     pub open: BTreeMap<RunId, Open>,
+    /// The ledgers of kernel steps, by run and spec, until the run is over.
+    pub ledgers: BTreeMap<(RunId, [u8; 16]), Ledger>,
     /// Who decides about jobs.
     pub desk: D,
 }
@@ -90,7 +97,7 @@ pub struct Standing<D> {
 impl<D: Desk> Standing<D> {
     /// Before the first record.
     pub fn new(desk: D) -> Self {
-        Standing { last: Time(i64::MIN), term: Term(0), open: BTreeMap::new(), desk }
+        Standing { last: Time(i64::MIN), term: Term(0), open: BTreeMap::new(), ledgers: BTreeMap::new(), desk }
     }
 
     /// The open attempt of this number.
@@ -124,6 +131,18 @@ impl<D: Desk> Standing<D> {
             Record::Closed(id, end) => {
                 self.open.remove(&id.run);
                 self.desk.closed(at, *id, *end);
+                // What may run again finds what is done.
+                if !end.may_run_again() {
+                    self.ledgers.retain(|(run, _), _| *run != id.run);
+                }
+            }
+            Record::Step(run, step) => {
+                self.ledgers.insert((*run, step.spec), Ledger::new(step.clone()));
+            }
+            Record::Commit(id, spec, commit) => {
+                if let Some(ledger) = self.ledgers.get_mut(&(id.run, *spec)) {
+                    ledger.apply(*id, commit.clone());
+                }
             }
         }
     }

@@ -97,7 +97,7 @@ impl Watch {
 
     fn over(&self, rules: &Lease) -> Time {
         if !Guard::WaitForLease.stands() {
-            self.heard.after(rules.suspect_ms)
+            self.given.after(rules.suspect_ms)
         } else if !Guard::AllowForSkew.stands() {
             self.given.after(rules.length_ms)
         } else {

@@ -5,9 +5,11 @@ use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
+use muster_core::protocol::ledger::Commit;
 use muster_core::protocol::message::Conduct;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{PartEnd, Record, Standing};
+use muster_spec::Grid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Processes that run: of an attempt, on a host.
@@ -29,6 +31,14 @@ pub(crate) struct Checks {
     cancelled: BTreeSet<RunId>,
     /// Runs that a user or an operator has meddled with.
     pub(crate) meddled: BTreeSet<RunId>,
+    given_up: BTreeSet<RunId>,
+    /// Kernel steps: how many blocks they have, and which attempt did which.
+    steps: BTreeMap<RunId, (u32, BTreeMap<u32, AttemptId>)>,
+}
+
+/// What a block of a kernel step comes to; the answer is the sum.
+pub(crate) fn value(run: RunId, block: u32) -> u64 {
+    (u64::from(run.job.0) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 type Verdict = Result<(), String>;
@@ -45,11 +55,46 @@ impl Checks {
                 self.begun.insert(begun.id);
                 ensure(!self.cancelled.contains(&begun.id.run), || format!("{} begins though cancelled", begun.id))?;
             }
-            Record::Closed(id, _) => drop(self.closed.insert(*id)),
-            Record::End(id, _) | Record::Over(id, _, PartEnd::GivenUp(_)) => drop(self.meddled.insert(id.run)),
+            Record::Closed(id, end) => {
+                self.closed.insert(*id);
+                self.is_over(*id, *end)?;
+            }
+            Record::Step(run, step) => drop(self.steps.insert(*run, (step.blocks, BTreeMap::new()))),
+            Record::Commit(id, _, commit) => self.committed(*id, commit)?,
+            Record::End(id, _) => drop(self.meddled.insert(id.run)),
+            Record::Over(id, _, PartEnd::GivenUp(_)) => {
+                self.meddled.insert(id.run);
+                self.given_up.insert(id.run);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// An attempt is over on the books: only a kernel's may run on, and a kernel's answer has every block once.
+    fn is_over(&self, id: AttemptId, end: AttemptEnd) -> Verdict {
+        let left = self.running.iter().find(|((other, _), _)| *other == id);
+        if let Some(((_, host), spec)) = left {
+            let may = spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
+            ensure(may, || format!("{id} is closed, and runs on host {host}"))?;
+        }
+        let Some((blocks, done)) = self.steps.get(&id.run) else { return Ok(()) };
+        let whole = end != AttemptEnd::Exited(Outcome::Completed) || done.len() == *blocks as usize;
+        ensure(whole, || format!("{id} has an answer of {} blocks, and there are {blocks}", done.len()))
+    }
+
+    fn committed(&mut self, id: AttemptId, commit: &Commit) -> Verdict {
+        let Some((blocks, done)) = self.steps.get_mut(&id.run) else {
+            return Err(format!("{id} commits to no step"));
+        };
+        let grid = Grid::new(u64::from(*blocks));
+        let mut sum = 0_u64;
+        for block in commit.nodes.iter().flat_map(|node| node.blocks(grid)) {
+            sum = sum.wrapping_add(value(id.run, block));
+            let before = done.insert(block, id);
+            ensure(before.is_none(), || format!("block {block} is counted twice, by {before:?} and {id}"))?;
+        }
+        ensure(commit.partial == sum.to_le_bytes(), || format!("{id} commits another sum than that of its blocks"))
     }
 
     /// A client was told that its job will not run again.

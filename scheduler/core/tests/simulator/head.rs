@@ -100,6 +100,11 @@ impl World {
                 self.mix_bytes(&bytes);
                 self.head_hears(Input::Agent(HostId(host as u32), message))
             }
+            Event::ToStore { host, bytes } => {
+                let message = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
+                self.mix_bytes(&bytes);
+                self.head_hears(Input::Foreman(HostId(host as u32), message))
+            }
             Event::Client { client, ask } => self.head_hears(Input::Client(client, ask)),
             _ => Ok(()),
         }
@@ -204,8 +209,13 @@ impl World {
                 Output::Persist(_) => unreachable!("records do not wait in the outbox"),
                 Output::Send(host, message) => {
                     self.say(|| format!("controller -> host {}: {message:?}", host.0));
-                    let bytes = Format::Message.encode(&message);
-                    self.send_to_agent(host.0 as usize, bytes);
+                    let (host, bytes) = (host.0 as usize, Format::Message.encode(&message));
+                    self.send_to_host(host, &Event::ToAgent { host, bytes });
+                }
+                Output::Tell(host, message) => {
+                    self.say(|| format!("controller -> foreman on host {}: {message:?}", host.0));
+                    let (host, bytes) = (host.0 as usize, Format::Message.encode(&message));
+                    self.send_to_host(host, &Event::ToForeman { host, bytes });
                 }
                 Output::Reply(client, answer) => self.reply(client, &answer)?,
                 Output::Wake(at) => {

@@ -4,13 +4,14 @@
 //! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
 
 use crate::clock::Clock;
+use crate::office::Office;
 use crate::random::Random;
 use crate::small_desk::Spec;
 use crate::world::{Event, KILLED, World};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::format::Format;
-use muster_core::protocol::message::{Ended, Role, ToAgent};
+use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::time::Time;
@@ -18,25 +19,26 @@ use std::collections::BTreeMap;
 
 pub(crate) struct Host {
     cpus: u32,
-    clock: Clock,
+    pub(crate) clock: Clock,
     ppm: i64,
     /// Which life it has, when it is up.
-    boot: Option<u64>,
+    pub(crate) boot: Option<u64>,
     agent: Option<Agent>,
     life: u32,
     wake: (Time, u64),
     spool: BTreeMap<AttemptId, Option<Ended>>,
-    shepherds: BTreeMap<AttemptId, Herd>,
+    pub(crate) shepherds: BTreeMap<AttemptId, Herd>,
     /// When the last message on this host arrives: they keep their order.
     local: i64,
 }
 
 /// A shepherd and what it was told to hold.
-struct Herd {
+pub(crate) struct Herd {
     machine: Shepherd,
-    spec: Spec,
+    pub(crate) spec: Spec,
     role: Role,
     wake: (Time, u64),
+    pub(crate) office: Option<Office>,
 }
 
 impl Host {
@@ -91,11 +93,7 @@ impl World {
                 }
             }
             Event::Exit { host, boot, id } if self.hosts[host].boot == Some(boot) => {
-                if self.checks.running.remove(&(id, host)).is_some() {
-                    self.say(|| format!("host {host}: {id} comes to its end"));
-                    self.checks.finished.insert(id);
-                    return self.shepherd_hears(host, id, ShepherdInput::Exited(Outcome::Completed));
-                }
+                return self.exits(host, id, Outcome::Completed);
             }
             Event::Killed { host, boot, id } if self.hosts[host].boot == Some(boot) => {
                 if self.checks.running.remove(&(id, host)).is_some() {
@@ -112,6 +110,18 @@ impl World {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What runs comes to its own end.
+    pub(crate) fn exits(&mut self, host: usize, id: AttemptId, outcome: Outcome) -> Result<(), String> {
+        if self.checks.running.remove(&(id, host)).is_none() {
+            return Ok(());
+        }
+        self.say(|| format!("host {host}: {id} comes to its end: {outcome:?}"));
+        if outcome == Outcome::Completed {
+            self.checks.finished.insert(id);
+        }
+        self.shepherd_hears(host, id, ShepherdInput::Exited(outcome))
     }
 
     fn start_host(&mut self, host: usize) {
@@ -208,13 +218,15 @@ impl World {
         match output {
             AgentOutput::Send(message) => {
                 self.say(|| format!("host {host} -> controller: {message:?}"));
-                self.send_to_controller(host, Format::Message.encode(&message));
+                let bytes = Format::Message.encode(&message);
+                self.send_to_controller(host, &Event::ToController { host, bytes });
             }
             AgentOutput::Note(id) => drop(self.hosts[host].spool.insert(id, None)),
             AgentOutput::Launch(start, lease) => {
                 let spec = postcard::from_bytes(&start.launch).expect("the desk has encoded it");
                 let machine = Shepherd::new(&start, lease);
-                let herd = Herd { machine, spec, role: start.role, wake: (Time::NEVER, 0) };
+                let wake = (Time::NEVER, 0);
+                let herd = Herd { machine, spec, role: start.role, wake, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
                 self.local(host, |boot| Event::Shepherd { host, boot, id: start.id, input: ShepherdInput::Begin });
             }
@@ -260,8 +272,10 @@ impl World {
                 self.say(|| format!("host {host}: {id} begins, {spec:?}"));
                 self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
                 self.checks.spawn(id, host, spec, cpus)?;
-                if role == Role::Batch {
-                    self.after(spec.runs_ms, Event::Exit { host, boot, id });
+                match (role, spec.conduct) {
+                    (Role::Member, _) => {}
+                    (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
+                    (Role::Batch, _) => self.after(spec.runs_ms, Event::Exit { host, boot, id }),
                 }
             }
             ShepherdOutput::Kill => {
@@ -289,7 +303,7 @@ impl World {
     }
 
     /// Something between two processes of a host, which arrives in order.
-    fn local(&mut self, host: usize, event: impl FnOnce(u64) -> Event) {
+    pub(crate) fn local(&mut self, host: usize, event: impl FnOnce(u64) -> Event) {
         let Some(boot) = self.hosts[host].boot else { return };
         let at = self.hosts[host].local.max(self.now + self.random.between(0, 300));
         self.hosts[host].local = at;

@@ -6,6 +6,7 @@ mod clock;
 mod faults;
 mod head;
 mod host;
+mod office;
 mod random;
 mod small_desk;
 mod world;

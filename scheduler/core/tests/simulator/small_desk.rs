@@ -19,6 +19,8 @@ pub(crate) struct Spec {
     pub(crate) hosts: u32,
     /// How long its script runs when nothing happens to it.
     pub(crate) runs_ms: i64,
+    /// How many blocks it has, when it is a kernel step.
+    pub(crate) blocks: u32,
     pub(crate) limit_ms: Option<i64>,
 }
 

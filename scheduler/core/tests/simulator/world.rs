@@ -11,6 +11,7 @@ use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::AgentInput;
 use muster_core::protocol::controller::Request;
+use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::Conduct;
 use muster_core::protocol::shepherd::ShepherdInput;
@@ -31,8 +32,14 @@ pub(crate) enum Event {
     ControllerWake { life: u32, number: u64 },
     Synced { life: u32, upto: usize },
     ToController { host: usize, bytes: Vec<u8> },
+    ToStore { host: usize, bytes: Vec<u8> },
     Client { client: u64, ask: Request<Ask> },
     ToAgent { host: usize, bytes: Vec<u8> },
+    ToForeman { host: usize, bytes: Vec<u8> },
+    Foreman { host: usize, boot: u64, id: AttemptId, input: ForemanInput },
+    ForemanWake { host: usize, boot: u64, id: AttemptId, number: u64 },
+    /// A team has folded some blocks, or is lost.
+    Team { host: usize, boot: u64, id: AttemptId, team: u32 },
     AgentStart { host: usize },
     AgentWake { host: usize, life: u32, number: u64 },
     Agent { host: usize, life: u32, input: AgentInput },
@@ -158,7 +165,9 @@ impl World {
         let least = cpus.iter().copied().min().unwrap_or(1);
         let runs_ms = self.random.between(3_000, 150_000);
         let limit_ms = self.random.chance(150).then(|| self.random.between(5_000, 100_000));
-        Spec { conduct, cpus: self.random.between(1, i64::from(least)) as u32, hosts, runs_ms, limit_ms }
+        let cpus = self.random.between(1, i64::from(least)) as u32;
+        let blocks = if conduct == Conduct::Fenced { self.random.between(1, 9) as u32 } else { 0 };
+        Spec { conduct, cpus, hosts, runs_ms, blocks, limit_ms }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -201,7 +210,11 @@ impl World {
             | Event::ControllerWake { .. }
             | Event::Synced { .. }
             | Event::ToController { .. }
+            | Event::ToStore { .. }
             | Event::Client { .. } => self.head_event(event),
+            Event::ToForeman { .. } | Event::Foreman { .. } | Event::ForemanWake { .. } | Event::Team { .. } => {
+                self.foreman_event(event)
+            }
             _ => self.host_event(event),
         }
     }
@@ -281,18 +294,18 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn send_to_agent(&mut self, host: usize, bytes: Vec<u8>) {
+    pub(crate) fn send_to_host(&mut self, host: usize, event: &Event) {
         for delay in self.ways() {
             if !self.cut_to.contains(&host) {
-                self.after(delay, Event::ToAgent { host, bytes: bytes.clone() });
+                self.after(delay, event.clone());
             }
         }
     }
 
-    pub(crate) fn send_to_controller(&mut self, host: usize, bytes: Vec<u8>) {
+    pub(crate) fn send_to_controller(&mut self, host: usize, event: &Event) {
         for delay in self.ways() {
             if !self.cut_from.contains(&host) {
-                self.after(delay, Event::ToController { host, bytes: bytes.clone() });
+                self.after(delay, event.clone());
             }
         }
     }
