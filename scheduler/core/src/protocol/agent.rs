@@ -130,7 +130,7 @@ impl Agent {
             self.speak(now, &mut out);
         }
         let next = self.speaks.max(self.spoke + 1);
-        let end = if self.is_joined() { self.lease } else { Time::NEVER };
+        let end = if self.is_joined() && now < self.lease { self.lease } else { Time::NEVER };
         out.push(AgentOutput::Wake(next.min(end)));
         out
     }

@@ -11,13 +11,14 @@ mod random;
 mod small_desk;
 mod world;
 
+use muster_core::protocol::guard::Guard;
+
 #[test]
 fn every_seed_keeps_the_promises() {
     for seed in 0..300 {
-        let told = world::tell(seed, false);
-        if let Some(broken) = told.broken {
+        if let Some(broken) = world::tell(seed, false).broken {
             let lines = world::tell(seed, true).lines;
-            panic!("seed {seed}: {broken}\n{}", lines.join("\n"));
+            panic!("{}\nseed {seed}: {broken}", lines.join("\n"));
         }
     }
 }

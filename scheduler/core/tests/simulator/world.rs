@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const CALM: i64 = 360_000;
 const LAST: i64 = CALM + 1_500_000;
 
+/// More than ever happens in a story that comes to its end.
+const EVENTS: u32 = 100_000;
+
 /// How clocks of the simulator may be off: two in a hundred, so that it matters.
 const CLOCK_PPM: i64 = 20_000;
 
@@ -171,8 +174,13 @@ impl World {
     }
 
     fn run(&mut self) -> Result<(), String> {
+        let mut events = 0;
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.now = at;
+            events += 1;
+            if events > EVENTS {
+                return Err(format!("more than {EVENTS} things happen: somebody goes round in circles"));
+            }
             self.mix(at as u64);
             self.happen(event)?;
             if self.calm && self.is_quiet() {
