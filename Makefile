@@ -14,7 +14,7 @@ tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster
 build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
 endef
 
-.PHONY: help build demo test soak seeds bench clean
+.PHONY: help build demo test soak seeds goldens bench clean
 
 help:
 	@echo 'make build   set up, and build muster and muster-rank in $(TARGET)/release'
@@ -22,6 +22,7 @@ help:
 	@echo 'make test    set up, check format and lints, run every test'
 	@echo 'make soak    every product of teams and a thousand kills: one hash (an hour)'
 	@echo 'make seeds   the protocol: 20,000 seeds of faults, and each guard taken out (minutes)'
+	@echo 'make goldens TABLE=FILE TRACES=FOLDER   schedules of complete traces beside golden values'
 	@echo 'make bench   speed beside the ceiling and the peers, measured in one run'
 	@echo 'make clean   remove what was built and fetched'
 
@@ -55,6 +56,10 @@ soak: build
 # The protocol in its simulator, and the guards that some seed must miss.
 seeds:
 	cargo test --release -p muster-core --test seeds -- $(SEEDS)
+
+# Every row of a table of golden values over complete traces, and published waits job by job; neither is in the tree.
+goldens:
+	@cargo run --quiet --release -p muster-core --example goldens -- "$(TABLE)" "$(TRACES)"
 
 bench: for := --bench
 bench: build $(PEERS)

@@ -4,6 +4,7 @@ mod check;
 mod kernel;
 mod ledger;
 mod run;
+mod simulate;
 mod topology;
 mod verify;
 
@@ -56,6 +57,8 @@ enum Subcommands {
     Verify(verify::VerifyArgs),
     /// Compute one block of an answer again and print its partial
     Replay(verify::ReplayArgs),
+    /// Replay a workload trace under a policy, or under several to compare them
+    Simulate(simulate::SimulateArgs),
     /// Show the NUMA domains of this host: cores, memory and distances, as teams are planned over them
     Topology(topology::TopologyArgs),
     /// List or remove the ledgers of unfinished work
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Subcommands::Check(args) => check::run(&args),
         Subcommands::Verify(args) => verify::verify(&args),
         Subcommands::Replay(args) => verify::replay(&args),
+        Subcommands::Simulate(args) => simulate::run(&args),
         Subcommands::Topology(args) => topology::run(&args),
         Subcommands::Ledger(command) => ledger::run(&command),
     }

@@ -76,11 +76,14 @@ fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
     words::read(&script.words, &mut all, &mut mistakes);
     all.extend(build::from_environment(|name| std::env::var(name).ok()));
     all.extend(given);
-    if !mistakes.is_empty() {
-        return Err(told(&name, mistakes));
-    }
     let short = PathBuf::from(&name).file_name().map_or(name.clone(), |n| n.to_string_lossy().into_owned());
-    let spec = jobspec(&all, &short).map_err(|m| told(&name, m))?;
+    let spec = match jobspec(&all, &short) {
+        Ok(spec) if mistakes.is_empty() => spec,
+        spec => {
+            mistakes.extend(spec.err().into_iter().flatten());
+            return Err(told(&name, mistakes));
+        }
+    };
     if spec.size.nodes > 1 {
         eprintln!(
             "muster: warning: --nodes={}: this host is the only one; the job runs on it alone",

@@ -297,4 +297,11 @@ fn a_job_script_computes_a_kernel_on_its_tasks() {
             && said.contains("refused: it needs a queue"),
         "{said}"
     );
+    std::fs::write(place.0.join("bad.sh"), "#!/bin/sh\n#SBATCH --time=abc --nodes\n").unwrap();
+    let refused = place.run("run bad.sh");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2));
+    for wanted in ["bad.sh:2:9: Invalid --time", "bad.sh:2:20: option '--nodes' requires an argument"] {
+        assert!(said.contains(wanted), "all mistakes at once: {said}");
+    }
 }

@@ -354,7 +354,8 @@ impl TextFile {
             let fields = stops.iter().position(|&stop| ends(stop)).map(|i| i + 1);
             if fields != Some(columns) {
                 let all = part.stops[nth..].iter().position(|&stop| ends(stop)).map_or(0, |i| i + 1);
-                let what = format!("has {all} fields, and the header {columns}");
+                let s = if all == 1 { "" } else { "s" };
+                let what = format!("has {all} field{s}, and the header {columns}");
                 return Err(Problem::new(self.place(part.base + start as u64), what).into());
             }
             part.rows.push((start as u32, nth as u32));

@@ -4,6 +4,7 @@ use super::Books;
 use super::event::{Event, Fact};
 use super::index::{Marks, name_key};
 use super::settle::Changed;
+use crate::cluster::Host;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::update::{Field, Update};
@@ -46,6 +47,14 @@ impl Books {
                 self.reservations.insert(reservation.name.clone(), reservation.clone());
             }
             Event::ReservationGone(name) => drop(self.reservations.remove(name)),
+            Event::Host(host) => match self.numbers.get(&host.name) {
+                Some(known) => self.hosts[*known as usize].state = host.state.clone(),
+                None => {
+                    self.terms += 1;
+                    self.numbers.insert(host.name.clone(), self.hosts.len() as u32);
+                    self.hosts.push(Host::clone(host));
+                }
+            },
             Event::Rules(rules) => self.rules = *rules,
         }
     }

@@ -93,7 +93,10 @@ impl Written {
 }
 
 fn array(first: u32, last: u32, step: u32) -> JobSpec {
-    JobSpec { array: Some(ArraySpec { ranges: vec![(first, last, step)], throttle: None }), ..JobSpec::named("a") }
+    JobSpec {
+        array: Some(ArraySpec { ranges: vec![(first, last, step)], throttle: None }),
+        ..JobSpec::named("a")
+    }
 }
 
 fn depends(spec: JobSpec, join: Join, clauses: &[Clause]) -> JobSpec {
@@ -106,18 +109,29 @@ fn whole(job: JobId) -> Target {
     Target { job, element: None }
 }
 
+/// A clause about a job.
+type Asks = fn(Target) -> Clause;
+
 /// Every clause about one job, for every way in which it ends: whether the asker may start before, after the start, and
 /// after the end.
 #[test]
 fn every_clause_with_every_outcome() {
     use Outcome::*;
     let outcomes = [
-        Completed, Failed(3), Signalled(9), Timeout, OutOfMemory, Cancelled(1), HostFailed, Preempted, NotStarted,
+        Completed,
+        Failed(3),
+        Signalled(9),
+        Timeout,
+        OutOfMemory,
+        Cancelled(1),
+        HostFailed,
+        Preempted,
+        NotStarted,
         Deadline,
     ];
     for outcome in outcomes {
         let well = outcome == Completed;
-        let clauses: [(fn(Target) -> Clause, bool, bool); 6] = [
+        let clauses: [(Asks, bool, bool); 6] = [
             (|on| Clause::After { on, minutes: 0 }, true, true),
             (Clause::AfterAny, false, true),
             (Clause::AfterOk, false, well),
@@ -148,10 +162,16 @@ fn delays_joins_and_unknown_jobs() {
     let mut written = Written::new();
     let (a, b) = (written.submit(JobSpec::named("a")), written.submit(JobSpec::named("b")));
     let after = |on, minutes| Clause::After { on: whole(on), minutes };
-    let all = written.submit(depends(JobSpec::named("c"), Join::All, &[after(a, 2), Clause::AfterOk(whole(b))]));
-    let any = written.submit(depends(JobSpec::named("d"), Join::Any, &[after(a, 2), Clause::AfterOk(whole(b))]));
-    let unknown = written.submit(depends(JobSpec::named("e"), Join::All, &[Clause::AfterOk(whole(JobId(999)))]));
-    assert!(matches!(written.state(unknown, None).0, State::Pending { .. }), "unknown ids count as satisfied");
+    let all =
+        written.submit(depends(JobSpec::named("c"), Join::All, &[after(a, 2), Clause::AfterOk(whole(b))]));
+    let any =
+        written.submit(depends(JobSpec::named("d"), Join::Any, &[after(a, 2), Clause::AfterOk(whole(b))]));
+    let unknown =
+        written.submit(depends(JobSpec::named("e"), Join::All, &[Clause::AfterOk(whole(JobId(999)))]));
+    assert!(
+        matches!(written.state(unknown, None).0, State::Pending { .. }),
+        "unknown ids count as satisfied"
+    );
     written.start(a, None);
     let started = written.now;
     assert_eq!(written.state(any, None).0, State::Pending { from: Time(started + 120_000) });
@@ -196,7 +216,11 @@ fn elements_follow_elements() {
     let released = JobEvent::Released { of: Elements::All, by: HeldBy::User };
     written.event(Event::Job(c, released));
     assert_eq!(array_of(&written, c), (2, (7, 1)), "what is released asks again");
-    let d = written.submit(depends(array(7, 8, 1), Join::Any, &[Clause::AfterCorr(a), Clause::AfterOk(whole(b))]));
+    let d = written.submit(depends(
+        array(7, 8, 1),
+        Join::Any,
+        &[Clause::AfterCorr(a), Clause::AfterOk(whole(b))],
+    ));
     assert_eq!(array_of(&written, d), (0, (2, 0)), "7 may still start when all of b is well");
     written.end(a, Some(8), Outcome::Completed);
     assert_eq!(written.may_start(d), 1);
@@ -261,17 +285,24 @@ fn event(books: &Books, (kind, job, element, outcome): Step) -> Event {
     let run = RunId { job: id, element: is_array.then_some(index) };
     let attempts = books.run(run).map_or(0, |run| run.attempts);
     let (attempt, usage) = (Attempt(attempts), Usage::default());
-    let of = if is_array && element % 3 > 0 { Elements::Ranges(vec![(index, index + 3)]) } else { Elements::All };
+    let of =
+        if is_array && element % 3 > 0 { Elements::Ranges(vec![(index, index + 3)]) } else { Elements::All };
     let by = if element % 2 == 0 { HeldBy::User } else { HeldBy::Operator };
     match kind % 16 {
         0 | 1 => {
-            let base = if element % 2 == 0 { array(0, u32::from(element) % 12, 1) } else { JobSpec::named("a") };
+            let base =
+                if element % 2 == 0 { array(0, u32::from(element) % 12, 1) } else { JobSpec::named("a") };
             let on = whole(pick(element));
             let clauses = [
-                Clause::After { on, minutes: 0 }, Clause::AfterAny(on), Clause::AfterOk(on), Clause::AfterNotOk(on),
-                Clause::AfterCorr(on.job), Clause::Singleton,
+                Clause::After { on, minutes: 0 },
+                Clause::AfterAny(on),
+                Clause::AfterOk(on),
+                Clause::AfterNotOk(on),
+                Clause::AfterCorr(on.job),
+                Clause::Singleton,
             ];
-            let some = &clauses[usize::from(job) % 6..(usize::from(job) % 6 + usize::from(element) % 3).min(6)];
+            let some =
+                &clauses[usize::from(job) % 6..(usize::from(job) % 6 + usize::from(element) % 3).min(6)];
             let join = if kind == 0 { Join::All } else { Join::Any };
             Event::Submitted(books.next_id(), submitted(depends(base, join, some)))
         }
@@ -286,7 +317,8 @@ fn event(books: &Books, (kind, job, element, outcome): Step) -> Event {
         13 => Event::Run(run, RunEvent::Requeued { attempt, outcome, usage, hold: None, from: Time(0) }),
         14 => Event::Purged(id),
         _ => {
-            let field = if element % 2 == 0 { Field::Begin(None) } else { Field::Throttle(u32::from(element) % 4) };
+            let field =
+                if element % 2 == 0 { Field::Begin(None) } else { Field::Throttle(u32::from(element) % 4) };
             Event::Job(id, JobEvent::Updated(Box::new(Update { fields: vec![field] })))
         }
     }

@@ -3,6 +3,7 @@
 use super::Books;
 use super::error::BooksError;
 use super::event::{Event, Fact};
+use crate::cluster::Host;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::update::{Field, Update};
@@ -33,6 +34,7 @@ impl Books {
                 let asked = self.index.dependents(*id).next();
                 asked.map_or(Ok(()), |by| Err(BooksError::AskedFor { job: *id, by }))
             }
+            Event::Host(host) => self.check_host(host),
             Event::Partition(_) | Event::Rules(_) => Ok(()),
             Event::PartitionGone(name) => {
                 self.partitions.get(name).map(drop).ok_or_else(|| BooksError::NoPartition(name.clone()))
@@ -45,6 +47,15 @@ impl Books {
                 self.reservations.get(name).map(drop).ok_or_else(|| BooksError::NoReservation(name.clone()))
             }
         }
+    }
+
+    fn check_host(&self, host: &Host) -> Result<(), BooksError> {
+        let name = || host.name.clone();
+        if let Some(known) = self.host(&host.name) {
+            let same = Host { state: host.state.clone(), ..known.clone() } == *host;
+            return if same { Ok(()) } else { Err(BooksError::OtherHost(name())) };
+        }
+        host.shape.check().map_err(|error| BooksError::Host { name: name(), error })
     }
 
     fn check_submitted(&self, id: JobId, at: Time, request: &Submitted) -> Result<(), BooksError> {

@@ -30,11 +30,13 @@ impl Books {
         due
     }
 
-    /// The first time after `now` at which something may start, or is due, by itself.
+    /// The first time after `now` at which something may start, or is due, by itself. Elements of an array that may start
+    /// again are left out when others of it may already: a scheduler, which follows the books, knows of them.
     pub fn next_wake(&self, now: Time) -> Option<Time> {
-        let edges = self.reservations.values().flat_map(|reservation| [reservation.from, reservation.to]);
         let by_itself = self.index.next_wake(now, i64::from(self.rules.keep_s) * 1000);
-        edges.filter(|edge| *edge > now).chain(by_itself).min()
+        let edges = self.reservations.values().flat_map(|reservation| [reservation.from, reservation.to]);
+        let starts = self.index.next_startable(now).into_iter().chain(edges.filter(|edge| *edge > now));
+        starts.chain(by_itself).min()
     }
 
     /// A job whose deadline, or the last moment to start by it, has passed.

@@ -1,5 +1,6 @@
 //! Why a record cannot follow those before it.
 
+use crate::cluster::ShapeError;
 use crate::job::JobError;
 use crate::job::id::{JobId, RunId};
 use crate::time::Time;
@@ -67,6 +68,17 @@ pub enum BooksError {
     /// There is no such reservation.
     #[error("there is no reservation {0:?}: `scontrol show reservation` lists them")]
     NoReservation(String),
+    /// A host cannot be counted.
+    #[error("host {name}: {error}")]
+    Host {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        error: ShapeError,
+    },
+    /// A host of that name is another one.
+    #[error("host {0} has another shape, other features or labels than before: give it a new name")]
+    OtherHost(String),
     /// A reservation that ends before it begins.
     #[error("reservation {0:?} ends before it begins")]
     EmptyReservation(String),

@@ -5,6 +5,7 @@
 use super::partition::Partition;
 use super::reservation::Reservation;
 use super::rules::Rules;
+use crate::cluster::Host;
 use crate::job::Submitted;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
@@ -46,6 +47,8 @@ pub enum Event {
     Reservation(Reservation),
     /// There is no such reservation any more.
     ReservationGone(String),
+    /// A new host, or one that is in another state. Hosts are numbered in the order in which they were new.
+    Host(Box<Host>),
     /// The site's rules are as this says from now on.
     Rules(Rules),
 }

@@ -8,6 +8,7 @@ use crate::job::dependency::{Clause, Status};
 use crate::job::id::JobId;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Sets of jobs by what they wait for or do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,19 +123,13 @@ impl Index {
 
     /// The first job after `job` that waits for all earlier ones of this user and name.
     pub(crate) fn singleton_after(&self, key: NameKey, job: JobId) -> Option<JobId> {
-        let after =
-            (std::ops::Bound::Excluded((key, job)), std::ops::Bound::Included((key, JobId(u32::MAX))));
+        let after = (Bound::Excluded((key, job)), Bound::Included((key, JobId(u32::MAX))));
         self.singletons.range(after).next().map(|&(_, id)| id)
     }
 
-    /// Jobs something of which may start, later than `after` and not later than `until`.
-    pub(crate) fn startable(&self, after: Option<Time>, until: Time) -> impl Iterator<Item = JobId> + '_ {
-        let from = after
-            .map_or(std::ops::Bound::Unbounded, |after| std::ops::Bound::Excluded((after, JobId(u32::MAX))));
-        let to = std::ops::Bound::Included((until, JobId(u32::MAX)));
-        // A range that ends before it begins is empty, and not an error.
-        let some = after.is_none_or(|after| after < until);
-        some.then(|| self.startable.range((from, to))).into_iter().flatten().map(|&(_, id)| id)
+    /// Jobs something of which may start not later than `until`, by (since when, number).
+    pub(crate) fn startable(&self, until: Time) -> impl Iterator<Item = JobId> + '_ {
+        self.startable.range(..=(until, JobId(u32::MAX))).map(|&(_, id)| id)
     }
 
     /// Jobs something of which waits, ascending.
@@ -162,15 +157,15 @@ impl Index {
         self.ended.range(..=(until, JobId(u32::MAX))).map(|&(_, id)| id)
     }
 
-    /// The first time after `now` at which a job may start, misses its deadline, or, kept so many ticks, may be forgotten.
+    /// The first time after `now` at which a job may start.
+    pub(crate) fn next_startable(&self, now: Time) -> Option<Time> {
+        first_after(&self.startable, now)
+    }
+
+    /// The first time after `now` at which a job misses its deadline or, kept so many ticks, may be forgotten.
     pub(crate) fn next_wake(&self, now: Time, keep: i64) -> Option<Time> {
-        let after = |set: &BTreeSet<(Time, JobId)>, since: Time| {
-            set.range((std::ops::Bound::Excluded((since, JobId(u32::MAX))), std::ops::Bound::Unbounded))
-                .next()
-                .map(|&(at, _)| at)
-        };
-        let ended = after(&self.ended, Time(now.0.saturating_sub(keep))).map(|at| at.after(keep));
-        [after(&self.startable, now), after(&self.deadlines, now), ended].into_iter().flatten().min()
+        let ended = first_after(&self.ended, Time(now.0.saturating_sub(keep))).map(|at| at.after(keep));
+        first_after(&self.deadlines, now).into_iter().chain(ended).min()
     }
 }
 
@@ -193,6 +188,11 @@ fn deadline(job: &Job) -> Option<Time> {
     let least_s = when.least_time_s.or(job.spec().time_limit_s).unwrap_or(0);
     let least = i64::try_from(least_s).unwrap_or(i64::MAX).saturating_mul(1000);
     Some(Time(deadline.0.saturating_sub(least)))
+}
+
+fn first_after(set: &BTreeSet<(Time, JobId)>, after: Time) -> Option<Time> {
+    let later = (Bound::Excluded((after, JobId(u32::MAX))), Bound::Unbounded);
+    set.range(later).next().map(|&(at, _)| at)
 }
 
 fn replace<T: Ord>(set: &mut BTreeSet<T>, before: Option<T>, after: Option<T>) {

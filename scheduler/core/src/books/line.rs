@@ -25,7 +25,7 @@ pub struct Entry {
 impl Books {
     /// All that may start at `now`, by (since when, number).
     pub fn queue(&self, now: Time) -> impl Iterator<Item = Entry> + '_ {
-        self.index.startable(None, now).flat_map(move |id| self.entries(id, now))
+        self.index.startable(now).flat_map(move |id| self.entries(id, now))
     }
 
     /// What of one job may start at `now`.
@@ -38,12 +38,6 @@ impl Books {
             Body::One(_) => Vec::new(),
             Body::Array(array) => entries_of(job, array, now),
         }
-    }
-
-    /// Jobs something of which may start at `now` and could not at `before`, for one who follows the books: time alone
-    /// changes no job.
-    pub fn ripe(&self, before: Option<Time>, now: Time) -> impl Iterator<Item = JobId> + '_ {
-        self.index.startable(before, now)
     }
 }
 

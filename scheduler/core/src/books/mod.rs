@@ -24,6 +24,7 @@ use crate::books::index::Index;
 use crate::books::partition::Partition;
 use crate::books::reservation::Reservation;
 use crate::books::rules::Rules;
+use crate::cluster::Host;
 use crate::job::Job;
 use crate::job::id::{JobId, RunId};
 use crate::job::state::Run;
@@ -43,8 +44,11 @@ pub struct Books {
     jobs: BTreeMap<JobId, Job>,
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
-    /// How often partitions and reservations were changed.
+    hosts: Vec<Host>,
+    /// How often partitions and reservations were changed, or hosts were new.
     terms: u64,
+    /// The numbers of hosts, by name.
+    numbers: BTreeMap<String, u32>,
     index: Index,
     /// Jobs that have changed since somebody last asked which.
     changed: BTreeSet<JobId>,
@@ -59,22 +63,24 @@ struct Written {
     jobs: BTreeMap<JobId, Job>,
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
+    hosts: Vec<Host>,
     terms: u64,
 }
 
 impl From<Books> for Written {
     fn from(books: Books) -> Written {
-        let Books { last, next, rules, jobs, partitions, reservations, terms, .. } = books;
-        Written { last, next, rules, jobs, partitions, reservations, terms }
+        let Books { last, next, rules, jobs, partitions, reservations, hosts, terms, .. } = books;
+        Written { last, next, rules, jobs, partitions, reservations, hosts, terms }
     }
 }
 
 impl From<Written> for Books {
     fn from(written: Written) -> Books {
-        let Written { last, next, rules, jobs, partitions, reservations, terms } = written;
+        let Written { last, next, rules, jobs, partitions, reservations, hosts, terms } = written;
         let index = Index::of(jobs.values());
         let changed = jobs.keys().copied().collect();
-        Books { last, next, rules, jobs, partitions, reservations, terms, index, changed }
+        let numbers = hosts.iter().map(|host| host.name.clone()).zip(0..).collect();
+        Books { last, next, rules, jobs, partitions, reservations, hosts, terms, numbers, index, changed }
     }
 }
 
@@ -85,6 +91,7 @@ impl PartialEq for Books {
             && self.jobs == other.jobs
             && self.partitions == other.partitions
             && self.reservations == other.reservations
+            && self.hosts == other.hosts
             && self.index == other.index
     }
 }
@@ -160,7 +167,18 @@ impl Books {
         self.reservations.values()
     }
 
-    /// How often partitions and reservations were changed: whoever follows the books looks at all jobs again.
+    /// All hosts, in the order of their numbers.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// A host by its name.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.numbers.get(name).map(|number| &self.hosts[*number as usize])
+    }
+
+    /// How often partitions and reservations were changed, or hosts were new: whoever follows the books looks at all
+    /// jobs again.
     pub fn terms(&self) -> u64 {
         self.terms
     }

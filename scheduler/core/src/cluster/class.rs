@@ -21,6 +21,12 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClassId(pub u32);
 
+impl From<ClassId> for u32 {
+    fn from(class: ClassId) -> u32 {
+        class.0
+    }
+}
+
 /// An interned request.
 #[derive(Clone, Debug)]
 pub(crate) struct Class {

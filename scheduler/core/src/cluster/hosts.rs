@@ -63,6 +63,8 @@ pub(crate) struct Log {
     hosts: Vec<u32>,
     /// How many are forgotten.
     before: u64,
+    /// For each host the number of its last entry: the ones before it say nothing more.
+    last: Vec<u64>,
 }
 
 impl Log {
@@ -72,13 +74,21 @@ impl Log {
             self.before += keep as u64;
             self.hosts.drain(..keep);
         }
+        if self.last.len() <= host as usize {
+            self.last.resize(host as usize + 1, 0);
+        }
+        self.last[host as usize] = self.before + self.hosts.len() as u64;
         self.hosts.push(host);
     }
 
-    /// The hosts that changed since `seen`, none when that is forgotten; and up to where that is.
-    pub(crate) fn since(&self, seen: Option<u64>) -> (Option<&[u32]>, u64) {
-        let known = seen.and_then(|seen| seen.checked_sub(self.before));
-        (known.map(|from| &self.hosts[from as usize..]), self.before + self.hosts.len() as u64)
+    /// The hosts that changed since `seen`, each once, none when that is forgotten; and up to where that is.
+    pub(crate) fn since(&self, seen: Option<u64>) -> (Option<impl Iterator<Item = usize>>, u64) {
+        let known = seen.filter(|seen| *seen >= self.before);
+        let changed = known.map(|seen| {
+            let entries = self.hosts[(seen - self.before) as usize..].iter().zip(seen..);
+            entries.filter(|&(&host, at)| self.last[host as usize] == at).map(|(&host, _)| host as usize)
+        });
+        (changed, self.before + self.hosts.len() as u64)
     }
 }
 
@@ -261,8 +271,7 @@ impl Hosts {
         let (changed, upto) = self.log.since(*seen);
         match changed {
             Some(changed) => {
-                for host in changed.iter().map(|&host| host as usize).filter(|&h| filtered.hosts.contains(h))
-                {
+                for host in changed.filter(|&host| filtered.hosts.contains(host)) {
                     rooms.set(host, scene.room(needed, filtered, host));
                 }
             }

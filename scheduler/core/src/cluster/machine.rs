@@ -19,10 +19,6 @@ impl Machine for Hosts {
     type Place = Arc<Allocation>;
     type Promise = Earmark;
 
-    fn class(&self, request: ClassId) -> usize {
-        request.0 as usize
-    }
-
     fn free(&self) -> u32 {
         u32::try_from(self.free.all_cpus()).unwrap_or(u32::MAX)
     }
@@ -36,6 +32,10 @@ impl Machine for Hosts {
                 self.freshen(need);
                 self.classes.get(request).sizes.fit(&self.rooms[need as usize].0)
             })
+    }
+
+    fn minds_ends(&self) -> bool {
+        !self.windows.is_empty()
     }
 
     /// None, too, when `running` holds something already.
@@ -85,16 +85,12 @@ impl Machine for Hosts {
 }
 
 impl Hosts {
-    /// Takes what `running` was given before a restart; of a class of this cluster.
-    pub fn hold(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
-        self.take(running, end, allocation);
-    }
-
     fn needs_of(&self, class: ClassId) -> usize {
         self.classes.get(class).needs.len()
     }
 
-    fn take(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
+    /// Gives `running` exactly these parts, which are free.
+    pub(crate) fn take(&mut self, running: Running, end: Time, allocation: &Arc<Allocation>) {
         for part in &allocation.parts {
             self.free.take(part);
             self.touch(part.host.0);
@@ -129,12 +125,13 @@ impl Limits<'_> {
                 None => class.sizes.first_of(rooms.able().iter().filter(may)),
             };
         }
-        let mut limited = rooms.clone();
-        for host in rooms.able().iter() {
-            let room = self.room(rooms, host);
-            limited.set(host, room);
+        let marked = self.outlived.into_iter().flat_map(Earmark::marked);
+        let able = |&host: &usize| rooms.of(host) > 0;
+        let mut within: Option<Rooms> = None;
+        for host in marked.chain(hosts.windows.hosts().iter()).filter(able) {
+            within.get_or_insert_with(|| rooms.clone()).set(host, self.room(rooms, host));
         }
-        class.sizes.choose(&limited, &hosts.free)
+        class.sizes.choose(within.as_ref().unwrap_or(rooms), &hosts.free)
     }
 
     /// How many pieces a host could take within the limits.

@@ -80,6 +80,11 @@ impl Earmark {
         if self.full.contains(host) { Some(NOTHING) } else { self.spare.get(&(host as u32)).copied() }
     }
 
+    /// The hosts of which something is promised, in no order.
+    pub(crate) fn marked(&self) -> impl Iterator<Item = usize> {
+        self.full.iter().chain(self.spare.keys().map(|&host| host as usize))
+    }
+
     pub(crate) fn spares_licences(&self, wanted: &[(usize, u32)]) -> bool {
         wanted.iter().all(|(licence, count)| self.licences.get(licence).is_none_or(|spare| spare >= count))
     }
@@ -190,7 +195,7 @@ impl Hosts {
         ready.at.resize(hosts, Time::NEVER);
         match changed {
             Some(changed) => {
-                changed.iter().for_each(|&host| ready.at[host as usize] = self.able_at(need, host as usize));
+                changed.for_each(|host| ready.at[host] = self.able_at(need, host));
             }
             None => (0..hosts).for_each(|host| ready.at[host] = self.able_at(need, host)),
         }

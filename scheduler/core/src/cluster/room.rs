@@ -128,7 +128,7 @@ impl Rooms {
 
     /// What a host could take.
     pub(crate) fn of(&self, host: usize) -> u16 {
-        self.of_host[host]
+        self.of_host.get(host).copied().unwrap_or(0)
     }
 
     /// The hosts that could take something.
@@ -173,6 +173,18 @@ impl Rooms {
         hosts.max(from)
     }
 
+    /// The room that the last of the `hosts` with most room has.
+    pub(crate) fn last_of(&self, hosts: u32) -> u16 {
+        let mut left = hosts;
+        for (room, &with) in self.hosts_with.iter().enumerate().rev() {
+            if with >= left {
+                return room as u16;
+            }
+            left -= with;
+        }
+        0
+    }
+
     /// How many hosts could take `room` or more.
     pub(crate) fn with_at_least(&self, room: u32) -> u32 {
         self.hosts_with.get(room as usize..).map_or(0, |with| with.iter().sum())
@@ -199,6 +211,8 @@ mod tests {
             prop_assert_eq!(rooms.able().len(), sorted.len());
             prop_assert_eq!(rooms.top(k), sorted.iter().take(k as usize).sum::<u64>());
             prop_assert_eq!(rooms.with_at_least(k.max(1)) as usize, sorted.iter().filter(|&&r| r >= u64::from(k.max(1))).count());
+            let last = sorted.get((k as usize).wrapping_sub(1)).copied();
+            prop_assert!(last.is_none_or(|last| u64::from(rooms.last_of(k)) == last));
             let all: u64 = sorted.iter().sum();
             for pieces in 1..=all {
                 let fewest = (0..=80).find(|&hosts| sorted.iter().take(hosts).sum::<u64>() >= pieces).unwrap();

@@ -9,7 +9,7 @@ use super::constraint::Expr;
 use super::free::Free;
 use super::request::Layout;
 use super::room::Rooms;
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 /// Hosts that must be among those of a job.
@@ -170,13 +170,21 @@ fn first(rooms: &Rooms, hosts: u32, room: u32) -> Vec<u32> {
 
 /// The hosts with most room; among equals the least by `key`, then the first.
 fn widest(rooms: &Rooms, hosts: u32, key: impl Fn(u32) -> u32) -> Vec<u32> {
-    let mut all: Vec<_> =
-        rooms.able().iter().map(|h| (Reverse(rooms.of(h)), key(h as u32), h as u32)).collect();
-    if (hosts as usize) < all.len() {
-        all.select_nth_unstable(hosts as usize);
-        all.truncate(hosts as usize);
+    let last = rooms.last_of(hosts);
+    let (mut chosen, mut equal) = (Vec::new(), Vec::new());
+    for host in rooms.able().iter() {
+        match rooms.of(host).cmp(&last) {
+            Ordering::Greater => chosen.push(host as u32),
+            Ordering::Equal => equal.push((key(host as u32), host as u32)),
+            Ordering::Less => {}
+        }
     }
-    all.into_iter().map(|(_, _, host)| host).collect()
+    let more = hosts as usize - chosen.len();
+    if more < equal.len() {
+        equal.select_nth_unstable(more);
+    }
+    chosen.extend(equal.into_iter().take(more).map(|(_, host)| host));
+    chosen
 }
 
 #[cfg(test)]

@@ -68,6 +68,11 @@ impl Windows {
         self.windows.iter().map(|(&id, window)| (id, window))
     }
 
+    /// Every host of a window.
+    pub(crate) fn hosts(&self) -> &Bits {
+        &self.touched
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.windows.is_empty()
     }

@@ -1,5 +1,7 @@
 //! What a pass may start of an entry, beside what is free: each element once, whichever of its partitions is first.
 
+use super::dues::Dues;
+use super::reason::Reason;
 use super::{Start, number, placement};
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts};
@@ -7,14 +9,28 @@ use crate::job::Body;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::policy::machine::Running;
 use crate::policy::pass::Starts;
-use crate::policy::queue::Entry;
+use crate::policy::queue::{Entry, Waiting};
+use crate::share::holdings::Holdings;
+use crate::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What a pass let start.
+pub(super) struct Admitted {
+    pub(super) starts: Vec<Start>,
+    /// Limits that kept jobs from starting.
+    pub(super) limited: BTreeMap<JobId, Vec<Reason>>,
+    /// Entries of which nothing waits any more.
+    pub(super) gone: Vec<Waiting>,
+}
 
 /// What may start in one pass, and what did.
 pub(super) struct Admission<'a> {
     books: &'a Books,
-    starts: Vec<Start>,
+    /// Accounts at work, and what everybody holds with what has started in this pass.
+    dues: Option<(&'a Dues, Holdings)>,
+    now: Time,
+    admitted: Admitted,
     /// Of each job that started: how many did, and from which place on others wait.
     started: BTreeMap<JobId, Begun>,
 }
@@ -28,12 +44,31 @@ struct Begun {
 }
 
 impl<'a> Admission<'a> {
-    pub(super) fn new(books: &'a Books) -> Admission<'a> {
-        Admission { books, starts: Vec::new(), started: BTreeMap::new() }
+    pub(super) fn new(books: &'a Books, dues: Option<&'a Dues>, now: Time) -> Admission<'a> {
+        let dues = dues.map(|dues| (dues, dues.holdings.clone()));
+        let admitted = Admitted { starts: Vec::new(), limited: BTreeMap::new(), gone: Vec::new() };
+        Admission { books, dues, now, admitted, started: BTreeMap::new() }
     }
 
-    pub(super) fn into_starts(self) -> Vec<Start> {
-        self.starts
+    pub(super) fn into_admitted(self) -> Admitted {
+        self.admitted
+    }
+
+    /// Whether limits let one more of an entry start; if not, why is noted.
+    fn within_limits(&mut self, entry: &Entry<ClassId>) -> bool {
+        let Some((dues, holdings)) = &self.dues else { return true };
+        let id = number::job_of(entry.job);
+        let Some(job) = self.books.job(id) else { return false };
+        let Ok(partitions) = self.books.partitions_of(job.spec()) else { return false };
+        let Some(partition) = partitions.get(usize::from(number::partition_of(entry.job))) else {
+            return false;
+        };
+        let obstacles = dues.obstacles(holdings, job, partition, self.now);
+        if obstacles.is_empty() {
+            return true;
+        }
+        self.admitted.limited.insert(id, obstacles);
+        false
     }
 
     /// The place of the element that an entry would start next; none when none may, whatever is free.
@@ -60,7 +95,7 @@ impl<'a> Admission<'a> {
 impl Starts<Hosts> for Admission<'_> {
     fn admit(&mut self, entry: &Entry<ClassId>) -> Option<Running> {
         let place = self.next(entry)?;
-        Some(number::running(number::job_of(entry.job), place))
+        self.within_limits(entry).then(|| number::running(number::job_of(entry.job), place))
     }
 
     fn started(&mut self, entry: &Entry<ClassId>, running: Running, allocation: Arc<Allocation>) {
@@ -72,8 +107,18 @@ impl Starts<Hosts> for Admission<'_> {
             Body::One(_) => None,
         };
         let attempts = job.run(element).map_or(0, |run| run.attempts);
+        if let Some((dues, holdings)) = &mut self.dues {
+            dues.note(holdings, job, &allocation, self.now.after(entry.estimate));
+        }
+        if entry.count == 1 {
+            self.admitted.gone.push(entry.job);
+        }
         let on = placement(self.books, id, number::partition_of(entry.job), allocation);
-        self.starts.push(Start { run: RunId { job: id, element }, attempt: Attempt(attempts + 1), on });
+        self.admitted.starts.push(Start {
+            run: RunId { job: id, element },
+            attempt: Attempt(attempts + 1),
+            on,
+        });
         let begun = self.started.entry(id).or_default();
         begun.count += 1;
         match number::place_of(entry.job) {

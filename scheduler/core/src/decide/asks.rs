@@ -1,6 +1,8 @@
 //! What a jobspec asks of the cluster, in the words of the cluster: its request in one partition.
 
-use crate::cluster::{Constraint, ConstraintError, Gpus, Layout, Only, Per, Request, ReservationId, Sharing, Tasks};
+use crate::cluster::{
+    Constraint, ConstraintError, Gpus, Layout, Only, Per, Request, ReservationId, Sharing, Tasks,
+};
 use crate::jobspec::{Gres, GresPer, JobSpec};
 use thiserror::Error;
 
@@ -42,7 +44,8 @@ pub fn request(
     };
     let unknown = spec.needs.gres.iter().filter(|gres| gres.name != "gpu");
     errors.extend(unknown.map(|gres| AskError::UnknownGres(gres.name.clone())));
-    let gpus: Vec<&Gres> = spec.needs.gres.iter().filter(|gres| gres.name == "gpu" && gres.count > 0).collect();
+    let gpus: Vec<&Gres> =
+        spec.needs.gres.iter().filter(|gres| gres.name == "gpu" && gres.count > 0).collect();
     if gpus.len() > 1 {
         errors.push(AskError::SeveralGres { count: gpus.len() });
     }
@@ -106,10 +109,17 @@ mod tests {
         let total = |count, most_per_host| Tasks::Total { count, most_per_host };
         let none = Size::default();
         assert_eq!(of(none.clone()), (1, 1, Tasks::PerHost(1), 1));
-        assert_eq!(of(Size { ntasks: Some(8), cpus_per_task: Some(2), ..none.clone() }), (1, 8, total(8, None), 2));
-        let two = Size { nodes: 2, max_nodes: Some(2), ntasks: Some(8), ntasks_per_node: Some(4), ..none.clone() };
+        assert_eq!(
+            of(Size { ntasks: Some(8), cpus_per_task: Some(2), ..none.clone() }),
+            (1, 8, total(8, None), 2)
+        );
+        let two =
+            Size { nodes: 2, max_nodes: Some(2), ntasks: Some(8), ntasks_per_node: Some(4), ..none.clone() };
         assert_eq!(of(two), (2, 2, total(8, Some(4)), 1));
-        assert_eq!(of(Size { nodes: 3, ntasks_per_node: Some(4), ..none.clone() }), (3, 3, Tasks::PerHost(4), 1));
+        assert_eq!(
+            of(Size { nodes: 3, ntasks_per_node: Some(4), ..none.clone() }),
+            (3, 3, Tasks::PerHost(4), 1)
+        );
         assert_eq!(of(Size { nodes: 2, max_nodes: Some(9), ..none }), (2, 9, Tasks::PerHost(1), 1));
     }
 

@@ -1,19 +1,22 @@
 //! How a scheduler keeps up with the books: what has changed is looked at again, and nothing else.
 
+use super::dues::Dues;
 use super::reason::Reason;
 use super::{FOREVER, Listed, Scheduler, TICKS, asks, number};
 use crate::books::Books;
-use crate::books::event::Event;
+use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
 use crate::books::reservation::{Purpose, Reservation};
-use crate::cluster::{self, ClassId, Hosts, ReservationId, Window};
+use crate::cluster::{self, Allocation, ClassId, Hosts, Request, ReservationId, Window};
 use crate::job::Job;
-use crate::job::event::RunEvent;
-use crate::job::id::JobId;
+use crate::job::event::{JobEvent, RunEvent};
+use crate::job::id::{JobId, RunId};
+use crate::job::state::{Placed, Run};
 use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 impl Scheduler {
     /// Brings the queue up to date with the books.
@@ -24,12 +27,16 @@ impl Scheduler {
             [reservation.from, reservation.to].iter().any(|at| before.is_some_and(|b| b < *at) && *at <= now)
         };
         if self.seen.is_none_or(|(_, terms)| terms != books.terms()) {
+            keep_hosts(books, hosts);
             self.keep_windows(books, hosts);
             changed.extend(books.waiting().map(Job::id));
         } else if books.reservations().any(turned) {
             changed.extend(books.waiting().filter(|job| job.spec().queue.reservation.is_some()).map(Job::id));
         }
-        changed.extend(books.ripe(before, now));
+        changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
+        if self.seen.is_none() {
+            self.give_back_places(books, hosts);
+        }
         self.seen = Some((now, books.terms()));
         hosts.advance(now);
         for id in changed {
@@ -38,11 +45,57 @@ impl Scheduler {
         self.queue.refresh(now);
     }
 
-    /// Tells the hosts of what has ended, after the books have it.
-    pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, event: &Event) {
-        let Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) = event else { return };
-        let place = books.job(run.job).and_then(|job| job.place(run.element));
-        hosts.finish(number::running(run.job, place));
+    /// After a restart, gives what runs the places that it has.
+    fn give_back_places(&mut self, books: &Books, hosts: &mut Hosts) {
+        for (run, live) in books.live() {
+            let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { continue };
+            let running = number::running(run.job, job.place(run.element));
+            if hosts.allocation(running).is_some() {
+                continue;
+            }
+            // Classes are numbered anew. What cannot be asked for any more holds hosts alone, and no licences.
+            let class = asks::request(job.spec(), &placed.on.partition, self.reservation(job))
+                .ok()
+                .and_then(|request| hosts.intern(&request).ok())
+                .or_else(|| hosts.intern(&Request::cpus(1)).ok());
+            if let Some(class) = class {
+                let parts = placed.on.allocation.parts.clone();
+                hosts.take(running, end(live, placed), &Arc::new(Allocation { class, parts }));
+            }
+        }
+    }
+
+    fn reservation(&self, job: &Job) -> Option<ReservationId> {
+        self.windows.get(job.spec().queue.reservation.as_ref()?).copied()
+    }
+
+    /// Tells hosts and accounts of a record, after the books have it.
+    pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, fact: &Fact) {
+        let Fact { at, event } = fact;
+        if let Some(dues) = &mut self.dues {
+            dues.observe(books, event, *at);
+        }
+        match event {
+            Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {
+                let place = books.job(run.job).and_then(|job| job.place(run.element));
+                hosts.finish(number::running(run.job, place));
+            }
+            Event::Run(run, _) => {
+                if let Some(live) = books.run(*run) {
+                    replace(books, hosts, (*run, &live));
+                }
+            }
+            Event::Job(id, JobEvent::Cancelled { .. } | JobEvent::Updated(_)) => {
+                let live = books.job(*id).into_iter().flat_map(|job| job.live());
+                live.for_each(|(run, live)| replace(books, hosts, (run, live)));
+            }
+            Event::Host(host) => {
+                if let Some(known) = hosts.find(&host.name) {
+                    hosts.set_state(known, host.state.clone());
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Looks at one job again.
@@ -51,6 +104,13 @@ impl Scheduler {
             listed.entries.into_iter().for_each(|(waiting, ..)| {
                 self.queue.remove(waiting);
             });
+        }
+        if let Some(at) = self.later_of.remove(&id) {
+            self.later.remove(&(at, id));
+        }
+        if let Some(at) = books.job(id).and_then(|job| job.next_start(now)) {
+            self.later.insert((at, id));
+            self.later_of.insert(id, at);
         }
         let entries = books.entries(id, now);
         let Some(job) = books.job(id).filter(|_| !entries.is_empty()) else { return };
@@ -72,7 +132,7 @@ impl Scheduler {
                 let waiting = number::waiting(id, entry.place, at);
                 let new = Entry {
                     job: waiting,
-                    rank: rank(job, partition),
+                    rank: rank(self.dues.as_ref(), job, partition),
                     submit: entry.from,
                     estimate,
                     width: hosts.width(class),
@@ -95,8 +155,8 @@ impl Scheduler {
         now: Time,
     ) -> Result<ClassId, Vec<Reason>> {
         let mut reasons = books.barred(job, partition, now);
-        let reservation = job.spec().queue.reservation.as_ref().and_then(|name| self.windows.get(name)).copied();
-        let class = asks::request(job.spec(), &partition.name, reservation)
+        reasons.extend(self.dues.as_ref().and_then(|dues| dues.payer(job).err()));
+        let class = asks::request(job.spec(), &partition.name, self.reservation(job))
             .map_err(|errors| errors.into_iter().map(Reason::Ask).collect::<Vec<_>>())
             .and_then(|request| {
                 hosts.intern(&request).map_err(|misfits| misfits.into_iter().map(Reason::Misfit).collect())
@@ -122,6 +182,36 @@ impl Scheduler {
     }
 }
 
+/// When what holds hosts is expected to give them back.
+fn end(live: &Run, placed: &Placed) -> Time {
+    live.state.expected_end().unwrap_or(placed.started.after(FOREVER))
+}
+
+/// Tells the hosts that something has other parts of them, or gives them back earlier or later than was thought.
+fn replace(books: &Books, hosts: &mut Hosts, (run, live): (RunId, &Run)) {
+    let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { return };
+    let running = number::running(run.job, job.place(run.element));
+    let new = end(live, placed);
+    let parts = &placed.on.allocation.parts;
+    let Some((before, held)) = hosts.allocation(running) else { return };
+    if before != new || held.parts != *parts {
+        let allocation = Arc::new(Allocation { class: held.class, parts: parts.clone() });
+        hosts.finish(running);
+        hosts.take(running, new, &allocation);
+    }
+}
+
+/// Makes the hosts of the cluster those of the books. A host that cannot be added was refused as a record.
+fn keep_hosts(books: &Books, hosts: &mut Hosts) {
+    for host in books.hosts() {
+        match hosts.find(&host.name) {
+            None => drop(hosts.add(host.clone())),
+            Some(id) if *hosts.state(id) != host.state => hosts.set_state(id, host.state.clone()),
+            Some(_) => {}
+        }
+    }
+}
+
 fn window(reservation: &Reservation, hosts: &Hosts) -> Window {
     let numbers = reservation.hosts.iter().filter_map(|name| hosts.find(name)).map(|host| host.0 as usize);
     Window {
@@ -142,10 +232,12 @@ fn estimate(partition: &Partition, job: &Job) -> i64 {
     granted.map_or(FOREVER, |limit| limit.saturating_mul(i64::from(TICKS)).min(FOREVER))
 }
 
-/// What goes before the policy's key, the lowest first: the partition's tier, then the priority that an operator gave.
-fn rank(job: &Job, partition: &Partition) -> u64 {
+/// What goes before the policy's key, the lowest first: the partition's tier, then the priority. Without accounts that is
+/// what an operator gave, less what the user took away.
+pub(super) fn rank(dues: Option<&Dues>, job: &Job, partition: &Partition) -> u64 {
     let queue = &job.spec().queue;
     let base = queue.priority.map_or(1 << 31, i64::from);
-    let priority = (base - i64::from(queue.nice)).clamp(0, i64::from(u32::MAX)) as u32;
+    let given = (base - i64::from(queue.nice)).clamp(0, i64::from(u32::MAX)) as u32;
+    let priority = dues.map_or(given, |dues| dues.priority(job, partition));
     u64::from(u16::MAX - partition.tier) << 32 | u64::from(u32::MAX - priority)
 }

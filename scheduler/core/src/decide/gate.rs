@@ -19,7 +19,10 @@ impl Books {
     /// What is wrong with each of those that it names.
     pub fn partitions_of(&self, spec: &JobSpec) -> Result<Vec<&Partition>, Vec<Reason>> {
         if spec.queue.partitions.is_empty() {
-            return self.default_partition().map(|one| vec![one]).ok_or_else(|| vec![Reason::NoPartition(None)]);
+            return self
+                .default_partition()
+                .map(|one| vec![one])
+                .ok_or_else(|| vec![Reason::NoPartition(None)]);
         }
         let mut found = Vec::new();
         let mut missing = Vec::new();
@@ -43,15 +46,16 @@ impl Books {
     pub fn unmet(&self, job: &Job) -> Vec<Reason> {
         let Some(unmet) = job.unmet() else { return Vec::new() };
         let state = |on| self.job(on).map(Job::summary);
-        let reason = |&(clause, status): &(_, Status)| {
-            Reason::clause(clause, status, clause.job().and_then(state))
-        };
+        let reason =
+            |&(clause, status): &(_, Status)| Reason::clause(clause, status, clause.job().and_then(state));
         unmet.clauses.iter().filter_map(reason).collect()
     }
 
     fn reservation_bars(&self, job: &Job, now: Time) -> Option<Reason> {
         let name = job.spec().queue.reservation.as_ref()?;
-        let Some(reservation) = self.reservation(name) else { return Some(Reason::NoReservation(name.clone())) };
+        let Some(reservation) = self.reservation(name) else {
+            return Some(Reason::NoReservation(name.clone()));
+        };
         if reservation.purpose == Purpose::Maintenance
             || !reservation.lets(&job.owner().user, job.spec().queue.account.as_deref())
         {
@@ -108,6 +112,8 @@ mod tests {
     use crate::books::partition::{Allowed, PartitionState};
     use crate::jobspec::Size;
 
+    type Change = fn(&mut JobSpec);
+
     #[test]
     fn every_limit_of_a_partition() {
         let partition = Partition {
@@ -125,7 +131,7 @@ mod tests {
             change(&mut spec);
             partition.bars(&spec).iter().map(Reason::word).collect::<Vec<_>>()
         };
-        let cases: [(fn(&mut JobSpec), &[&str]); 9] = [
+        let cases: [(Change, &[&str]); 9] = [
             (|_| {}, &[]),
             (|s| s.time_limit_s = Some(3600), &[]),
             (|s| s.time_limit_s = Some(3601), &["PartitionTimeLimit"]),
@@ -134,7 +140,10 @@ mod tests {
             (|s| s.size.nodes = 1, &["PartitionNodeLimit"]),
             (|s| (s.size.nodes, s.size.max_nodes) = (1, Some(9)), &[]),
             (|s| s.queue.account = Some("b".into()), &["AccountNotAllowed"]),
-            (|s| (s.queue.qos, s.size.nodes) = (Some("low".into()), 9), &["PartitionNodeLimit", "QOSNotAllowed"]),
+            (
+                |s| (s.queue.qos, s.size.nodes) = (Some("low".into()), 9),
+                &["PartitionNodeLimit", "QOSNotAllowed"],
+            ),
         ];
         for (number, (change, expected)) in cases.into_iter().enumerate() {
             assert_eq!(words(&partition, change), expected, "case {number}");

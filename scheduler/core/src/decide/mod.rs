@@ -5,16 +5,29 @@
 //! decisions, and nothing that it keeps cannot be made anew from books and hosts.
 
 pub mod asks;
+pub mod decision;
+pub mod dues;
+pub mod forecast;
+pub mod preempt;
 pub mod reason;
+pub mod refusal;
+pub mod resize;
 
 mod admission;
 mod follow;
 mod gate;
+mod limit_word;
 mod number;
+
+#[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
+mod dues_tests;
 
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
-use crate::decide::admission::Admission;
+use crate::decide::admission::{Admission, Admitted};
+use crate::decide::dues::Dues;
 use crate::decide::reason::Reason;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
@@ -24,7 +37,7 @@ use crate::policy::pass::Pass;
 use crate::policy::queue::{Queue, Waiting};
 use crate::policy::{Backfill, Policy};
 use crate::time::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use number::{run_of, running};
@@ -45,7 +58,12 @@ pub struct Scheduler {
     seen: Option<(Time, u64)>,
     /// What stands in the queue, or may not, of each job something of which may start as far as the books know.
     listed: BTreeMap<JobId, Listed>,
+    /// Jobs more of which may start from a time on, by that time and by job.
+    later: BTreeSet<(Time, JobId)>,
+    later_of: BTreeMap<JobId, Time>,
     windows: BTreeMap<String, ReservationId>,
+    /// Accounts at work; none where the site has none.
+    dues: Option<Dues>,
 }
 
 /// One job in the queue.
@@ -66,6 +84,8 @@ pub struct Passed {
     pub head: Option<Head>,
     /// Those that no hosts that are up could run.
     pub hopeless: Vec<JobId>,
+    /// Limits that kept jobs from starting.
+    pub limited: BTreeMap<JobId, Vec<Reason>>,
 }
 
 /// A job or element that starts.
@@ -105,15 +125,55 @@ impl Scheduler {
             pass: Pass::default(),
             seen: None,
             listed: BTreeMap::new(),
+            later: BTreeSet::new(),
+            later_of: BTreeMap::new(),
             windows: BTreeMap::new(),
+            dues: None,
         }
+    }
+
+    /// The same on a site with accounts, before it has looked at any books.
+    #[must_use]
+    pub fn with_dues(self, dues: Dues) -> Scheduler {
+        Scheduler { dues: Some(dues), ..self }
+    }
+
+    /// When to run a pass again though nothing happens, after one at `now`.
+    pub fn next_wake(&self, books: &Books, now: Time) -> Option<Time> {
+        self.next_start(books, now).into_iter().chain(books.next_wake(now)).min()
+    }
+
+    /// When time alone lets something start, after a pass at `now`.
+    fn next_start(&self, books: &Books, now: Time) -> Option<Time> {
+        let edges = books.reservations().flat_map(|reservation| [reservation.from, reservation.to]);
+        edges.filter(|edge| *edge > now).chain(self.later.first().map(|(at, _)| *at)).min()
+    }
+
+    /// Accounts at work; none where the site has none.
+    pub fn dues(&self) -> Option<&Dues> {
+        self.dues.as_ref()
+    }
+
+    /// Charges what runs up to now, and orders the queue by priorities made anew: every few minutes.
+    pub fn tick(&mut self, books: &Books, now: Time) {
+        let Some(dues) = &mut self.dues else { return };
+        dues.tick(now);
+        let dues = &*dues;
+        self.queue.rerank(|entry| {
+            let job = books.job(number::job_of(entry.job));
+            let partition = job.and_then(|job| {
+                let partitions = books.partitions_of(job.spec()).ok()?;
+                Some((job, *partitions.get(usize::from(number::partition_of(entry.job)))?))
+            });
+            partition.map_or(entry.rank, |(job, partition)| follow::rank(Some(dues), job, partition))
+        });
     }
 
     /// Starts what may start now. The hosts have it from then on; the books have it when the starts are recorded, which
     /// must be before the next pass.
     pub fn pass(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) -> Passed {
         self.follow(books, hosts, now);
-        let mut admission = Admission::new(books);
+        let mut admission = Admission::new(books, self.dues.as_ref(), now);
         let outcome = self.pass.run(self.backfill, &mut self.queue, hosts, (now, &mut admission));
         let head = outcome.head.map(|(waiting, promise)| Head {
             job: number::job_of(waiting),
@@ -121,7 +181,13 @@ impl Scheduler {
             at: promise.map(|promise| promise.at()),
         });
         let hopeless = outcome.hopeless.into_iter().map(number::job_of).collect();
-        Passed { starts: admission.into_starts(), head, hopeless }
+        let Admitted { starts, limited, gone } = admission.into_admitted();
+        for waiting in gone {
+            if let Some(listed) = self.listed.get_mut(&number::job_of(waiting)) {
+                listed.entries.retain(|(other, ..)| *other != waiting);
+            }
+        }
+        Passed { starts, head, hopeless, limited }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Wait reasons: why a pending job does not start, as data, and the words that Slurm has for them.
 
 use super::asks::AskError;
+use super::limit_word;
 use crate::books::partition::{PartitionState, PreemptMode};
 use crate::cluster::{Misfit, Missing, Wait};
 use crate::job::dependency::{Clause, Status};
 use crate::job::hold::HeldBy;
 use crate::job::id::{JobId, RunId};
+use crate::share::check::Obstacle;
 use crate::time::Time;
 use std::fmt;
 
@@ -86,6 +88,22 @@ pub enum Reason {
         /// When it begins.
         from: Time,
     },
+    /// Its user may not charge that account; or any.
+    NoAccount {
+        /// The user.
+        user: String,
+        /// The account; none when the job names none.
+        account: Option<String>,
+    },
+    /// There is no such quality of service, or it is not for its user.
+    NoQos(String),
+    /// A limit of an account or of a quality of service.
+    Limit {
+        /// Which, with what is held and asked for.
+        obstacle: Obstacle,
+        /// The same in a sentence, with names.
+        says: String,
+    },
     /// What it asks for is no request.
     Ask(AskError),
     /// The cluster could not run it if it were empty.
@@ -137,8 +155,10 @@ impl Reason {
             Reason::PartitionQos { .. } => "QOSNotAllowed",
             Reason::NoReservation(_) | Reason::ReservationDenied(_) => "ReservationDeleted",
             Reason::Reservation { .. } => "Reservation",
-            Reason::Ask(_) => "BadConstraints",
-            Reason::Misfit(Misfit::Unknown { .. }) => "BadConstraints",
+            Reason::NoAccount { .. } => "InvalidAccount",
+            Reason::NoQos(_) => "InvalidQOS",
+            Reason::Limit { obstacle, .. } => limit_word::word(obstacle),
+            Reason::Ask(_) | Reason::Misfit(Misfit::Unknown { .. }) => "BadConstraints",
             Reason::Misfit(Misfit::Licence { .. }) => "Licenses",
             Reason::Misfit(_) => "PartitionConfig",
             Reason::Resources { wait, .. } => resources_word(wait),
@@ -159,9 +179,10 @@ impl Reason {
             Reason::PartitionTime { .. } | Reason::PartitionNodes { .. } => 6,
             Reason::PartitionAccount { .. } | Reason::PartitionQos { .. } => 7,
             Reason::NoReservation(_) | Reason::ReservationDenied(_) | Reason::Reservation { .. } => 8,
-            Reason::Ask(_) | Reason::Misfit(_) => 9,
-            Reason::Priority { .. } => 10,
-            Reason::Resources { .. } | Reason::Preempting { .. } => 11,
+            Reason::NoAccount { .. } | Reason::NoQos(_) | Reason::Ask(_) | Reason::Misfit(_) => 9,
+            Reason::Limit { .. } => 10,
+            Reason::Priority { .. } => 11,
+            Reason::Resources { .. } | Reason::Preempting { .. } => 12,
         }
     }
 }
@@ -217,17 +238,32 @@ impl fmt::Display for Reason {
             Reason::NoReservation(name) => write!(f, "there is no reservation {name}"),
             Reason::ReservationDenied(name) => write!(f, "reservation {name} is not for its user or account"),
             Reason::Reservation { name, from } => write!(f, "reservation {name} begins at {}", from.0),
+            Reason::NoAccount { user, account: Some(account) } => {
+                write!(
+                    f,
+                    "{user} may not charge account {account}: `sacctmgr show associations` lists who may"
+                )
+            }
+            Reason::NoAccount { user, account: None } => write!(f, "{user} has no account"),
+            Reason::NoQos(name) => write!(f, "there is no QOS {name} for its user"),
+            Reason::Limit { says, .. } => f.write_str(says),
             Reason::Ask(error) => error.fmt(f),
             Reason::Misfit(misfit) => misfit.fmt(f),
             Reason::Resources { wait, holders } => {
-                f.write_str(if holders.is_empty() { "resources are missing" } else { "others hold what it needs" })?;
+                f.write_str(if holders.is_empty() {
+                    "resources are missing"
+                } else {
+                    "others hold what it needs"
+                })?;
                 for (run, end) in holders {
                     write!(f, ", {run} until {}", end.0)?;
                 }
                 wait.until.map_or(Ok(()), |at| write!(f, "; it fits at {}", at.0))
             }
             Reason::Priority { behind } => write!(f, "job {behind} is before it, and it may not delay that"),
-            Reason::Preempting { victims } => write!(f, "{} jobs are ended to make room for it", victims.len()),
+            Reason::Preempting { victims } => {
+                write!(f, "{} jobs are ended to make room for it", victims.len())
+            }
         }
     }
 }

@@ -117,6 +117,11 @@ impl Array {
         self.again.iter().copied()
     }
 
+    /// The first time after `now` from which an element may start in a way of its own.
+    pub fn again_after(&self, now: Time) -> Option<Time> {
+        self.again.range((now.after(1), 0)..).next().map(|(from, _)| *from)
+    }
+
     /// How many have ended.
     pub fn over(&self) -> u32 {
         (0..self.endings.len()).map(|ending| self.tape.count(over_code(ending))).sum()
@@ -331,4 +336,43 @@ fn blocked_code(status: Status) -> u16 {
 
 fn over_code(ending: usize) -> u16 {
     OVER + ending as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Allocation, ClassId};
+    use crate::job::id::Attempt;
+    use crate::job::placement::Placement;
+    use crate::job::state::Placed;
+    use std::sync::Arc;
+
+    /// A million elements, each of another fate than its neighbours, while ten thousand run.
+    #[test]
+    fn a_million_elements_are_sixteen_megabytes() {
+        let spec = ArraySpec { ranges: vec![(0, 999_999, 1)], throttle: None };
+        let mut array = Array::new(&spec, 1_000_000, None).expect("an array");
+        assert!(array.heap_bytes() < 16_384, "{} bytes when nothing has happened", array.heap_bytes());
+        let gate = Gate::From(Time(0));
+        let allocation = Arc::new(Allocation { class: ClassId(0), parts: Vec::new() });
+        let on = Arc::new(Placement { partition: "p".into(), limit_s: None, allocation });
+        let outcomes = [Outcome::Completed, Outcome::Failed(1), Outcome::Timeout];
+        for place in 0..1_000_000 {
+            let state = match place % 100 {
+                99 => State::Starting(Placed {
+                    attempt: Attempt(1),
+                    on: on.clone(),
+                    started: Time(1),
+                    paused: 0,
+                }),
+                n => {
+                    let outcome = outcomes[n as usize % 3];
+                    State::Done(Done { outcome, started: None, ended: Time(2) })
+                }
+            };
+            array.put(place, Run { attempts: 1, state }, gate);
+        }
+        assert_eq!((array.live(), array.over()), (10_000, 990_000));
+        assert!(array.heap_bytes() < 16 << 20, "{} bytes", array.heap_bytes());
+    }
 }

@@ -174,7 +174,9 @@ impl Job {
             Body::One(run) => run.state.name(),
             Body::Array(array) => {
                 let all = array.spans(self.gate()).map(|(.., run)| run.state);
-                all.into_iter().find(|state| !matches!(state, State::Done(_))).map_or("done", |state| state.name())
+                all.into_iter()
+                    .find(|state| !matches!(state, State::Done(_)))
+                    .map_or("done", |state| state.name())
             }
         }
     }
@@ -234,6 +236,20 @@ impl Job {
                 };
                 let again = array.again().next().map(|(from, _)| from);
                 alike.into_iter().chain(again).min()
+            }
+        }
+    }
+
+    /// The first time after `now` from which something of it may start that may not yet.
+    pub fn next_start(&self, now: Time) -> Option<Time> {
+        match &self.body {
+            Body::One(_) => self.earliest().filter(|from| *from > now),
+            Body::Array(array) => {
+                let alike = match self.gate() {
+                    Gate::From(from) if array.alike() > 0 && from > now => Some(from),
+                    _ => None,
+                };
+                alike.into_iter().chain(array.again_after(now)).min()
             }
         }
     }

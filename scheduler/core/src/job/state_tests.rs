@@ -38,14 +38,20 @@ fn states() -> Vec<(&'static str, State)> {
         ("suspended", State::Suspended { placed: placed(), began, since: Time(400) }),
         ("completing well", completing(Outcome::Completed)),
         ("completing preempted", completing(Outcome::Preempted)),
-        ("done", State::Done(Done { outcome: Outcome::Failed(1), started: Some(Time(100)), ended: Time(500) })),
+        (
+            "done",
+            State::Done(Done { outcome: Outcome::Failed(1), started: Some(Time(100)), ended: Time(500) }),
+        ),
     ]
 }
 
 /// What a change makes of each state, in the order of [`states`]. `-` stands for an error.
 const TABLE: [(&str, [&str; 10]); 18] = [
     ("hold user", ["held user", "held operator", "held user", "held user", "-", "-", "-", "-", "-", "-"]),
-    ("hold operator", ["held operator", "held operator", "held operator", "held operator", "-", "-", "-", "-", "-", "-"]),
+    (
+        "hold operator",
+        ["held operator", "held operator", "held operator", "held operator", "-", "-", "-", "-", "-", "-"],
+    ),
     ("release user", ["pending 70", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
     ("release operator", ["depends", "depends", "-", "-", "-", "-", "-", "-", "-", "-"]),
     ("gate 70", ["held user", "held operator", "pending 70", "pending 70", "-", "-", "-", "-", "-", "-"]),
@@ -55,12 +61,74 @@ const TABLE: [(&str, [&str; 10]); 18] = [
     ("replace", ["-", "-", "-", "-", "starting on 5", "running on 5", "suspended on 5", "-", "-", "-"]),
     ("suspend", ["-", "-", "-", "-", "-", "suspended 1000", "-", "-", "-", "-"]),
     ("resume", ["-", "-", "-", "-", "-", "-", "running paused 607", "-", "-", "-"]),
-    ("complete", ["-", "-", "-", "-", "completing timeout", "completing timeout", "completing timeout", "-", "-", "-"]),
-    ("end", ["-", "-", "-", "-", "done timeout", "done timeout", "done timeout", "done completed", "done preempted", "-"]),
-    ("requeue 2", ["-", "-", "-", "-", "pending 90", "pending 90", "pending 90", "pending 90", "pending 90", "pending 90"]),
-    ("requeue 2 held", ["-", "-", "-", "-", "held operator", "held operator", "held operator", "held operator", "held operator", "held operator"]),
-    ("cancel", ["done cancelled", "done cancelled", "done cancelled", "done cancelled", "completing cancelled", "completing cancelled", "completing cancelled", "-", "completing cancelled", "-"]),
-    ("close", ["done deadline", "done deadline", "done deadline", "done deadline", "-", "-", "-", "-", "-", "-"]),
+    (
+        "complete",
+        ["-", "-", "-", "-", "completing timeout", "completing timeout", "completing timeout", "-", "-", "-"],
+    ),
+    (
+        "end",
+        [
+            "-",
+            "-",
+            "-",
+            "-",
+            "done timeout",
+            "done timeout",
+            "done timeout",
+            "done completed",
+            "done preempted",
+            "-",
+        ],
+    ),
+    (
+        "requeue 2",
+        [
+            "-",
+            "-",
+            "-",
+            "-",
+            "pending 90",
+            "pending 90",
+            "pending 90",
+            "pending 90",
+            "pending 90",
+            "pending 90",
+        ],
+    ),
+    (
+        "requeue 2 held",
+        [
+            "-",
+            "-",
+            "-",
+            "-",
+            "held operator",
+            "held operator",
+            "held operator",
+            "held operator",
+            "held operator",
+            "held operator",
+        ],
+    ),
+    (
+        "cancel",
+        [
+            "done cancelled",
+            "done cancelled",
+            "done cancelled",
+            "done cancelled",
+            "completing cancelled",
+            "completing cancelled",
+            "completing cancelled",
+            "-",
+            "completing cancelled",
+            "-",
+        ],
+    ),
+    (
+        "close",
+        ["done deadline", "done deadline", "done deadline", "done deadline", "-", "-", "-", "-", "-", "-"],
+    ),
     ("begin 1", ["-", "-", "-", "-", "-", "-", "-", "-", "-", "-"]),
 ];
 
@@ -112,9 +180,7 @@ fn expected(word: &str, before: &State) -> State {
         "depends" => State::Depends,
         "pending 70" => State::Pending { from: Time(70) },
         "pending 90" => State::Pending { from: Time(90) },
-        "starting 3" => {
-            State::Starting(Placed { attempt: Attempt(3), on: on(0), started: NOW, paused: 0 })
-        }
+        "starting 3" => State::Starting(Placed { attempt: Attempt(3), on: on(0), started: NOW, paused: 0 }),
         "running 1000" => State::Running { placed: placed(), began: NOW },
         "starting on 5" => State::Starting(moved(on(5))),
         "running on 5" => State::Running { placed: moved(on(5)), began: Time(110) },
@@ -159,7 +225,10 @@ fn errors_say_what_is_wrong() {
     let next = |state: State, change: Change| Run { attempts: 2, state }.next(NOW, &change).unwrap_err();
     let pending = || State::Pending { from: Time(0) };
     let done = || states().pop().expect("there are states").1;
-    assert_eq!(next(pending(), Change::Release { by: HeldBy::User, then: Gate::Depends }), ChangeError::NotHeld);
+    assert_eq!(
+        next(pending(), Change::Release { by: HeldBy::User, then: Gate::Depends }),
+        ChangeError::NotHeld
+    );
     let release = Change::Release { by: HeldBy::User, then: Gate::Depends };
     assert_eq!(next(State::Held(HeldBy::Operator), release), ChangeError::OperatorsHold);
     let other = |is, said| ChangeError::OtherAttempt { is, said };

@@ -44,6 +44,11 @@ impl Conservative {
         &self.waiting
     }
 
+    /// When the next job is to start. Promises that come earlier leave gaps, so nothing else need happen then.
+    pub fn due(&self) -> Option<Time> {
+        self.waiting.iter().map(|job| job.at).min()
+    }
+
     /// A job of this width ended at `now`; `estimated` is when it was to end at the latest.
     pub fn finish(&mut self, width: u32, estimated: Time, now: Time) {
         if now < estimated {
@@ -167,6 +172,87 @@ impl Profile {
         if at > 0 && self.free[at] == self.free[at - 1] {
             self.times.remove(at);
             self.free.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Jobs of (width, estimate) that arrive at time 0 at a pool of 10.
+    fn at_once(jobs: &[(u32, i64)]) -> Conservative {
+        let mut all = Conservative::new(10);
+        for (i, &(width, estimate)) in (0..).zip(jobs) {
+            all.submit(Running(i), width, estimate, Time(0));
+        }
+        all
+    }
+
+    fn promises(all: &Conservative) -> Vec<i64> {
+        all.waiting().iter().map(|job| job.at.0).collect()
+    }
+
+    #[test]
+    fn everybody_is_promised_the_earliest_hole() {
+        // The last fits beside the first, and not beside the second.
+        let mut all = at_once(&[(6, 100), (6, 50), (10, 10), (4, 100), (4, 60)]);
+        assert_eq!(promises(&all), [0, 100, 150, 0, 160]);
+        let mut started = Vec::new();
+        all.pass(Time(0), |job| started.push(job.running.0));
+        assert_eq!((started, all.due()), (vec![0, 3], Some(Time(100))));
+    }
+
+    #[test]
+    fn promises_come_earlier_when_a_job_ends_early_and_none_comes_later() {
+        let mut all = at_once(&[(6, 100), (6, 50), (10, 10), (4, 100), (4, 60)]);
+        all.pass(Time(0), |_| ());
+        all.finish(6, Time(100), Time(20));
+        let mut started = Vec::new();
+        all.pass(Time(20), |job| started.push(job.running.0));
+        // The second begins; the third still waits for the fourth; and the last would delay it.
+        assert_eq!((started, promises(&all)), (vec![1], vec![100, 110]));
+        all.finish(6, Time(70), Time(70));
+        assert_eq!(all.due(), Some(Time(100)), "who ends by the estimate changes nothing");
+    }
+
+    proptest! {
+        /// Whoever ends early, no promise comes later, and what runs and is promised never exceeds the machine.
+        #[test]
+        fn promises_only_come_earlier_and_fit(
+            jobs in prop::collection::vec((1_u32..11, 1_i64..30, 0_i64..5, 1_i64..30), 1..25),
+        ) {
+            let mut all = Conservative::new(10);
+            // (width, start, estimated end, end), by number.
+            let mut running: Vec<(u32, i64, i64, i64)> = Vec::new();
+            let mut arrivals = jobs.iter().scan(0, |now, job| { *now += job.2; Some(*now) }).zip(0..).peekable();
+            for now in 0..1000 {
+                for job in running.iter().filter(|job| job.3 == now) {
+                    all.finish(job.0, Time(job.2), Time(now));
+                }
+                running.retain(|job| job.3 > now);
+                while let Some((_, i)) = arrivals.next_if(|(at, _)| *at == now) {
+                    all.submit(Running(i), jobs[i as usize].0, jobs[i as usize].1, Time(now));
+                }
+                let before: Vec<(Running, Time)> = all.waiting().iter().map(|j| (j.running, j.at)).collect();
+                all.pass(Time(now), |job| {
+                    let run = jobs[job.running.0 as usize].3.min(job.estimate);
+                    running.push((job.width, now, now + job.estimate, now + run));
+                });
+                for job in all.waiting() {
+                    let old = before.iter().find(|old| old.0 == job.running).map(|old| old.1);
+                    prop_assert!(old.is_some_and(|old| job.at <= old) && job.at.0 > now);
+                }
+                let spans = running.iter().map(|job| (job.1, job.2, job.0));
+                let promised = all.waiting().iter().map(|job| (job.at.0, job.at.0 + job.estimate, job.width));
+                let spans: Vec<(i64, i64, u32)> = spans.chain(promised).collect();
+                for (at, ..) in &spans {
+                    let taken = |span: &&(i64, i64, u32)| span.0 <= *at && *at < span.1;
+                    prop_assert!(spans.iter().filter(taken).map(|span| span.2).sum::<u32>() <= 10);
+                }
+            }
+            prop_assert!(all.waiting().is_empty() && running.is_empty());
         }
     }
 }

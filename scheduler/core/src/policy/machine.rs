@@ -11,15 +11,13 @@ pub struct Running(pub u64);
 
 /// Resources that running jobs hold until their estimated ends.
 pub trait Machine {
-    /// What a job asks for. Equal requests fit or do not fit together, so a pass asks once.
-    type Request: Copy + Eq;
+    /// What a job asks for. Equal requests fit or do not fit together, so a pass asks once: it remembers what it has
+    /// tried by a small number that equal requests share and no others do.
+    type Request: Copy + Eq + Into<u32>;
     /// Where a started job runs.
     type Place;
     /// Resources promised to one waiting job at a time to come.
     type Promise: Promise;
-
-    /// A small number that equal requests share and no others do: a pass remembers by it what it has tried.
-    fn class(&self, request: Self::Request) -> usize;
 
     /// Nothing wider than this fits now, in the width that the queue's entries carry: a pass does not ask for more. It
     /// may be more than what fits, never less.
@@ -27,6 +25,12 @@ pub trait Machine {
 
     /// Whether `request` could start now if nothing were promised to anybody.
     fn fits(&mut self, request: Self::Request) -> bool;
+
+    /// Whether a job that fits may be refused for its end alone, without a promise to anybody: it would run into
+    /// resources that are kept for others later. A shorter one may start then.
+    fn minds_ends(&self) -> bool {
+        false
+    }
 
     /// Takes resources for `running`, to be given back at `end` by its estimate, and tells where; none when it does not
     /// fit. With a promise it starts only if that is not delayed: it ends by then, or takes what is spare beside it,

@@ -58,14 +58,15 @@ impl Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Policy::Fcfs => f.write_str("fcfs"),
-            Policy::Easy(Key::Submit, Candidates::InOrder) => f.write_str("easy"),
-            Policy::Easy(Key::Submit, Candidates::Shortest) => f.write_str("easy-sjf"),
-            Policy::Easy(key, Candidates::InOrder) => write!(f, "{key}+easy"),
-            Policy::Easy(key, Candidates::Shortest) => write!(f, "{key}+easy-sjf"),
-            Policy::Conservative => f.write_str("cons"),
-        }
+        let name = match self {
+            Policy::Fcfs => "fcfs".to_owned(),
+            Policy::Easy(Key::Submit, Candidates::InOrder) => "easy".to_owned(),
+            Policy::Easy(Key::Submit, Candidates::Shortest) => "easy-sjf".to_owned(),
+            Policy::Easy(key, Candidates::InOrder) => format!("{key}+easy"),
+            Policy::Easy(key, Candidates::Shortest) => format!("{key}+easy-sjf"),
+            Policy::Conservative => "cons".to_owned(),
+        };
+        f.pad(&name)
     }
 }
 

@@ -49,7 +49,7 @@ impl Pass {
         let mut round = Round { queue, machine, now, starts, refused: &mut self.refused, promise: None };
         let mut outcome = Outcome { head: None, hopeless: Vec::new() };
         let mut from = 0;
-        while let Some(at) = round.queue.next(from, u32::MAX) {
+        while let Some(at) = round.queue.next(from, u32::MAX, |_, _| false) {
             from = at + 1;
             let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
@@ -99,17 +99,23 @@ struct Round<'a, M: Machine, S> {
 impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
     /// Tries every candidate from a position on, in queue order.
     fn in_order(&mut self, mut from: usize) {
-        while let Some(at) = self.queue.next(from, self.machine.free()) {
+        while let Some(at) = self.next(from) {
             self.try_entry(at);
             from = at + 1;
         }
+    }
+
+    /// The next candidate from a position on.
+    fn next(&self, from: usize) -> Option<usize> {
+        let refused = |class, estimate| self.refused.knows(class, estimate);
+        self.queue.next(from, self.machine.free(), refused)
     }
 
     /// Tries every candidate from a position on, the shortest first.
     fn shortest(&mut self, mut from: usize, candidates: &mut Vec<(i64, usize)>) {
         candidates.clear();
         // What is too wide now stays so, for a pass only takes.
-        while let Some(at) = self.queue.next(from, self.machine.free()) {
+        while let Some(at) = self.next(from) {
             candidates.push((self.queue.entry(at).estimate, at));
             from = at + 1;
         }
@@ -129,14 +135,14 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
             if entry.width > self.machine.free().min(room) {
                 return Tried::NoRoom;
             }
-            let class = self.machine.class(entry.request);
-            if self.refused.knows(class, outlives) {
+            let class = entry.request.into();
+            if self.refused.knows(class, entry.estimate) {
                 return Tried::NoRoom;
             }
             // The entry as it is now tells which element is next.
             let Some(running) = self.starts.admit(self.queue.entry(at)) else { return Tried::NotAdmitted };
             let Some(place) = self.machine.start(running, entry.request, end, self.promise.as_mut()) else {
-                self.refused.note(class, outlives);
+                self.refuse(&entry, outlives);
                 return Tried::NoRoom;
             };
             self.starts.started(self.queue.entry(at), running, place);
@@ -144,30 +150,136 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
         }
         Tried::Started
     }
+
+    /// Notes that an entry was refused, and with it all of its class that would be, too.
+    fn refuse(&mut self, entry: &Entry<M::Request>, outlives: bool) {
+        let longest = if self.machine.minds_ends() && self.machine.fits(entry.request) {
+            entry.estimate - 1
+        } else {
+            let shadow = self.promise.as_ref().filter(|_| outlives).map(Promise::at);
+            shadow.map_or(i64::MIN, |at| at - self.now)
+        };
+        self.refused.note(entry.request.into(), longest);
+    }
 }
 
 /// Classes of requests that the machine has refused in this pass. Room only shrinks in it, so none is asked twice.
 #[derive(Clone, Debug, Default)]
 struct Refused {
-    /// For each class the last pass in which it did not fit, and that in which it did not fit beside the promise.
-    passes: Vec<[u64; 2]>,
-    pass: u64,
+    /// For each class the longest estimate that was not refused.
+    longest: Vec<i64>,
+    /// The classes that were.
+    classes: Vec<u32>,
 }
 
 impl Refused {
     fn forget(&mut self) {
-        self.pass += 1;
-    }
-
-    fn knows(&self, class: usize, outlives: bool) -> bool {
-        let known = |[fits, beside]: &[u64; 2]| *fits == self.pass || (outlives && *beside == self.pass);
-        self.passes.get(class).is_some_and(known)
-    }
-
-    fn note(&mut self, class: usize, outlives: bool) {
-        if self.passes.len() <= class {
-            self.passes.resize(class + 1, [0; 2]);
+        for class in self.classes.drain(..) {
+            self.longest[class as usize] = i64::MAX;
         }
-        self.passes[class][usize::from(outlives)] = self.pass;
+    }
+
+    fn knows(&self, class: u32, estimate: i64) -> bool {
+        self.longest.get(class as usize).is_some_and(|longest| estimate > *longest)
+    }
+
+    fn note(&mut self, class: u32, longest: i64) {
+        if self.longest.len() <= class as usize {
+            self.longest.resize(class as usize + 1, i64::MAX);
+        }
+        self.longest[class as usize] = longest;
+        self.classes.push(class);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Key;
+    use super::*;
+
+    /// A machine whose processors never lie together: it has many free, and refuses all that is wider than one. It counts
+    /// how often it is asked.
+    struct Scattered {
+        asked: usize,
+    }
+
+    struct Soon;
+
+    impl Promise for Soon {
+        fn at(&self) -> Time {
+            Time(100)
+        }
+
+        fn spare(&self) -> u32 {
+            u32::MAX
+        }
+    }
+
+    impl Machine for Scattered {
+        type Request = u32;
+        type Place = ();
+        type Promise = Soon;
+
+        fn free(&self) -> u32 {
+            1000
+        }
+
+        fn fits(&mut self, request: u32) -> bool {
+            request == 1
+        }
+
+        fn start(&mut self, _: Running, request: u32, end: Time, beside: Option<&mut Soon>) -> Option<()> {
+            self.asked += 1;
+            // Wide jobs fit nowhere; those of two fit, but not beside the promise.
+            let beside = beside.is_none_or(|promise| end <= promise.at());
+            (request == 1 || (request == 2 && beside)).then_some(())
+        }
+
+        fn finish(&mut self, _: Running) {}
+
+        fn promise(&mut self, _: u32, _: Time, _: i64) -> Option<Soon> {
+            Some(Soon)
+        }
+    }
+
+    struct Anybody(Vec<u64>);
+
+    impl Starts<Scattered> for Anybody {
+        fn admit(&mut self, entry: &Entry<u32>) -> Option<Running> {
+            Some(Running(entry.job.0))
+        }
+
+        fn started(&mut self, _: &Entry<u32>, running: Running, (): ()) {
+            self.0.push(running.0);
+        }
+    }
+
+    #[test]
+    fn equal_requests_are_refused_once_in_a_pass_and_anew_in_the_next() {
+        let mut queue = Queue::new(Key::Submit, 1);
+        // The head fits nowhere. Others are alike: as wide as it, or two wide and longer or shorter than the promise.
+        let waiting = [(5, 10), (5, 10), (2, 200), (5, 10), (2, 300), (2, 50), (1, 10), (2, 200), (2, 50)];
+        for (job, (width, estimate)) in (0..).zip(waiting) {
+            let entry = Entry {
+                job: Waiting(job),
+                rank: 0,
+                submit: Time(0),
+                estimate,
+                width,
+                count: 1,
+                request: width,
+            };
+            queue.insert(entry, Time(0));
+        }
+        let (mut machine, mut pass, mut starts) =
+            (Scattered { asked: 0 }, Pass::default(), Anybody(Vec::new()));
+        let easy = Backfill::Easy(Candidates::InOrder);
+        let outcome = pass.run(easy, &mut queue, &mut machine, (Time(0), &mut starts));
+        assert_eq!(outcome.head.map(|(job, _)| job), Some(Waiting(0)));
+        assert_eq!(starts.0, [5, 6, 8]);
+        // The head, the long one of two, and the three that start.
+        assert_eq!(machine.asked, 5);
+        pass.run(easy, &mut queue, &mut machine, (Time(1), &mut starts));
+        assert_eq!((machine.asked, queue.elements()), (7, 6));
     }
 }

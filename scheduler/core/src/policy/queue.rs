@@ -1,8 +1,8 @@
 //! The queue: what waits and could start if there were room, in the order in which a pass walks it.
 //!
 //! Invariants: entries are ordered by (rank, key, submit, job), so an order never depends on when an entry was put in;
-//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more. Such entries stay until there
-//! are many, so that a start does not move all that is behind it.
+//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more, and `briefs[i]` its brief. Such
+//! entries stay until there are many, so that a start does not move all that is behind it.
 
 use super::key::{Asked, Key};
 use crate::time::Time;
@@ -42,6 +42,13 @@ struct Slot<R> {
     key: f64,
 }
 
+/// What tells a pass that it need not look at an entry: kept side by side, for a pass reads those of the whole queue.
+#[derive(Clone, Copy, Debug)]
+struct Brief {
+    class: u32,
+    estimate: i64,
+}
+
 /// What waits, in queue order.
 #[derive(Clone, Debug)]
 pub struct Queue<R> {
@@ -49,17 +56,19 @@ pub struct Queue<R> {
     ticks_per_s: f64,
     slots: Vec<Slot<R>>,
     widths: Vec<u32>,
+    briefs: Vec<Brief>,
     /// How many slots have nothing that waits.
     gone: usize,
     /// How many elements wait.
     elements: u64,
 }
 
-impl<R: Copy> Queue<R> {
+impl<R: Copy + Into<u32>> Queue<R> {
     /// An empty queue that is ordered by `key`, for times of so many ticks a second.
     pub fn new(key: Key, ticks_per_s: u32) -> Self {
         let ticks_per_s = f64::from(ticks_per_s);
-        Queue { key, ticks_per_s, slots: Vec::new(), widths: Vec::new(), gone: 0, elements: 0 }
+        let (slots, widths, briefs) = (Vec::new(), Vec::new(), Vec::new());
+        Queue { key, ticks_per_s, slots, widths, briefs, gone: 0, elements: 0 }
     }
 
     /// How many jobs and elements of arrays wait.
@@ -98,6 +107,7 @@ impl<R: Copy> Queue<R> {
         };
         self.slots.insert(at, slot);
         self.widths.insert(at, entry.width);
+        self.briefs.insert(at, entry.brief());
         self.elements += u64::from(entry.count);
     }
 
@@ -130,10 +140,12 @@ impl<R: Copy> Queue<R> {
         self.sort();
     }
 
-    /// The first entry from position `from` on that is not wider than `width` and of which something waits.
-    pub(super) fn next(&self, from: usize, width: u32) -> Option<usize> {
+    /// The first entry from position `from` on that is not wider than `width`, of which something waits, and that is not
+    /// refused by its class and estimate.
+    pub(super) fn next(&self, from: usize, width: u32, refused: impl Fn(u32, i64) -> bool) -> Option<usize> {
         let width = width.min(GONE - 1);
-        let at = self.widths.get(from..)?.iter().position(|w| *w <= width)?;
+        let mut rest = self.widths.get(from..)?.iter().zip(&self.briefs[from..]);
+        let at = rest.position(|(w, brief)| *w <= width && !refused(brief.class, brief.estimate))?;
         Some(from + at)
     }
 
@@ -160,6 +172,8 @@ impl<R: Copy> Queue<R> {
         }
         self.slots.retain(|slot| slot.entry.count > 0);
         self.widths.retain(|width| *width != GONE);
+        self.briefs.clear();
+        self.briefs.extend(self.slots.iter().map(|slot| slot.entry.brief()));
         self.gone = 0;
     }
 
@@ -176,10 +190,96 @@ impl<R: Copy> Queue<R> {
         self.widths.clear();
         self.widths
             .extend(self.slots.iter().map(|slot| if slot.entry.count > 0 { slot.entry.width } else { GONE }));
+        self.briefs.clear();
+        self.briefs.extend(self.slots.iter().map(|slot| slot.entry.brief()));
+    }
+}
+
+impl<R: Copy + Into<u32>> Entry<R> {
+    fn brief(&self) -> Brief {
+        Brief { class: self.request.into(), estimate: self.estimate }
     }
 }
 
 fn order<R>(a: &Slot<R>, b: &Slot<R>) -> Ordering {
     let rest = |s: &Slot<R>| (s.entry.submit, s.entry.job);
     a.entry.rank.cmp(&b.entry.rank).then(a.key.total_cmp(&b.key)).then_with(|| rest(a).cmp(&rest(b)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(job: u64, rank: u64, submit: i64, estimate: i64, width: u32) -> Entry<u32> {
+        Entry { job: Waiting(job), rank, submit: Time(submit), estimate, width, count: 1, request: width }
+    }
+
+    fn jobs(queue: &Queue<u32>) -> Vec<u64> {
+        queue.entries().map(|entry| entry.job.0).collect()
+    }
+
+    #[test]
+    fn rank_goes_before_key_before_submission_before_number() {
+        let mut queue = Queue::new(Key::Sjf, 1);
+        for e in [
+            entry(1, 1, 0, 5, 1),
+            entry(2, 0, 9, 7, 1),
+            entry(3, 0, 9, 6, 1),
+            entry(5, 0, 4, 7, 1),
+            entry(4, 0, 4, 7, 1),
+        ] {
+            queue.insert(e, Time(9));
+        }
+        assert_eq!(jobs(&queue), [3, 4, 5, 2, 1]);
+        queue.rerank(|entry| u64::from(entry.job.0 != 2));
+        assert_eq!(jobs(&queue), [2, 1, 3, 4, 5]);
+        assert_eq!(queue.remove(Waiting(1)).map(|entry| entry.estimate), Some(5));
+        assert_eq!((queue.remove(Waiting(1)), queue.elements()), (None, 4));
+    }
+
+    #[test]
+    fn keys_that_age_are_as_old_as_the_last_refresh() {
+        let mut queue = Queue::new(Key::Unicep, 1000);
+        queue.insert(entry(1, 0, 0, 100_000, 1), Time(0));
+        queue.insert(entry(2, 0, 50_000, 1_000, 1), Time(50_000));
+        assert_eq!(jobs(&queue), [1, 2], "neither has waited");
+        queue.refresh(Time(60_000));
+        assert_eq!(jobs(&queue), [2, 1], "10 s are much for a job of 1 s");
+    }
+
+    #[test]
+    #[should_panic(expected = "an entry waits for something that can be")]
+    fn nothing_does_not_wait() {
+        Queue::new(Key::Submit, 1).insert(Entry { count: 0, ..entry(1, 0, 0, 1, 1) }, Time(0));
+    }
+
+    proptest! {
+        /// Whatever is put in and taken out in whatever order, the queue is a sorted list of what waits.
+        #[test]
+        fn a_queue_is_a_sorted_list(
+            steps in prop::collection::vec((0_u64..12, 0_u64..3, 1_i64..4, 1_u32..6, any::<bool>()), 1..80),
+        ) {
+            let mut queue = Queue::new(Key::Saf, 1);
+            let mut list: Vec<Entry<u32>> = Vec::new();
+            for (job, rank, estimate, width, take) in steps {
+                let there = list.iter().position(|e| e.job.0 == job);
+                match there {
+                    Some(at) if take => {
+                        prop_assert_eq!(queue.remove(Waiting(job)), Some(list.remove(at)));
+                    }
+                    None => {
+                        let new = entry(job, rank, 0, estimate, width);
+                        queue.insert(new, Time(0));
+                        list.push(new);
+                    }
+                    Some(_) => queue.refresh(Time(0)),
+                }
+                list.sort_by_key(|e| (e.rank, e.estimate * i64::from(e.width), e.job));
+                prop_assert_eq!(queue.entries().copied().collect::<Vec<_>>(), list.clone());
+                prop_assert_eq!(queue.elements(), list.len() as u64);
+                prop_assert_eq!(queue.narrowest(), list.iter().map(|e| e.width).min().unwrap_or(GONE));
+            }
+        }
+    }
 }

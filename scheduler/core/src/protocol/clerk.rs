@@ -1,17 +1,19 @@
 //! The desk of a real controller: the books, the cluster's hosts, and the scheduler that follows both.
 //!
-//! Invariants: books and roster are the fold of what is noted; scheduler and free resources can be made anew from them,
-//! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
+//! Invariants: the books are the fold of what is noted; scheduler and free resources can be made anew from them, and are,
+//! after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
 
-use super::desk::{Asked, AttemptEnd, Begun, Desk, Due, Place, Why};
+use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
 use super::format::Format;
 use super::message::{Conduct, Role};
 use super::stamp::AttemptId;
 use crate::books::Books;
 use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
-use crate::cluster::{Allocation, Host, HostId, HostState, Hosts, HostsError};
-use crate::decide::{Scheduler, asks, running};
+use crate::cluster::{HostId, HostState, Hosts};
+use crate::decide::Scheduler;
+use crate::decide::preempt::Preempt;
+use crate::decide::refusal::Refusal as Hopeless;
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::outcome::Outcome;
@@ -19,7 +21,8 @@ use crate::job::placement::Placement;
 use crate::job::usage::Usage;
 use crate::job::{Owner, Submitted};
 use crate::jobspec::{JobSpec, Requeue, Work};
-use crate::policy::Policy;
+use crate::policy::key::Key;
+use crate::policy::{Candidates, Policy};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,12 +37,9 @@ pub enum Ask {
     Job(JobId, JobEvent),
     /// End what runs, and run it again.
     Requeue(RunId),
-    /// Change a partition, a reservation or the rules: the books' own words.
+    /// Change a partition, a reservation, a host or the rules: the books' own words. So a host is added, drained, and
+    /// taken back.
     Site(Event),
-    /// A new host.
-    AddHost(Host),
-    /// Drain a host, or take it back.
-    SetHost(HostId, HostState),
 }
 
 /// What is told.
@@ -47,8 +47,6 @@ pub enum Ask {
 pub enum Told {
     /// The job has this number.
     Accepted(JobId),
-    /// The host has this number.
-    Added(HostId),
     /// It is done.
     Done,
     /// It cannot be done.
@@ -56,34 +54,16 @@ pub enum Told {
 }
 
 /// Why something cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The books say no.
-    #[error(transparent)]
-    Books(#[from] BooksError),
-    /// The host cannot be added.
-    #[error(transparent)]
-    Host(#[from] HostsError),
-    /// There is no such host.
-    #[error("there is no host number {}: `sinfo` lists them", .0.0)]
-    NoHost(HostId),
-    /// It does not run.
-    #[error("job {0} does not run, so it cannot be run again: submit it anew, or release it if it is held")]
+    Books(BooksError),
+    /// The job could never start: all that is in its way.
+    Hopeless(Hopeless),
+    /// It does not run, so it cannot be run again.
     NotRunning(RunId),
     /// Jobs and attempts are not changed in this way.
-    #[error("only partitions, reservations and rules are changed in this way")]
     NotSite,
-}
-
-/// What changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
-    /// Something in the books.
-    Books(Event),
-    /// A host is added.
-    Host(Host),
-    /// A host is drained, or taken back.
-    HostState(HostId, HostState),
 }
 
 /// What a host is told of its part of an attempt.
@@ -101,11 +81,8 @@ pub struct Launch {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Clerk {
     books: Books,
-    roster: Vec<Host>,
     #[serde(skip)]
-    policy: Option<Policy>,
-    #[serde(skip)]
-    planner: Option<Box<Planner>>,
+    planner: Box<Planner>,
     #[serde(skip)]
     usable: BTreeSet<HostId>,
 }
@@ -115,25 +92,32 @@ pub struct Clerk {
 struct Planner {
     scheduler: Scheduler,
     hosts: Hosts,
+    /// At which terms of the books the hosts' states were last looked at.
+    terms: Option<u64>,
 }
 
 /// What can be made anew does not count.
 impl PartialEq for Clerk {
     fn eq(&self, other: &Clerk) -> bool {
-        self.books == other.books && self.roster == other.roster
+        self.books == other.books
+    }
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Planner::new(Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)))
     }
 }
 
 impl Clerk {
-    /// A desk with these books and no host.
+    /// A desk with these books, which decides by EASY until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        Clerk { books, roster: Vec::new(), policy: None, planner: None, usable: BTreeSet::new() }
+        Clerk { books, planner: Box::default(), usable: BTreeSet::new() }
     }
 
-    /// Decides by this policy from now on; EASY when nothing is said.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = Some(policy);
-        self.planner = None;
+    /// Decides by this scheduler from now on; it has not looked at any books.
+    pub fn set_scheduler(&mut self, scheduler: Scheduler) {
+        *self.planner = Planner::new(scheduler);
     }
 
     /// The books.
@@ -141,38 +125,33 @@ impl Clerk {
         &self.books
     }
 
-    /// The hosts, by their numbers.
-    pub fn roster(&self) -> &[Host] {
-        &self.roster
-    }
-
-    /// What is free and who is next, made anew if need be.
-    fn plan(&mut self) -> &mut Planner {
-        if self.planner.is_none() {
-            let mut planner = Planner::new(self.policy);
-            for (number, host) in (0..).zip(&self.roster) {
-                planner.add(host, self.usable.contains(&HostId(number)));
+    /// Brings the scheduler and the hosts up to date.
+    fn follow(&mut self, now: Time) {
+        let Clerk { books, planner, usable } = self;
+        planner.scheduler.follow(books, &mut planner.hosts, now);
+        if planner.terms.replace(books.terms()) != Some(books.terms()) {
+            for (number, host) in (0..).map(HostId).zip(books.hosts()) {
+                planner.hosts.set_state(number, seen(&host.state, usable.contains(&number)));
             }
-            let live: Vec<RunId> = self.books.live().map(|(run, _)| run).collect();
-            live.into_iter().for_each(|run| planner.hold(&self.books, run));
-            self.planner = Some(Box::new(planner));
         }
-        self.planner.as_mut().expect("it was made if it was not there")
     }
 
     fn check(&self, at: Time, event: Event) -> Result<Event, Refusal> {
         let fact = Fact { at, event };
-        self.books.check(&fact)?;
+        self.books.check(&fact).map_err(Refusal::Books)?;
         Ok(fact.event)
     }
 
-    fn try_ask(&self, now: Time, ask: &Ask) -> Result<Asked<Change, Told>, Refusal> {
+    fn try_ask(&mut self, now: Time, ask: &Ask) -> Result<Asked<Event, Told>, Refusal> {
         let done = |change| Asked { events: vec![change], end: Vec::new(), answer: Told::Done };
         match ask {
             Ask::Submit(submitted) => {
+                self.follow(now);
+                let Planner { scheduler, hosts, .. } = &mut *self.planner;
+                scheduler.admit(&self.books, hosts, submitted, now).map_err(Refusal::Hopeless)?;
                 let id = self.books.next_id();
                 let event = self.check(now, Event::Submitted(id, submitted.clone()))?;
-                Ok(Asked { answer: Told::Accepted(id), ..done(Change::Books(event)) })
+                Ok(Asked { answer: Told::Accepted(id), ..done(event) })
             }
             Ask::Job(id, what) => {
                 let event = self.check(now, Event::Job(*id, what.clone()))?;
@@ -180,7 +159,7 @@ impl Clerk {
                     JobEvent::Cancelled { of, by } => self.live(*id, of, Why::Cancelled(*by)),
                     _ => Vec::new(),
                 };
-                Ok(Asked { end, ..done(Change::Books(event)) })
+                Ok(Asked { end, ..done(event) })
             }
             Ask::Requeue(run) => {
                 let placed = self.books.run(*run).is_some_and(|run| run.state.placed().is_some());
@@ -188,27 +167,14 @@ impl Clerk {
                     return Err(Refusal::NotRunning(*run));
                 }
                 if !self.may_requeue(run.job) {
-                    return Err(BooksError::MayNotRunAgain(run.job).into());
+                    return Err(Refusal::Books(BooksError::MayNotRunAgain(run.job)));
                 }
                 Ok(Asked { events: Vec::new(), end: vec![(*run, Why::Requeued)], answer: Told::Done })
             }
-            Ask::Site(event @ (Event::Partition(_) | Event::PartitionGone(_) | Event::Rules(_)))
-            | Ask::Site(event @ (Event::Reservation(_) | Event::ReservationGone(_))) => {
-                Ok(done(Change::Books(self.check(now, event.clone())?)))
+            Ask::Site(Event::Submitted(..) | Event::Job(..) | Event::Run(..) | Event::Purged(_)) => {
+                Err(Refusal::NotSite)
             }
-            Ask::Site(_) => Err(Refusal::NotSite),
-            Ask::AddHost(host) => {
-                Planner::new(None).hosts.add(host.clone())?;
-                if self.roster.iter().any(|other| other.name == host.name) {
-                    return Err(HostsError::SameName { name: host.name.clone() }.into());
-                }
-                let number = HostId(self.roster.len() as u32);
-                Ok(Asked { answer: Told::Added(number), ..done(Change::Host(host.clone())) })
-            }
-            Ask::SetHost(host, state) => {
-                self.roster.get(host.0 as usize).ok_or(Refusal::NoHost(*host))?;
-                Ok(done(Change::HostState(*host, state.clone())))
-            }
+            Ask::Site(event) => Ok(done(self.check(now, event.clone())?)),
         }
     }
 
@@ -226,16 +192,21 @@ impl Clerk {
         self.books.job(job).is_some_and(|job| job.spec().queue.requeue == Requeue::Allowed)
     }
 
-    /// Tells the books, and whoever plans by them.
+    /// Tells the books of an attempt, and whoever plans by them.
     fn tell(&mut self, at: Time, event: Event) {
         let fact = Fact { at, event };
-        // An attempt may be told of twice, from the books' view: a cancelled one is completing already.
-        if self.books.check(&fact).is_err() {
-            return;
+        // The books may know already: a job that was cancelled is completing before its attempt is told to end.
+        if self.books.check(&fact).is_ok() {
+            self.note(&fact);
         }
-        self.books.apply(&fact);
-        if let Some(planner) = &mut self.planner {
-            planner.scheduler.observe(&self.books, &mut planner.hosts, &fact.event);
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        self.books.apply(fact);
+        let Planner { scheduler, hosts, terms } = &mut *self.planner;
+        scheduler.observe(&self.books, hosts, fact);
+        if let Event::Host(_) = fact.event {
+            *terms = None;
         }
     }
 }
@@ -243,9 +214,9 @@ impl Clerk {
 impl Desk for Clerk {
     type Request = Ask;
     type Answer = Told;
-    type Event = Change;
+    type Event = Event;
 
-    fn ask(&self, now: Time, request: &Ask) -> Asked<Change, Told> {
+    fn ask(&mut self, now: Time, request: &Ask) -> Asked<Event, Told> {
         self.try_ask(now, request).unwrap_or_else(|refusal| Asked {
             events: Vec::new(),
             end: Vec::new(),
@@ -253,86 +224,66 @@ impl Desk for Clerk {
         })
     }
 
-    fn follows(&self, event: &Change) -> bool {
-        match event {
-            Change::Books(event) => {
-                let at = self.books.last().unwrap_or(Time(i64::MIN));
-                self.books.check(&Fact { at, event: event.clone() }).is_ok()
-            }
-            Change::Host(host) => self.roster.iter().all(|other| other.name != host.name),
-            Change::HostState(host, _) => (host.0 as usize) < self.roster.len(),
-        }
+    fn follows(&self, event: &Event) -> bool {
+        let at = self.books.last().unwrap_or(Time(i64::MIN));
+        self.books.check(&Fact { at, event: event.clone() }).is_ok()
     }
 
     fn may_begin(&self, begun: &Begun) -> bool {
         let Ok(on) = Format::Journal.decode::<Arc<Placement>>(&begun.plan) else { return false };
-        let event = Event::Run(begun.id.run, RunEvent::Started { attempt: begun.id.attempt, on });
-        let at = self.books.last().unwrap_or(Time(i64::MIN));
-        self.books.check(&Fact { at, event }).is_ok()
+        self.follows(&Event::Run(begun.id.run, RunEvent::Started { attempt: begun.id.attempt, on }))
     }
 
-    fn apply(&mut self, at: Time, event: &Change) {
-        match event {
-            Change::Books(event) => {
-                let fact = Fact { at, event: event.clone() };
-                self.books.apply(&fact);
-                if let Some(planner) = &mut self.planner {
-                    planner.scheduler.observe(&self.books, &mut planner.hosts, event);
-                }
-            }
-            Change::Host(host) => {
-                let number = HostId(self.roster.len() as u32);
-                self.roster.push(host.clone());
-                let usable = self.usable.contains(&number);
-                if let Some(planner) = &mut self.planner {
-                    planner.add(host, usable);
-                }
-            }
-            Change::HostState(number, state) => {
-                self.roster[number.0 as usize].state = state.clone();
-                let usable = self.usable.contains(number);
-                if let Some(planner) = &mut self.planner {
-                    planner.hosts.set_state(*number, seen(state, usable));
-                }
-            }
-        }
+    fn apply(&mut self, at: Time, event: &Event) {
+        self.note(&Fact { at, event: event.clone() });
     }
 
-    fn due(&self, now: Time) -> Due<Change> {
+    fn due(&self, now: Time) -> Due<Event> {
         let events = self.books.due(now);
         let ends = events.iter().filter_map(|event| match event {
             Event::Run(run, RunEvent::Completing { .. }) => Some((*run, Why::Deadline)),
             _ => None,
         });
-        Due { end: ends.collect(), events: events.into_iter().map(Change::Books).collect() }
+        Due { end: ends.collect(), events }
     }
 
     fn usable(&mut self, host: HostId, usable: bool) {
         if usable { self.usable.insert(host) } else { self.usable.remove(&host) };
-        if let (Some(planner), Some(known)) = (&mut self.planner, self.roster.get(host.0 as usize)) {
-            planner.hosts.set_state(host, seen(&known.state, usable));
+        // A host that the books do not have is looked at when they do.
+        if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some()) {
+            self.planner.hosts.set_state(host, seen(&known.state, usable));
         }
     }
 
-    fn decide(&mut self, now: Time) -> Vec<Begun> {
-        self.plan();
-        let Clerk { books, planner: Some(planner), .. } = self else { return Vec::new() };
-        let passed = planner.scheduler.pass(books, &mut planner.hosts, now);
+    fn decide(&mut self, now: Time) -> Decided {
+        self.follow(now);
+        let Clerk { books, planner, .. } = self;
+        let Planner { scheduler, hosts, .. } = &mut **planner;
+        let passed = scheduler.pass(books, hosts, now);
+        let victims = scheduler.preempt(books, hosts, &passed).map(|preemption| preemption.victims);
+        let end = victims.into_iter().flatten().filter_map(|victim| {
+            let why = match victim.how {
+                Preempt::Checkpoint | Preempt::Requeue => Why::Preempted,
+                Preempt::Cancel => Why::Evicted,
+                // Agents have no order for it yet.
+                Preempt::Suspend => return None,
+            };
+            Some((victim.run, why))
+        });
+        let end = end.collect();
         let begun = passed.starts.into_iter().map(|start| {
-            let spec = books.job(start.run.job).map(|job| job.spec().clone());
-            let conduct = spec.map_or(Conduct::Stay, |spec| conduct(&spec));
+            let conduct = books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec()));
             let role = |at| if at == 0 { Role::Batch } else { Role::Member };
             let parts = start.on.allocation.parts.iter().enumerate();
-            let limit_ms = start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok());
             Begun {
                 id: AttemptId { run: start.run, attempt: start.attempt },
                 conduct,
-                limit_ms,
+                limit_ms: start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
                 places: parts.map(|(at, part)| Place { host: part.host, role: role(at) }).collect(),
                 plan: Format::Journal.encode(&start.on),
             }
         });
-        begun.collect()
+        Decided { begun: begun.collect(), end }
     }
 
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
@@ -342,7 +293,7 @@ impl Desk for Clerk {
     }
 
     fn wake(&self, now: Time) -> Option<Time> {
-        self.books.next_wake(now)
+        self.planner.scheduler.next_wake(&self.books, now)
     }
 
     fn begun(&mut self, at: Time, begun: &Begun) {
@@ -372,26 +323,8 @@ impl Desk for Clerk {
 }
 
 impl Planner {
-    fn new(policy: Option<Policy>) -> Planner {
-        let easy = Policy::Easy(crate::policy::key::Key::Submit, crate::policy::Candidates::InOrder);
-        Planner { scheduler: Scheduler::new(policy.unwrap_or(easy)), hosts: Hosts::new(&BTreeMap::new()) }
-    }
-
-    fn add(&mut self, host: &Host, usable: bool) {
-        let host = Host { state: seen(&host.state, usable), ..host.clone() };
-        self.hosts.add(host).expect("a host is checked before it is noted");
-    }
-
-    /// What a run was given before the restart.
-    fn hold(&mut self, books: &Books, run: RunId) {
-        let Some((job, known)) = books.job(run.job).zip(books.run(run)) else { return };
-        let Some(placed) = known.state.placed() else { return };
-        let Ok(request) = asks::request(job.spec(), &placed.on.partition, None) else { return };
-        // Classes are numbered anew after a restart.
-        let Ok(class) = self.hosts.intern(&request) else { return };
-        let end = placed.on.limit_s.map_or(Time::NEVER, |s| placed.started.after(s as i64 * 1000));
-        let allocation = Allocation { class, ..(*placed.on.allocation).clone() };
-        self.hosts.hold(running(run.job, job.place(run.element)), end, &Arc::new(allocation));
+    fn new(scheduler: Scheduler) -> Planner {
+        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None }
     }
 }
 
@@ -415,7 +348,7 @@ fn outcome(end: AttemptEnd) -> Outcome {
     match end {
         AttemptEnd::Exited(outcome) => outcome,
         AttemptEnd::Ended(Why::Cancelled(user)) => Outcome::Cancelled(user),
-        AttemptEnd::Ended(Why::Preempted | Why::Requeued) => Outcome::Preempted,
+        AttemptEnd::Ended(Why::Preempted | Why::Requeued | Why::Evicted) => Outcome::Preempted,
         AttemptEnd::Ended(Why::Deadline) => Outcome::Deadline,
         AttemptEnd::Lost => Outcome::HostFailed,
         AttemptEnd::NeverBegan => Outcome::NotStarted,

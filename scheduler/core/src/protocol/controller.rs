@@ -3,7 +3,7 @@
 //! Step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
 //! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
 
-use super::desk::{Begun, Desk, Due, Place, Why};
+use super::desk::{Begun, Decided, Desk, Due, Place, Why};
 use super::guard::Guard;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
@@ -330,13 +330,18 @@ impl<D: Desk> Controller<D> {
         if !std::mem::take(&mut self.turn.decide) {
             return;
         }
-        for begun in self.standing.desk.decide(self.standing.last.max(now)) {
+        let Decided { begun, end } = self.standing.desk.decide(self.standing.last.max(now));
+        for begun in begun {
             let boot = |place: &Place| self.hosts.get(&place.host)?.joined.as_ref().map(|joined| joined.boot);
             let boots: Vec<Boot> = begun.places.iter().filter_map(boot).collect();
             assert_eq!(boots.len(), begun.places.len(), "the desk places on usable hosts alone");
             self.note(now, Record::Begun(begun.clone(), boots));
             self.order_start(&begun);
         }
+        for (run, why) in end {
+            self.end(now, run, why);
+        }
+        self.wind_up(now);
     }
 
     /// Notes what is due by itself.

@@ -21,7 +21,7 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     type Event: Clone + Debug + PartialEq + Serialize + DeserializeOwned;
 
     /// What a request leads to; nothing has changed yet.
-    fn ask(&self, now: Time, request: &Self::Request) -> Asked<Self::Event, Self::Answer>;
+    fn ask(&mut self, now: Time, request: &Self::Request) -> Asked<Self::Event, Self::Answer>;
 
     /// Whether the event can follow from what is known; asked of a journal that is read back.
     fn follows(&self, event: &Self::Event) -> bool;
@@ -41,7 +41,7 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// What begins now, on hosts that are usable. Each attempt has a number that its run never had before. All of it is
     /// noted before this is asked again.
-    fn decide(&mut self, now: Time) -> Vec<Begun>;
+    fn decide(&mut self, now: Time) -> Decided;
 
     /// What the host of a place is to launch, encoded for whoever does.
     fn launch(&self, begun: &Begun, place: &Place) -> Vec<u8>;
@@ -60,6 +60,15 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// Nothing of it runs any more, or can do harm.
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
+}
+
+/// What is decided.
+#[derive(Clone, Debug, Default)]
+pub struct Decided {
+    /// What begins.
+    pub begun: Vec<Begun>,
+    /// What shall end to make room, and why.
+    pub end: Vec<(RunId, Why)>,
 }
 
 /// What must be noted though nobody asks.
@@ -119,6 +128,8 @@ pub enum Why {
     Cancelled(u32),
     /// Somebody else needs the room.
     Preempted,
+    /// Somebody else needs the room, and it does not run again.
+    Evicted,
     /// A user wants it to run again.
     Requeued,
     /// Its deadline has passed.

@@ -104,7 +104,7 @@ impl Check<'_> {
     /// The limits that keep `jobs` jobs like this from being submitted. They can wait for everything else, unless their
     /// QOS denies what could not start even if nobody held anything.
     pub fn submit(&self, ask: &Ask, jobs: u64) -> Vec<Obstacle> {
-        let mut found = Found { obstacles: Vec::new() };
+        let mut found = Found { weigh: Weigh::WithOthers, obstacles: Vec::new() };
         let qos = self.qos(ask);
         let association = self.accounts.association(ask.payer.association);
         let submitted = |held: Option<&Held>| held.map_or(0, |h| h.submitted);
@@ -130,45 +130,46 @@ impl Check<'_> {
             found.see((level, Scope::User), Limit::Submitted, Some(most), (held, jobs));
         }
         if qos.is_some_and(|(_, qos)| qos.entry.flags.contains(&QosFlag::DenyOnLimit)) {
-            self.see_all(ask, Weigh::Alone, &mut found);
+            found.weigh = Weigh::Alone;
+            self.see_all(ask, &mut found);
         }
         found.obstacles
     }
 
     /// The limits that keep a submitted job from starting now.
     pub fn start(&self, ask: &Ask) -> Vec<Obstacle> {
-        let mut found = Found { obstacles: Vec::new() };
-        self.see_all(ask, Weigh::WithOthers, &mut found);
+        let mut found = Found { weigh: Weigh::WithOthers, obstacles: Vec::new() };
+        self.see_all(ask, &mut found);
         found.obstacles
     }
 
-    fn see_all(&self, ask: &Ask, weigh: Weigh, found: &mut Found) {
+    fn see_all(&self, ask: &Ask, found: &mut Found) {
         let qos = self.qos(ask);
         if let Some((id, qos)) = qos {
-            self.see_qos(ask, weigh, (id, qos), found);
+            self.see_qos(ask, (id, qos), found);
         }
         for (level, limits) in self.levels(ask) {
-            self.see_total(ask, weigh, (level, &limits.total), found);
+            self.see_total(ask, (level, &limits.total), found);
         }
         let (of_user, of_job) = self.inherited(ask, qos.map(|(_, qos)| &qos.entry.limits));
         let held = self.holdings.association(ask.payer.association);
         for (level, limits) in of_user {
-            see_held(ask, weigh, ((level, Scope::User), &limits, Some(held)), found);
+            see_held(ask, ((level, Scope::User), &limits, Some(held)), found);
         }
         for (level, limits) in of_job {
             see_job(ask, (level, &limits), found);
         }
     }
 
-    fn see_qos(&self, ask: &Ask, weigh: Weigh, (id, qos): (QosId, &Qos), found: &mut Found) {
+    fn see_qos(&self, ask: &Ask, (id, qos): (QosId, &Qos), found: &mut Found) {
         let level = Level::Qos(id);
         let association = self.accounts.association(ask.payer.association);
         let limits = &qos.entry.limits;
-        self.see_total(ask, weigh, (level, &limits.total), found);
+        self.see_total(ask, (level, &limits.total), found);
         let user = self.holdings.qos_user(id, association.user);
-        see_held(ask, weigh, ((level, Scope::User), &limits.per_user, user), found);
+        see_held(ask, ((level, Scope::User), &limits.per_user, user), found);
         let account = self.holdings.qos_account(id, association.account);
-        see_held(ask, weigh, ((level, Scope::Account), &qos.entry.per_account, account), found);
+        see_held(ask, ((level, Scope::Account), &qos.entry.per_account, account), found);
         see_job(ask, (level, &limits.per_job), found);
         for resource in Resource::ALL {
             let (bound, asked) = (qos.entry.at_least.get(resource), ask.amounts.get(resource));
@@ -179,33 +180,32 @@ impl Check<'_> {
         }
     }
 
-    fn see_total(&self, ask: &Ask, weigh: Weigh, (level, limits): (Level, &TotalLimits), found: &mut Found) {
+    fn see_total(&self, ask: &Ask, (level, limits): (Level, &TotalLimits), found: &mut Found) {
         let held = self.held(level);
         let as_held = HeldLimits { jobs: limits.jobs, submitted: limits.submitted, amounts: limits.amounts };
-        see_held(ask, weigh, ((level, Scope::Total), &as_held, Some(held)), found);
+        see_held(ask, ((level, Scope::Total), &as_held, Some(held)), found);
         for resource in Resource::ALL {
             let asked = minutes(ask.amounts.get(resource), ask.wall_s);
             let running = || self.minutes_of(held.run_ticks(resource, self.now));
             if let Some(most) = limits.run_minutes.get(resource) {
-                let held = if weigh == Weigh::Alone { 0 } else { running() };
+                let held = if found.weigh == Weigh::Alone { 0 } else { running() };
                 found.see((level, Scope::Total), Limit::RunMinutes(resource), Some(most), (held, asked));
             }
             if let Some(most) = limits.minutes.get(resource).filter(|_| asked > 0) {
                 let counted = (Counted::Amount(resource), Limit::Minutes(resource));
-                self.see_used(weigh, (level, most), counted, (running(), asked), found);
+                self.see_used((level, most), counted, (running(), asked), found);
             }
         }
         if let Some(most) = limits.wall_minutes {
             let running = self.minutes_of(held.run_wall_ticks(self.now));
             let counted = (Counted::Wall, Limit::WallMinutes);
-            self.see_used(weigh, (level, most), counted, (running, minutes(1, ask.wall_s)), found);
+            self.see_used((level, most), counted, (running, minutes(1, ask.wall_s)), found);
         }
     }
 
     /// A limit on what is used up for good, or until it has faded.
     fn see_used(
         &self,
-        weigh: Weigh,
         (level, bound): (Level, u64),
         (counted, limit): (Counted, Limit),
         (running, asked): (u64, u64),
@@ -219,7 +219,7 @@ impl Check<'_> {
         // The conversion saturates.
         let used = (seconds / 60.0) as u64;
         let at = (level, Scope::Total);
-        match (weigh, self.accounts.table().minutes) {
+        match (found.weigh, self.accounts.table().minutes) {
             (Weigh::Alone, _) => found.see(at, limit, Some(bound), (0, asked)),
             (_, MinutesRule::Safe) => {
                 found.see(at, limit, Some(bound), (used.saturating_add(running), asked));
@@ -346,6 +346,7 @@ enum Weigh {
 }
 
 struct Found {
+    weigh: Weigh,
     obstacles: Vec<Obstacle>,
 }
 
@@ -364,13 +365,8 @@ impl Found {
     }
 }
 
-fn see_held(
-    ask: &Ask,
-    weigh: Weigh,
-    (at, limits, held): ((Level, Scope), &HeldLimits, Option<&Held>),
-    found: &mut Found,
-) {
-    let held = held.filter(|_| weigh == Weigh::WithOthers);
+fn see_held(ask: &Ask, (at, limits, held): ((Level, Scope), &HeldLimits, Option<&Held>), found: &mut Found) {
+    let held = held.filter(|_| found.weigh == Weigh::WithOthers);
     found.see(at, Limit::Jobs, limits.jobs, (held.map_or(0, |h| h.running), 1));
     for resource in Resource::ALL {
         let amounts = (held.map_or(0, |h| h.amounts.get(resource)), ask.amounts.get(resource));

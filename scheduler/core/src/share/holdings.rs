@@ -153,14 +153,11 @@ impl Holdings {
 }
 
 /// An entry that holds nothing goes, so that equal holdings are equal values.
-fn apply_in<K: Ord>(all: &mut BTreeMap<K, Held>, key: K, change: Change<'_>) {
-    let mut entry = match all.entry(key) {
-        std::collections::btree_map::Entry::Occupied(entry) => entry,
-        std::collections::btree_map::Entry::Vacant(entry) => entry.insert_entry(Held::default()),
-    };
-    apply(entry.get_mut(), change);
-    if entry.get().is_empty() {
-        entry.remove();
+fn apply_in<K: Ord + Copy>(all: &mut BTreeMap<K, Held>, key: K, change: Change<'_>) {
+    let held = all.entry(key).or_default();
+    apply(held, change);
+    if held.is_empty() {
+        all.remove(&key);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Step 5 of a job's way (DESIGN section 4), tried on what was asked of real machines. The replay runs the policy's own
 //! code over a pool of counted processors.
 
+pub mod on_hosts;
 pub mod replay;
 pub mod report;
 pub mod swf;
@@ -32,7 +33,7 @@ pub struct TraceJob {
 pub struct TraceOptions {
     /// Keep so many jobs from the beginning, after those that cannot be replayed are left out.
     pub first: Option<usize>,
-    /// How many processors the machine has; otherwise what the log's header says.
+    /// How many processors the machine has, at most [`swf::MAX_PROCS`]; otherwise what the log's header says.
     pub procs: Option<u32>,
     /// Every estimate is the run time.
     pub perfect: bool,
@@ -138,4 +139,63 @@ fn job(record: &Record, procs: u32, dropped: &mut Dropped) -> Option<TraceJob> {
     };
     *cause += 1;
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: i64, submit: i64, run: i64, procs: (i64, i64)) -> Record {
+        let (used_procs, requested_procs) = procs;
+        Record { id, submit, run, used_procs, requested_procs, estimate: 100, user: 1 }
+    }
+
+    fn log(records: Vec<Record>) -> Log {
+        Log { max_procs: Some(10), records, malformed: Vec::new() }
+    }
+
+    #[test]
+    fn jobs_that_cannot_be_replayed_are_left_out_and_counted() {
+        let records = vec![
+            record(1, 5, 10, (4, -1)),
+            record(2, 0, 0, (4, -1)),
+            record(3, 0, 10, (-1, 0)),
+            record(4, 0, 10, (4, 11)),
+            record(5, -1, 10, (4, 4)),
+            record(6, 3, 200, (11, 8)),
+            record(7, 5, 10, (4, -1)),
+        ];
+        let trace = Trace::new(&log(records.clone()), TraceOptions::default()).unwrap();
+        let kept: Vec<(i64, u32, i64)> = trace.jobs.iter().map(|job| (job.id, job.width, job.run)).collect();
+        // Ordered by submission, then by position; a run is cut at its estimate.
+        assert_eq!(kept, [(6, 8, 100), (1, 4, 10), (7, 4, 10)]);
+        assert_eq!(trace.dropped, Dropped { not_run: 1, no_processors: 1, too_wide: 1, no_submit: 1 });
+        assert_eq!((trace.dropped.total(), trace.procs), (4, 10));
+
+        let options = TraceOptions { first: Some(2), procs: Some(11), perfect: true };
+        let trace = Trace::new(&log(records), options).unwrap();
+        assert_eq!(
+            trace.jobs.iter().map(|job| (job.id, job.estimate)).collect::<Vec<_>>(),
+            [(4, 10), (6, 100)]
+        );
+    }
+
+    #[test]
+    fn without_an_estimate_the_run_time_is_it() {
+        let records = vec![Record { estimate: -1, ..record(1, 0, 30, (1, 1)) }];
+        assert_eq!(Trace::new(&log(records), TraceOptions::default()).unwrap().jobs[0].estimate, 30);
+    }
+
+    #[test]
+    fn a_log_without_processors_or_jobs_is_no_trace() {
+        let mut log = log(vec![record(1, 0, 10, (4, 11))]);
+        let error = Trace::new(&log, TraceOptions::default()).unwrap_err();
+        assert!(
+            error.to_string().contains("of 1, 0 did not run, 0 took no processors, 1 took more than the 10")
+        );
+        log.max_procs = None;
+        assert_eq!(Trace::new(&log, TraceOptions::default()), Err(TraceError::NoProcessors));
+        let none = TraceOptions { first: Some(0), procs: Some(11), perfect: false };
+        assert!(matches!(Trace::new(&log, none), Err(TraceError::NoJobs { .. })));
+    }
 }

@@ -51,7 +51,7 @@ pub fn replay(trace: &Trace, policy: Policy, mode: Mode) -> Schedule {
 /// When `system` lets a job wait for ever: every job of a trace must fit the empty machine.
 pub fn run(trace: &Trace, mode: Mode, system: &mut impl System) -> Schedule {
     let mut clock = Clock::new(trace);
-    while let Some(now) = clock.tick() {
+    while let Some(now) = clock.tick(system.due()) {
         match mode {
             Mode::Batch => {
                 while let Some(job) = clock.ending() {
@@ -75,6 +75,9 @@ pub fn run(trace: &Trace, mode: Mode, system: &mut impl System) -> Schedule {
                     system.end(job, &trace.jobs[job], now);
                     clock.pass(system);
                 }
+                if system.due().is_some_and(|due| due <= now) {
+                    clock.pass(system);
+                }
             }
         }
     }
@@ -89,6 +92,11 @@ pub trait System {
 
     /// A job ends. It may be told twice in one moment, and the second time nothing happens.
     fn end(&mut self, index: usize, job: &TraceJob, now: Time);
+
+    /// When the next job is to start, though nothing ends or arrives then.
+    fn due(&self) -> Option<Time> {
+        None
+    }
 
     /// Starts what may start now, and tells the clock.
     fn pass(&mut self, clock: &mut Clock<'_>);
@@ -128,10 +136,10 @@ impl<'a> Clock<'a> {
     }
 
     /// Goes on to the next moment in which something happens.
-    fn tick(&mut self) -> Option<Time> {
+    fn tick(&mut self, due: Option<Time>) -> Option<Time> {
         let end = self.ends.peek().map(|Reverse((end, ..))| *end);
         let arrival = self.trace.jobs.get(self.arrived).map(|job| job.submit);
-        self.now = end.into_iter().chain(arrival).min()?;
+        self.now = end.into_iter().chain(arrival).chain(due).min()?;
         Some(self.now)
     }
 
@@ -234,6 +242,10 @@ impl System for Promising {
 
     fn end(&mut self, _: usize, job: &TraceJob, now: Time) {
         self.0.finish(job.width, now + (job.estimate - job.run), now);
+    }
+
+    fn due(&self) -> Option<Time> {
+        self.0.due()
     }
 
     fn pass(&mut self, clock: &mut Clock<'_>) {

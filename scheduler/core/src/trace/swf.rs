@@ -3,12 +3,16 @@
 //! Invariant: every line is a record, a comment, blank, or told as malformed with its number.
 
 use std::fmt;
+use std::io::Read;
 
 /// Fields of a record.
 const FIELDS: usize = 18;
 
 /// Times and counts are below this (2^40, which is 35,000 years in seconds), so that millions of them can be added.
 const LIMIT: i64 = 1 << 40;
+
+/// The most processors that a machine of a trace may have.
+pub const MAX_PROCS: u32 = i32::MAX as u32;
 
 /// The numbers of a job that a replay needs; below 0 where the log does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +90,32 @@ impl fmt::Display for Wrong {
     }
 }
 
+/// The text of a log that may be packed with gzip.
+///
+/// # Errors
+/// When it is packed, and damaged or cut off.
+pub fn unpack(bytes: Vec<u8>) -> Result<Vec<u8>, Damaged> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Ok(bytes);
+    }
+    // Logs of numbers shrink to a sixth; more room costs nothing until it is touched.
+    let mut text = Vec::with_capacity(bytes.len().saturating_mul(8));
+    match flate2::bufread::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(why) => Err(Damaged { why: why.to_string(), good: text.len() }),
+    }
+}
+
+/// A log that does not unpack.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is damaged or cut off as gzip: {why}, after {good} bytes of text")]
+pub struct Damaged {
+    /// What is wrong.
+    pub why: String,
+    /// How many bytes came out before.
+    pub good: usize,
+}
+
 /// Reads a log, malformed lines included: what to do about those is the caller's choice.
 pub fn read(bytes: &[u8]) -> Log {
     // A record takes about 64 bytes.
@@ -132,9 +162,9 @@ fn header(text: &[u8], log: &mut Log) -> Result<(), Wrong> {
     // Some logs explain the number behind it.
     let word = text.split_whitespace().next().unwrap_or_default();
     match word.parse() {
-        Ok(0) | Err(_) if word != "-1" => return Err(Wrong::MaxProcs(shortened(text.as_bytes()))),
-        Ok(procs) => log.max_procs = Some(procs),
-        Err(_) => {}
+        _ if word == "-1" => {}
+        Ok(procs @ 1..=MAX_PROCS) => log.max_procs = Some(procs),
+        _ => return Err(Wrong::MaxProcs(shortened(text.as_bytes()))),
     }
     Ok(())
 }
@@ -224,4 +254,102 @@ fn shortened(word: &[u8]) -> String {
         out.push_str("...");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const LINE: &str = "3 70 -1 97225 56 -1 -1 64 210000 -1 -1 12 -1 -1 -1 -1 -1 -1";
+
+    fn wrong(text: &str) -> Vec<String> {
+        read(text.as_bytes()).malformed.iter().map(Malformed::to_string).collect()
+    }
+
+    fn changed(field: usize, to: &str) -> String {
+        let mut words: Vec<&str> = LINE.split(' ').collect();
+        words[field - 1] = to;
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_log_is_its_header_and_records() {
+        let text = format!("; Version: 2\n;MaxProcs:  338 (of 430)\n\n  {LINE}\r\n\t\n{LINE}");
+        let log = read(text.as_bytes());
+        let record = Record {
+            id: 3,
+            submit: 70,
+            run: 97225,
+            used_procs: 56,
+            requested_procs: 64,
+            estimate: 210_000,
+            user: 12,
+        };
+        assert_eq!(log, Log { max_procs: Some(338), records: vec![record; 2], malformed: vec![] });
+    }
+
+    #[test]
+    fn every_malformed_line_is_told_with_its_number() {
+        let text = format!("; MaxProcs: 10\n1 2 3\n{LINE}\n{LINE} 7\n{}\n", changed(4, "12.5"));
+        let all = [
+            "line 2: has 3 fields, not the 18 of a record in SWF",
+            "line 4: has 19 fields, not the 18 of a record in SWF",
+            "line 5: field 4, `12.5`, is not a whole number",
+        ];
+        assert_eq!(wrong(&text), all);
+        assert_eq!(read(text.as_bytes()).records.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_number_is_malformed_in_every_field() {
+        for field in 1..=FIELDS {
+            for word in ["x", "--1", "1,5", "NaN", "1e999", "\u{fffd}"] {
+                let told = wrong(&changed(field, word));
+                let wanted = format!("line 1: field {field}, `{word}`, is not a whole number");
+                assert_eq!(told, [wanted]);
+            }
+        }
+        assert_eq!(wrong(&changed(6, "12.5")), [""; 0]);
+        assert_eq!(read(changed(4, "12.00").as_bytes()).records[0].run, 12);
+    }
+
+    #[test]
+    fn numbers_that_overflow_are_errors() {
+        for word in ["1099511627776", "-9223372036854775808", "99999999999999999999999999999999"] {
+            let told = wrong(&changed(4, word));
+            assert!(told[0].contains("is beyond 1099511627776"), "{told:?}");
+        }
+        assert_eq!(read(changed(4, "1099511627775").as_bytes()).records[0].run, LIMIT - 1);
+    }
+
+    #[test]
+    fn a_header_may_not_know_the_processors_but_may_not_be_wrong() {
+        assert_eq!(read(b"; MaxProcs: -1\n").max_procs, None);
+        assert_eq!(read(b"; MaxProcs: -1\n").malformed, []);
+        for word in ["0", "many", "99999999999", "4294967295", ""] {
+            assert!(wrong(&format!("; MaxProcs: {word}\n"))[0].starts_with("line 1: MaxProcs, `"), "{word}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_unpacked_and_damage_told() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(LINE.as_bytes()).unwrap();
+        let packed = packer.finish().unwrap();
+        assert_eq!(unpack(packed.clone()), Ok(LINE.into()));
+        assert_eq!(unpack(LINE.into()), Ok(LINE.into()));
+        let cut = unpack(packed[..packed.len() - 9].to_vec()).expect_err("it is cut off");
+        assert!(cut.to_string().starts_with("is damaged or cut off as gzip: "), "{cut}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_and_every_line_is_accounted_for(bytes: Vec<u8>) {
+            let log = read(&bytes);
+            let lines = bytes.split(|b| *b == b'\n').count();
+            prop_assert!(log.records.len() + log.malformed.len() <= lines);
+        }
+    }
 }

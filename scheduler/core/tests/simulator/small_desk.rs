@@ -3,7 +3,7 @@
 
 use muster_core::cluster::HostId;
 use muster_core::job::id::{Attempt, JobId, RunId};
-use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Desk, Due, Place, Why};
+use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
 use muster_core::protocol::message::{Conduct, Role};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -101,7 +101,7 @@ impl Desk for SmallDesk {
     type Answer = Told;
     type Event = Change;
 
-    fn ask(&self, _: Time, request: &Ask) -> Asked<Change, Told> {
+    fn ask(&mut self, _: Time, request: &Ask) -> Asked<Change, Told> {
         let (mut events, mut end, mut answer) = (Vec::new(), Vec::new(), Told::Done);
         match *request {
             Ask::Submit(spec) => {
@@ -163,7 +163,7 @@ impl Desk for SmallDesk {
         postcard::to_stdvec(&self.jobs[&begun.id.run].spec).expect("a spec can be encoded")
     }
 
-    fn decide(&mut self, _: Time) -> Vec<Begun> {
+    fn decide(&mut self, _: Time) -> Decided {
         let mut free = self.free();
         for (host, cpus) in (0..).zip(&mut free) {
             *cpus *= u32::from(self.usable.0.contains(&HostId(host)));
@@ -185,7 +185,7 @@ impl Desk for SmallDesk {
             let (conduct, limit_ms) = (job.spec.conduct, job.spec.limit_ms);
             begins.push(Begun { id, conduct, limit_ms, places, plan: Vec::new() });
         }
-        begins
+        Decided { begun: begins, end: Vec::new() }
     }
 
     fn wake(&self, _: Time) -> Option<Time> {

@@ -1,0 +1,268 @@
+//! Accounts at work: who pays for a job, what its limits leave, what its priority is.
+//!
+//! Kept up with each record, by what a job and its runs are after it, so that a record that is seen twice counts once. A
+//! site without accounts has none of this.
+
+use super::reason::Reason;
+use super::{FOREVER, TICKS};
+use crate::books::Books;
+use crate::books::event::Event;
+use crate::books::partition::Partition;
+use crate::cluster::Allocation;
+use crate::job::Job;
+use crate::job::event::JobEvent;
+use crate::job::id::{JobId, RunId};
+use crate::job::state::State;
+use crate::jobspec::{GresPer, JobSpec, Memory};
+use crate::policy::priority::{Candidate, Multifactor, PartitionWeight, Site, Valuation};
+use crate::share::accounts::{Accounts, Payer, QosId};
+use crate::share::book::{Meter, UsageBook};
+use crate::share::check::{Ask, Check, Obstacle};
+use crate::share::fair_tree::FairTree;
+use crate::share::holdings::{Holdings, Load};
+use crate::share::resource::Amounts;
+use crate::share::usage::Decay;
+use crate::time::Time;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a site says of priorities, and what it has.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Who may use it, and how much.
+    pub accounts: Arc<Accounts>,
+    /// How priorities are made.
+    pub rule: Multifactor,
+    /// How usage fades.
+    pub decay: Decay,
+    /// All there is.
+    pub amounts: Amounts,
+    /// What each partition has, by name.
+    pub partitions: BTreeMap<String, PartitionWeight>,
+}
+
+/// What everybody holds and has used, and what that makes of jobs.
+#[derive(Clone, Debug)]
+pub struct Dues {
+    terms: Terms,
+    pub(super) holdings: Holdings,
+    usage: UsageBook,
+    valuation: Valuation,
+    /// Who pays for each job that is not over, and how many elements of it wait or run.
+    submitted: BTreeMap<JobId, (Payer, u64)>,
+    live: BTreeMap<RunId, (Payer, Load, Meter)>,
+}
+
+impl Dues {
+    /// Nobody holds anything, or has used other than what `usage` says.
+    pub fn new(terms: Terms, usage: Option<UsageBook>, now: Time) -> Dues {
+        let usage = usage.unwrap_or_else(|| UsageBook::new(&terms.accounts, terms.decay));
+        let valuation = valuation(&terms, &usage, now);
+        let holdings = Holdings::new(&terms.accounts);
+        Dues { terms, holdings, usage, valuation, submitted: BTreeMap::new(), live: BTreeMap::new() }
+    }
+
+    /// What everybody has used, for a snapshot: it cannot be made anew from the jobs that are left.
+    pub fn usage(&self) -> &UsageBook {
+        &self.usage
+    }
+
+    /// Charges what runs up to now, and makes the fair tree and the valuation of jobs anew.
+    pub fn tick(&mut self, now: Time) {
+        for (_, _, meter) in self.live.values_mut() {
+            meter.advance(&self.terms.accounts, &mut self.usage, now);
+        }
+        self.valuation = valuation(&self.terms, &self.usage, now);
+    }
+
+    /// Keeps up with a record, after the books have it.
+    pub fn observe(&mut self, books: &Books, event: &Event, at: Time) {
+        match event {
+            Event::Submitted(id, _) | Event::Purged(id) => self.count(books, *id),
+            Event::Job(id, event) => {
+                self.count(books, *id);
+                if let (JobEvent::Updated(_), Some(job)) = (event, books.job(*id)) {
+                    job.live().for_each(|(run, _)| self.run(books, run, at));
+                }
+            }
+            Event::Run(run, _) => {
+                self.run(books, *run, at);
+                self.count(books, run.job);
+            }
+            _ => {}
+        }
+    }
+
+    /// Who pays for a job.
+    ///
+    /// # Errors
+    ///
+    /// An account or a quality of service that there is not, or that is not for its user.
+    pub fn payer(&self, job: &Job) -> Result<Payer, Reason> {
+        let accounts = &self.terms.accounts;
+        let (user, queue) = (&job.owner().user, &job.spec().queue);
+        let association = match &queue.account {
+            Some(account) => accounts.association_named(account, user),
+            None => accounts.associations_of(user).first().copied(),
+        };
+        let no_account = || Reason::NoAccount { user: user.clone(), account: queue.account.clone() };
+        let association = association.ok_or_else(no_account)?;
+        let of = accounts.association(association);
+        let may = |id: &QosId| of.qos.as_ref().is_none_or(|qos| qos.contains(id));
+        let qos = match &queue.qos {
+            Some(name) => {
+                let qos = accounts.qos_named(name).filter(may);
+                Some(qos.ok_or_else(|| Reason::NoQos(name.clone()))?)
+            }
+            None => of.default_qos,
+        };
+        Ok(Payer { association, qos })
+    }
+
+    /// The limits that are in a job's way, beside what `holdings` says is held.
+    pub fn obstacles(&self, holdings: &Holdings, job: &Job, partition: &Partition, now: Time) -> Vec<Reason> {
+        let payer = match self.payer(job) {
+            Ok(payer) => payer,
+            Err(reason) => return vec![reason],
+        };
+        let check = Check { accounts: &self.terms.accounts, holdings, book: &self.usage, now };
+        let wall_s = partition.granted_s(job.spec()).unwrap_or((FOREVER / i64::from(TICKS)) as u64);
+        let found = check.start(&Ask { payer, amounts: asked(job.spec()), wall_s });
+        found.into_iter().map(|obstacle| self.limit(obstacle)).collect()
+    }
+
+    /// Why a job may not even be submitted.
+    pub fn refuses(&self, books: &Books, job: &Job, now: Time) -> Vec<Reason> {
+        let payer = match self.payer(job) {
+            Ok(payer) => payer,
+            Err(reason) => return vec![reason],
+        };
+        let check =
+            Check { accounts: &self.terms.accounts, holdings: &self.holdings, book: &self.usage, now };
+        let partition = books.partitions_of(job.spec()).ok().and_then(|all| all.first().copied());
+        let limit_s = partition.and_then(|partition| partition.granted_s(job.spec()));
+        let wall_s = limit_s.unwrap_or((FOREVER / i64::from(TICKS)) as u64);
+        let ask = Ask { payer, amounts: asked(job.spec()), wall_s };
+        let found = check.submit(&ask, u64::from(job.waiting_count()));
+        found.into_iter().map(|obstacle| self.limit(obstacle)).collect()
+    }
+
+    fn limit(&self, obstacle: Obstacle) -> Reason {
+        Reason::Limit { obstacle, says: obstacle.sentence(&self.terms.accounts) }
+    }
+
+    /// Where a job stands, by the step that its priority is on: the higher the sooner.
+    pub fn priority(&self, job: &Job, partition: &Partition) -> u32 {
+        let queue = &job.spec().queue;
+        if let Some(priority) = queue.priority {
+            return self.terms.rule.coarse(priority);
+        }
+        self.terms.rule.coarse(self.valuation.priority(&self.candidate(job, partition)))
+    }
+
+    /// What a priority is made of.
+    pub fn candidate(&self, job: &Job, partition: &Partition) -> Candidate {
+        let place = self.terms.partitions.keys().position(|name| *name == partition.name);
+        Candidate {
+            payer: self.payer(job).ok(),
+            partition: place.unwrap_or(self.terms.partitions.len()) as u32,
+            eligible: job.earliest(),
+            amounts: asked(job.spec()),
+            limit_min: partition.granted_s(job.spec()).map_or(u64::MAX, |limit| limit / 60),
+            site: 0,
+            nice: job.spec().queue.nice,
+        }
+    }
+
+    /// Notes that an element of a job starts, in holdings that are not yet everybody's.
+    pub(super) fn note(&self, holdings: &mut Holdings, job: &Job, allocation: &Allocation, end: Time) {
+        if let Ok(payer) = self.payer(job) {
+            holdings.start(&self.terms.accounts, payer, &Load { amounts: held(allocation), end });
+        }
+    }
+
+    /// Makes the number of elements that wait or run what it is now.
+    fn count(&mut self, books: &Books, id: JobId) {
+        let job = books.job(id);
+        let now = job.map_or(0, |job| u64::from(job.waiting_count()) + u64::from(job.live_count()));
+        let payer = job.and_then(|job| self.payer(job).ok());
+        let accounts = &self.terms.accounts;
+        if let Some((payer, before)) = self.submitted.remove(&id) {
+            self.holdings.withdraw(accounts, payer, before);
+        }
+        if let Some(payer) = payer.filter(|_| now > 0) {
+            self.holdings.submit(accounts, payer, now);
+            self.submitted.insert(id, (payer, now));
+        }
+    }
+
+    /// Makes what a run holds what it holds now.
+    fn run(&mut self, books: &Books, run: RunId, at: Time) {
+        let state = books.run(run).map(|run| run.state);
+        let load = state.as_ref().and_then(|state| {
+            let placed = state.placed()?;
+            // What is stopped uses nothing, and holds its place among those that may run.
+            let end = state.expected_end().unwrap_or(at.after(FOREVER));
+            Some(Load { amounts: held(&placed.on.allocation), end })
+        });
+        let accounts = &self.terms.accounts;
+        let known = self.live.remove(&run);
+        let payer = known.as_ref().map(|(payer, ..)| *payer);
+        if let Some((payer, load, mut meter)) = known {
+            meter.advance(accounts, &mut self.usage, at);
+            self.holdings.stop(accounts, payer, &load);
+        }
+        let payer = payer.or_else(|| self.payer(books.job(run.job)?).ok());
+        if let (Some(load), Some(payer)) = (load, payer) {
+            self.holdings.start(accounts, payer, &load);
+            let suspended = matches!(state, Some(State::Suspended { .. }));
+            let used = if suspended { Amounts::default() } else { load.amounts };
+            self.live.insert(run, (payer, load, Meter::new(accounts, payer, used, at)));
+        }
+    }
+}
+
+fn valuation(terms: &Terms, usage: &UsageBook, now: Time) -> Valuation {
+    let fair = FairTree::new(&terms.accounts, usage, now);
+    // Partitions that were made since have no weight of their own.
+    let unknown = PartitionWeight { priority: 0, amounts: terms.amounts };
+    let partitions: Vec<PartitionWeight> = terms.partitions.values().copied().chain([unknown]).collect();
+    let site = Site {
+        accounts: &terms.accounts,
+        fair: &fair,
+        amounts: terms.amounts,
+        partitions: &partitions,
+        ticks_per_s: i64::from(TICKS),
+    };
+    terms.rule.at(now, &site)
+}
+
+/// What a jobspec asks for at least, over all its hosts.
+fn asked(spec: &JobSpec) -> Amounts {
+    let (cpus, hosts) = (u64::from(spec.size.cpus()), u64::from(spec.size.nodes));
+    let gpus = spec.needs.gres.iter().filter(|gres| gres.name == "gpu").map(|gres| {
+        let per = match gres.per {
+            GresPer::Host => hosts,
+            GresPer::Task => u64::from(spec.size.tasks()),
+            GresPer::Job => 1,
+        };
+        u64::from(gres.count).saturating_mul(per)
+    });
+    let memory_mib = match spec.size.memory {
+        None => 0,
+        Some(Memory::PerNode(memory)) => memory.saturating_mul(hosts),
+        Some(Memory::PerCpu(memory)) => memory.saturating_mul(cpus),
+    };
+    Amounts { cpus, gpus: gpus.sum(), memory_mib, hosts }
+}
+
+/// What an allocation holds.
+fn held(allocation: &Allocation) -> Amounts {
+    let mut amounts = Amounts { hosts: allocation.parts.len() as u64, ..Amounts::default() };
+    for part in &allocation.parts {
+        amounts.cpus += u64::from(part.cpus());
+        amounts.gpus += u64::from(part.gpus.count_ones());
+        amounts.memory_mib += part.memory();
+    }
+    amounts
+}

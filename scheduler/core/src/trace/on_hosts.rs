@@ -1,0 +1,54 @@
+//! A trace on the hosts of a cluster: its jobs' processors become CPUs of hosts.
+
+use super::Trace;
+use super::replay::{Mode, Queued, Schedule, run};
+use crate::cluster::{ClassId, Hosts, Misfit, Request, Tasks};
+use crate::policy::key::Key;
+use crate::policy::{Backfill, Policy};
+use std::collections::BTreeMap;
+
+/// Why a trace cannot be replayed on hosts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OnHostsError {
+    /// The policy plans counted processors.
+    #[error("{0} plans processors that are counted, not hosts: choose fcfs, easy or a key with easy")]
+    Policy(Policy),
+    /// A job does not fit the empty cluster.
+    #[error("job {id} does not fit: {}", .misfits.iter().map(Misfit::to_string).collect::<Vec<_>>().join("; "))]
+    Job {
+        /// Its number in the file.
+        id: i64,
+        /// Every reason.
+        misfits: Vec<Misfit>,
+    },
+}
+
+/// Replays `trace` on `hosts`: a job takes one CPU for each of its processors, on as few hosts as hold them.
+///
+/// # Errors
+///
+/// When the policy is not one for hosts, or a job is larger than all of them.
+pub fn replay_on(hosts: Hosts, trace: &Trace, policy: Policy, mode: Mode) -> Result<Schedule, OnHostsError> {
+    let (key, backfill) = match policy {
+        Policy::Fcfs => (Key::Submit, Backfill::None),
+        Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+        Policy::Conservative => return Err(OnHostsError::Policy(policy)),
+    };
+    let mut hosts = hosts;
+    let most = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let mut classes: BTreeMap<u32, ClassId> = BTreeMap::new();
+    for job in &trace.jobs {
+        if !classes.contains_key(&job.width) {
+            let request = Request {
+                hosts_max: most.min(job.width),
+                tasks: Tasks::Total { count: job.width, most_per_host: None },
+                ..Request::cpus(1)
+            };
+            let interned = hosts.intern(&request);
+            let class = interned.map_err(|misfits| OnHostsError::Job { id: job.id, misfits })?;
+            classes.insert(job.width, class);
+        }
+    }
+    let requests = trace.jobs.iter().map(|job| classes[&job.width]).collect();
+    Ok(run(trace, mode, &mut Queued::new(hosts, requests, key, backfill)))
+}

@@ -1,0 +1,7 @@
+//! The hosts of a cluster as the policy sees them, against a reference that tries everything.
+
+mod laws;
+mod model;
+mod pool;
+mod reasons;
+mod requests;
