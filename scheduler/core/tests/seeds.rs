@@ -43,17 +43,25 @@ fn main() -> ExitCode {
     if let Some(guard) = out {
         return verdict((!catch(guard, NIGHTLY)).then(|| "no seed noticed".to_owned()));
     }
-    let budget = value("--budget").map_or(NIGHTLY, |seeds| seeds.parse().expect("a budget is a number of seeds"));
+    let budget =
+        value("--budget").map_or(NIGHTLY, |seeds| seeds.parse().expect("a budget is a number of seeds"));
     let seeds = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(NIGHTLY);
     let began = Instant::now();
     for seed in 0..seeds {
         if let Some(broken) = world::tell(seed, false).broken {
-            println!("seed {seed}: {broken}\nread its story: cargo test --release -p muster-core --test seeds -- --seed {seed}");
+            println!(
+                "seed {seed}: {broken}\nread its story: cargo test --release -p muster-core --test seeds -- --seed {seed}"
+            );
             return ExitCode::FAILURE;
         }
     }
     let took = began.elapsed().as_secs_f64();
     println!("{seeds} seeds keep every promise: {took:.1} s, {:.0} a second", seeds as f64 / took);
+    if world::stories(100) != world::HUNDRED {
+        return verdict(Some(
+            "the first hundred stories are not those of the tests: is this build of another tree?".into(),
+        ));
+    }
     let survivors = Guard::ALL.iter().filter(|guard| !catch(**guard, budget)).count();
     verdict((survivors > 0).then(|| format!("{survivors} guards can be taken out unnoticed")))
 }

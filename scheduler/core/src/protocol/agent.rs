@@ -6,9 +6,7 @@
 
 use super::guard::Guard;
 use super::lease::Lease;
-use super::message::{
-    Ended, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd,
-};
+use super::message::{Ended, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd};
 use super::stamp::{AttemptId, Boot, Stamp, Term};
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -108,7 +106,9 @@ impl Agent {
         let mut out = Vec::new();
         self.look_at_the_clock(now);
         match input {
-            AgentInput::Begin(found) => found.into_iter().for_each(|(id, what)| self.find(id, what, &mut out)),
+            AgentInput::Begin(found) => {
+                found.into_iter().for_each(|(id, what)| self.find(id, what, &mut out))
+            }
             AgentInput::Controller(message) => self.told(now, message, &mut out),
             AgentInput::Shepherd(id, FromShepherd::Ended(how)) => {
                 if let Some(held @ Held::Shepherd) = self.holds.get_mut(&id) {
@@ -248,8 +248,8 @@ impl Agent {
                     out.push(AgentOutput::Tell(id, ToShepherd::Kill));
                 }
             }
-            Order::Forget(id) => match self.holds.get(&id) {
-                Some(&Held::Over(_, shepherd)) => {
+            Order::Forget(id) => {
+                if let Some(&Held::Over(_, shepherd)) = self.holds.get(&id) {
                     // A shepherd may die before it hears of this: its note goes all the same.
                     if shepherd {
                         out.push(AgentOutput::Tell(id, ToShepherd::Forget));
@@ -257,8 +257,7 @@ impl Agent {
                     out.push(AgentOutput::Unnote(id));
                     self.holds.remove(&id);
                 }
-                _ => {}
-            },
+            }
             Order::Resize(id, hosts) => out.push(AgentOutput::Tell(id, ToShepherd::Resize(hosts))),
         }
     }

@@ -182,7 +182,9 @@ impl Clerk {
     fn live(&self, id: JobId, of: &Elements, why: Why) -> Vec<(RunId, Why)> {
         let meant = |run: &RunId| match (of, run.element) {
             (Elements::All, _) | (_, None) => true,
-            (Elements::Ranges(ranges), Some(at)) => ranges.iter().any(|(first, last)| (*first..=*last).contains(&at)),
+            (Elements::Ranges(ranges), Some(at)) => {
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&at))
+            }
         };
         let runs = self.books.job(id).into_iter().flat_map(|job| job.live()).map(|(run, _)| run);
         runs.filter(meant).map(|run| (run, why)).collect()
@@ -248,9 +250,14 @@ impl Desk for Clerk {
     }
 
     fn usable(&mut self, host: HostId, usable: bool) {
-        if usable { self.usable.insert(host) } else { self.usable.remove(&host) };
+        if usable {
+            self.usable.insert(host)
+        } else {
+            self.usable.remove(&host)
+        };
         // A host that the books do not have is looked at when they do.
-        if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some()) {
+        if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some())
+        {
             self.planner.hosts.set_state(host, seen(&known.state, usable));
         }
     }
@@ -297,7 +304,9 @@ impl Desk for Clerk {
     }
 
     fn begun(&mut self, at: Time, begun: &Begun) {
-        let on = Format::Journal.decode(&begun.plan).expect("it was encoded by a desk, and checked if it was read back");
+        let on = Format::Journal
+            .decode(&begun.plan)
+            .expect("it was encoded by a desk, and checked if it was read back");
         let AttemptId { run, attempt } = begun.id;
         self.tell(at, Event::Run(run, RunEvent::Started { attempt, on }));
     }
@@ -307,7 +316,10 @@ impl Desk for Clerk {
     }
 
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
-        self.tell(at, Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: outcome(end) }));
+        self.tell(
+            at,
+            Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: outcome(end) }),
+        );
     }
 
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {

@@ -249,7 +249,8 @@ impl<D: Desk> Controller<D> {
             }
             let open = self.standing.attempt(id);
             let same = open.is_some_and(|open| open.parts[&host].boot == report.boot);
-            let end = if same || !Guard::BootKnown.stands() { PartEnd::NeverBegan } else { PartEnd::Rebooted };
+            let end =
+                if same || !Guard::BootKnown.stands() { PartEnd::NeverBegan } else { PartEnd::Rebooted };
             self.over(now, (id, host), end);
         }
     }
@@ -286,7 +287,9 @@ impl<D: Desk> Controller<D> {
             for id in self.hosts[&host].runs.clone() {
                 let Some(open) = self.standing.attempt(id) else { continue };
                 match (open.begun.conduct, voice) {
-                    (_, Voice::Clear) | (Conduct::Requeue, Voice::Silent) | (Conduct::Stay, Voice::Silent) => {}
+                    (_, Voice::Clear)
+                    | (Conduct::Requeue, Voice::Silent)
+                    | (Conduct::Stay, Voice::Silent) => {}
                     (Conduct::Stay, Voice::Lapsed) if Guard::StayUnlessReported.stands() => {}
                     (Conduct::Fenced, Voice::Silent) => self.over(now, (id, host), PartEnd::Silent),
                     (_, Voice::Lapsed) => self.over(now, (id, host), PartEnd::LeaseOver),
@@ -298,7 +301,9 @@ impl<D: Desk> Controller<D> {
     /// Ends what has a reason to end, and closes what is over.
     fn wind_up(&mut self, now: Time) {
         while let Some(run) = self.turn.touched.pop_first() {
-            let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_some()) else { continue };
+            let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_some()) else {
+                continue;
+            };
             let (id, end) = (open.begun.id, open.end());
             // What is over only by our reckoning may run, or begin, where its host is heard again.
             let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
@@ -324,7 +329,11 @@ impl<D: Desk> Controller<D> {
             if usable != self.usable.contains(&host) {
                 self.standing.desk.usable(host, usable);
                 self.turn.decide |= usable;
-                if usable { self.usable.insert(host) } else { self.usable.remove(&host) };
+                if usable {
+                    self.usable.insert(host)
+                } else {
+                    self.usable.remove(&host)
+                };
             }
         }
         if !std::mem::take(&mut self.turn.decide) {

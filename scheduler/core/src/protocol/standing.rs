@@ -97,7 +97,13 @@ pub struct Standing<D> {
 impl<D: Desk> Standing<D> {
     /// Before the first record.
     pub fn new(desk: D) -> Self {
-        Standing { last: Time(i64::MIN), term: Term(0), open: BTreeMap::new(), ledgers: BTreeMap::new(), desk }
+        Standing {
+            last: Time(i64::MIN),
+            term: Term(0),
+            open: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            desk,
+        }
     }
 
     /// The open attempt of this number.

@@ -53,7 +53,9 @@ impl Checks {
         match &entry.record {
             Record::Begun(begun, _) => {
                 self.begun.insert(begun.id);
-                ensure(!self.cancelled.contains(&begun.id.run), || format!("{} begins though cancelled", begun.id))?;
+                ensure(!self.cancelled.contains(&begun.id.run), || {
+                    format!("{} begins though cancelled", begun.id)
+                })?;
             }
             Record::Closed(id, end) => {
                 self.closed.insert(*id);
@@ -94,7 +96,9 @@ impl Checks {
             let before = done.insert(block, id);
             ensure(before.is_none(), || format!("block {block} is counted twice, by {before:?} and {id}"))?;
         }
-        ensure(commit.partial == sum.to_le_bytes(), || format!("{id} commits another sum than that of its blocks"))
+        ensure(commit.partial == sum.to_le_bytes(), || {
+            format!("{id} commits another sum than that of its blocks")
+        })
     }
 
     /// A client was told that its job will not run again.
@@ -104,7 +108,9 @@ impl Checks {
 
     /// A client was told that this is its job.
     pub(crate) fn accepted(&mut self, run: RunId, spec: Spec) -> Verdict {
-        ensure(self.acknowledged.insert(run, spec).is_none(), || format!("the number of job {run} is used twice"))
+        ensure(self.acknowledged.insert(run, spec).is_none(), || {
+            format!("the number of job {run} is used twice")
+        })
     }
 
     /// Processes begin.
@@ -127,7 +133,9 @@ impl Checks {
                 let before = self.spawned.iter().find(|(other, _)| others(*other));
                 ensure(before.is_none() || self.meddled.contains(&id.run), || {
                     let (other, at) = before.expect("it was found");
-                    format!("{id} begins on host {host}, but {other} ran on host {at} and may not be requeued")
+                    format!(
+                        "{id} begins on host {host}, but {other} ran on host {at} and may not be requeued"
+                    )
                 })?;
             }
             Conduct::Fenced => {}
@@ -141,12 +149,16 @@ impl Checks {
     pub(crate) fn books(&self, standing: &Standing<SmallDesk>) -> Verdict {
         for (run, spec) in &self.acknowledged {
             let job = standing.desk.jobs.get(run);
-            ensure(job.is_some_and(|job| job.spec == *spec), || format!("job {run} was acknowledged and is lost"))?;
+            ensure(job.is_some_and(|job| job.spec == *spec), || {
+                format!("job {run} was acknowledged and is lost")
+            })?;
         }
         for (run, job) in &standing.desk.jobs {
             let open = standing.open.get(run).map(|open| open.begun.id);
             let running = if let State::Running(id) = job.state { Some(id) } else { None };
-            ensure(open == running, || format!("job {run} is {:?}, but the open attempt is {open:?}", job.state))?;
+            ensure(open == running, || {
+                format!("job {run} is {:?}, but the open attempt is {open:?}", job.state)
+            })?;
         }
         Ok(())
     }

@@ -27,14 +27,30 @@ pub(crate) enum Break {
     Shepherd(usize),
     /// A host.
     Host(usize, i64),
-    /// The network between a host and the controller: away from the host, towards it.
-    Cut(usize, bool, bool, i64),
+    /// The network between a host and the controller.
+    Cut(usize, Cut, i64),
+}
+
+/// How a network is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Away from the host, and towards it.
+    pub(crate) from: bool,
+    pub(crate) to: bool,
+    /// Whether what is sent meanwhile arrives when it is whole again; it is lost otherwise.
+    pub(crate) keeps: bool,
 }
 
 impl Faults {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let mut some = |most: i64| if random.chance(500) { random.between(1, most) as u64 } else { 0 };
-        Faults { drop: some(150), double: some(200), late: some(100), slow_disk: some(150), die_midway: some(8) }
+        Faults {
+            drop: some(150),
+            double: some(200),
+            late: some(100),
+            slow_disk: some(150),
+            die_midway: some(8),
+        }
     }
 }
 
@@ -58,7 +74,7 @@ pub(crate) fn breaks(random: &mut Random, hosts: usize, end: i64) -> Vec<(i64, B
                 3 => (at, Break::Host(host, away)),
                 _ => {
                     let (from, to) = [(true, true), (true, false), (false, true)][random.below(3) as usize];
-                    (at, Break::Cut(host, from, to, away))
+                    (at, Break::Cut(host, Cut { from, to, keeps: random.chance(500) }, away))
                 }
             });
         }

@@ -67,7 +67,10 @@ impl Head {
         if let Some(controller) = &self.controller {
             let replayed = self.replay(self.journal.len() / 2)?;
             if replayed != *controller.standing() {
-                return Err(format!("the journal gives {replayed:?}, the memory is {:?}", controller.standing()));
+                return Err(format!(
+                    "the journal gives {replayed:?}, the memory is {:?}",
+                    controller.standing()
+                ));
             }
         }
         Ok(())
@@ -78,7 +81,8 @@ impl Head {
         let bytes = |range: std::ops::Range<usize>| self.journal[range].iter().map(|(bytes, _)| &bytes[..]);
         let fresh = Standing::new(self.desk.clone());
         let half = journal::replay(fresh, 0, bytes(0..snapshot)).map_err(|error| error.to_string())?;
-        let half = Format::Journal.decode(&Format::Journal.encode(&half)).map_err(|error| error.to_string())?;
+        let half =
+            Format::Journal.decode(&Format::Journal.encode(&half)).map_err(|error| error.to_string())?;
         journal::replay(half, snapshot as u64, bytes(snapshot..self.journal.len())).map_err(|e| e.to_string())
     }
 }
@@ -96,7 +100,8 @@ impl World {
             }
             Event::Synced { life, upto } if life == self.head.life => self.synced(upto),
             Event::ToController { host, bytes } => {
-                let message: ToController = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
+                let message: ToController =
+                    Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
                 self.mix_bytes(&bytes);
                 self.head_hears(Input::Agent(HostId(host as u32), message))
             }
@@ -236,7 +241,9 @@ impl World {
         if self.ways().is_empty() {
             return Ok(());
         }
-        if let (Answer::Desk(Told::Accepted(run)), Request::Desk(Ask::Submit(spec))) = (answer, &self.asked[&client]) {
+        if let (Answer::Desk(Told::Accepted(run)), Request::Desk(Ask::Submit(spec))) =
+            (answer, &self.asked[&client])
+        {
             self.accepted.push(*run);
             self.checks.accepted(*run, *spec)?;
         }

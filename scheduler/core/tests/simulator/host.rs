@@ -228,7 +228,12 @@ impl World {
                 let wake = (Time::NEVER, 0);
                 let herd = Herd { machine, spec, role: start.role, wake, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
-                self.local(host, |boot| Event::Shepherd { host, boot, id: start.id, input: ShepherdInput::Begin });
+                self.local(host, |boot| Event::Shepherd {
+                    host,
+                    boot,
+                    id: start.id,
+                    input: ShepherdInput::Begin,
+                });
             }
             AgentOutput::Tell(id, message) => {
                 let input = ShepherdInput::Agent(message);

@@ -22,7 +22,8 @@ impl World {
         let Some(herd) = self.hosts[host].shepherds.get_mut(&id) else { return };
         let mut spec = [0; 16];
         spec[..4].copy_from_slice(&id.run.job.0.to_le_bytes());
-        let step = Step { spec, class: "exact".into(), blocks: herd.spec.blocks, hosts: (1, herd.spec.hosts) };
+        let step =
+            Step { spec, class: "exact".into(), blocks: herd.spec.blocks, hosts: (1, herd.spec.hosts) };
         let foreman = Foreman::new(id, step, Vec::new());
         herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), team: (0, Vec::new()) });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
@@ -83,7 +84,12 @@ impl World {
                 self.team_goes_on(host, id, team);
             }
             ForemanOutput::StopTeam(team) => {
-                self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::TeamEnded(team) });
+                self.local(host, |boot| Event::Foreman {
+                    host,
+                    boot,
+                    id,
+                    input: ForemanInput::TeamEnded(team),
+                });
             }
             ForemanOutput::Exit(outcome) => return self.exits(host, id, outcome),
             ForemanOutput::Wake(at) => {
@@ -111,7 +117,9 @@ impl World {
     fn team_works(&mut self, host: usize, id: AttemptId, team: u32) -> Result<(), String> {
         let (luck, take) = (self.random.below(100), self.random.between(1, 2) as usize);
         let calm = self.calm;
-        let Some(office) = self.office(host, id).filter(|office| office.team.0 == team) else { return Ok(()) };
+        let Some(office) = self.office(host, id).filter(|office| office.team.0 == team) else {
+            return Ok(());
+        };
         if luck < 5 && !calm {
             return self.foreman_hears(host, id, ForemanInput::TeamEnded(team));
         }

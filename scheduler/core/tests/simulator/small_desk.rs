@@ -110,7 +110,9 @@ impl Desk for SmallDesk {
                 answer = Told::Accepted(RunId { job, element: None });
             }
             Ask::Cancel(run) | Ask::Requeue(run) => match self.jobs.get(&run).map(|job| job.state) {
-                Some(State::Pending) if matches!(request, Ask::Cancel(_)) => events.push(Change::Cancelled(run)),
+                Some(State::Pending) if matches!(request, Ask::Cancel(_)) => {
+                    events.push(Change::Cancelled(run))
+                }
                 Some(State::Running(_)) if matches!(request, Ask::Cancel(_)) => {
                     end.push((run, Why::Cancelled(1000)));
                 }
@@ -131,9 +133,7 @@ impl Desk for SmallDesk {
 
     fn may_begin(&self, begun: &Begun) -> bool {
         let id = begun.id;
-        self.jobs
-            .get(&id.run)
-            .is_some_and(|job| job.state == State::Pending && job.attempts < id.attempt.0)
+        self.jobs.get(&id.run).is_some_and(|job| job.state == State::Pending && job.attempts < id.attempt.0)
     }
 
     fn apply(&mut self, _: Time, event: &Change) {
@@ -156,7 +156,11 @@ impl Desk for SmallDesk {
     }
 
     fn usable(&mut self, host: HostId, usable: bool) {
-        if usable { self.usable.0.insert(host) } else { self.usable.0.remove(&host) };
+        if usable {
+            self.usable.0.insert(host)
+        } else {
+            self.usable.0.remove(&host)
+        };
     }
 
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {

@@ -2,11 +2,12 @@
 //! breaks as the seed says, then nothing does any more and everything must come to its end.
 
 use crate::checks::Checks;
-use crate::faults::{self, Break, Faults};
+use crate::faults::{self, Break, Cut, Faults};
 use crate::head::Head;
 use crate::host::Host;
 use crate::random::Random;
 use crate::small_desk::{Ask, SmallDesk, Spec};
+use muster_core::cluster::HostId;
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::AgentInput;
@@ -16,7 +17,7 @@ use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::Conduct;
 use muster_core::protocol::shepherd::ShepherdInput;
 use muster_core::protocol::stamp::AttemptId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// When the safety phase ends, and when everything must have come to its end.
 const CALM: i64 = 360_000;
@@ -32,30 +33,105 @@ const CLOCK_PPM: i64 = 20_000;
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     ControllerStart,
-    ControllerWake { life: u32, number: u64 },
-    Synced { life: u32, upto: usize },
-    ToController { host: usize, bytes: Vec<u8> },
-    ToStore { host: usize, bytes: Vec<u8> },
-    Client { client: u64, ask: Request<Ask> },
-    ToAgent { host: usize, bytes: Vec<u8> },
-    ToForeman { host: usize, bytes: Vec<u8> },
-    Foreman { host: usize, boot: u64, id: AttemptId, input: ForemanInput },
-    ForemanWake { host: usize, boot: u64, id: AttemptId, number: u64 },
+    ControllerWake {
+        life: u32,
+        number: u64,
+    },
+    Synced {
+        life: u32,
+        upto: usize,
+    },
+    ToController {
+        host: usize,
+        bytes: Vec<u8>,
+    },
+    ToStore {
+        host: usize,
+        bytes: Vec<u8>,
+    },
+    Client {
+        client: u64,
+        ask: Request<Ask>,
+    },
+    ToAgent {
+        host: usize,
+        bytes: Vec<u8>,
+    },
+    ToForeman {
+        host: usize,
+        bytes: Vec<u8>,
+    },
+    Foreman {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        input: ForemanInput,
+    },
+    ForemanWake {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        number: u64,
+    },
     /// A team has folded some blocks, or is lost.
-    Team { host: usize, boot: u64, id: AttemptId, team: u32 },
-    AgentStart { host: usize },
-    AgentWake { host: usize, life: u32, number: u64 },
-    Agent { host: usize, life: u32, input: AgentInput },
-    Shepherd { host: usize, boot: u64, id: AttemptId, input: ShepherdInput },
-    ShepherdWake { host: usize, boot: u64, id: AttemptId, number: u64 },
+    Team {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        team: u32,
+    },
+    AgentStart {
+        host: usize,
+    },
+    AgentWake {
+        host: usize,
+        life: u32,
+        number: u64,
+    },
+    Agent {
+        host: usize,
+        life: u32,
+        input: AgentInput,
+    },
+    Shepherd {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        input: ShepherdInput,
+    },
+    ShepherdWake {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        number: u64,
+    },
     /// The script comes to its own end.
-    Exit { host: usize, boot: u64, id: AttemptId },
+    Exit {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+    },
     /// A kill of the shepherd has worked; one of the agent has.
-    Killed { host: usize, boot: u64, id: AttemptId },
-    GroupKilled { host: usize, boot: u64, life: u32, id: AttemptId },
-    HostStart { host: usize },
+    Killed {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+    },
+    GroupKilled {
+        host: usize,
+        boot: u64,
+        life: u32,
+        id: AttemptId,
+    },
+    HostStart {
+        host: usize,
+    },
     Break(Break),
-    Heal { host: usize, from: bool, to: bool },
+    Heal {
+        host: usize,
+        from: bool,
+        to: bool,
+    },
     /// A client does what it had planned.
     Act(Act),
     Calm,
@@ -67,7 +143,7 @@ pub(crate) enum Act {
     Submit(Spec),
     Cancel,
     Requeue,
-    GiveUp,
+    GiveUp(usize),
 }
 
 /// How a story ended.
@@ -89,15 +165,25 @@ pub(crate) struct World {
     pub(crate) rules: Lease,
     pub(crate) head: Head,
     pub(crate) hosts: Vec<Host>,
-    /// Hosts from which, and to which, nothing comes through.
-    cut_from: BTreeSet<usize>,
-    cut_to: BTreeSet<usize>,
+    /// Hosts from which, and to which, nothing comes through, and when what is sent meanwhile does.
+    cut_from: BTreeMap<usize, i64>,
+    cut_to: BTreeMap<usize, i64>,
     pub(crate) asked: BTreeMap<u64, Request<Ask>>,
     pub(crate) accepted: Vec<RunId>,
     pub(crate) checks: Checks,
     hash: u64,
     telling: bool,
     lines: Vec<String>,
+}
+
+/// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
+pub(crate) const HUNDRED: u64 = 7_924_454_008_836_432_243;
+
+/// The hash of the first `seeds` stories.
+pub(crate) fn stories(seeds: u64) -> u64 {
+    (0..seeds).fold(0, |hash, seed| {
+        (hash.rotate_left(7) ^ tell(seed, false).hash).wrapping_mul(0x517c_c1b7_2722_0a95)
+    })
 }
 
 /// Tells the story of a seed, in words if asked.
@@ -125,8 +211,8 @@ impl World {
             rules,
             head,
             hosts,
-            cut_from: BTreeSet::new(),
-            cut_to: BTreeSet::new(),
+            cut_from: BTreeMap::new(),
+            cut_to: BTreeMap::new(),
             asked: BTreeMap::new(),
             accepted: Vec::new(),
             checks: Checks::default(),
@@ -153,7 +239,8 @@ impl World {
             let (at, spec) = (self.random.between(0, CALM * 2 / 3), self.spec(cpus));
             self.after(at, Event::Act(Act::Submit(spec)));
         }
-        for act in [Act::Cancel, Act::Requeue, Act::GiveUp] {
+        let host = self.random.below(cpus.len() as u64) as usize;
+        for act in [Act::Cancel, Act::Requeue, Act::GiveUp(host)] {
             if self.random.chance(300) {
                 let at = self.random.between(10_000, CALM);
                 self.after(at, Event::Act(act));
@@ -163,7 +250,8 @@ impl World {
     }
 
     fn spec(&mut self, cpus: &[u32]) -> Spec {
-        let conduct = [Conduct::Requeue, Conduct::Requeue, Conduct::Stay, Conduct::Fenced][self.random.below(4) as usize];
+        let conduct = [Conduct::Requeue, Conduct::Requeue, Conduct::Stay, Conduct::Fenced]
+            [self.random.below(4) as usize];
         let hosts = if self.random.chance(300) { 2 } else { 1 };
         let least = cpus.iter().copied().min().unwrap_or(1);
         let runs_ms = self.random.between(3_000, 150_000);
@@ -220,9 +308,10 @@ impl World {
             | Event::ToController { .. }
             | Event::ToStore { .. }
             | Event::Client { .. } => self.head_event(event),
-            Event::ToForeman { .. } | Event::Foreman { .. } | Event::ForemanWake { .. } | Event::Team { .. } => {
-                self.foreman_event(event)
-            }
+            Event::ToForeman { .. }
+            | Event::Foreman { .. }
+            | Event::ForemanWake { .. }
+            | Event::Team { .. } => self.foreman_event(event),
             _ => self.host_event(event),
         }
     }
@@ -237,14 +326,20 @@ impl World {
             Break::Agent(host, away) => self.kill_agent(host, away),
             Break::Shepherd(host) => self.kill_shepherd(host),
             Break::Host(host, away) => self.kill_host(host, away),
-            Break::Cut(host, from, to, away) => {
+            Break::Cut(host, Cut { from, to, keeps }, away) => {
+                let until = if keeps { self.now + away } else { i64::MAX };
                 if from {
-                    self.cut_from.insert(host);
+                    self.cut_from.insert(host, until);
                 }
                 if to {
-                    self.cut_to.insert(host);
+                    self.cut_to.insert(host, until);
                 }
                 self.after(away, Event::Heal { host, from, to });
+                // An operator looks at what has been away for long.
+                if away > 70_000 && self.random.chance(500) {
+                    let at = self.random.between(70_000, away);
+                    self.after(at, Event::Act(Act::GiveUp(host)));
+                }
             }
         }
         Ok(())
@@ -270,14 +365,13 @@ impl World {
     }
 
     fn act(&mut self, act: Act) {
-        let host = self.random.below(self.hosts.len() as u64) as u32;
         let pick = self.random.below(self.accepted.len().max(1) as u64) as usize;
         let run = self.accepted.get(pick).copied();
         let ask = match (act, run) {
             (Act::Submit(spec), _) => Request::Desk(Ask::Submit(spec)),
             (Act::Cancel, Some(run)) => Request::Desk(Ask::Cancel(run)),
             (Act::Requeue, Some(run)) => Request::Desk(Ask::Requeue(run)),
-            (Act::GiveUp, _) => Request::GiveUp(muster_core::cluster::HostId(host), 0),
+            (Act::GiveUp(host), _) => Request::GiveUp(HostId(host as u32), 0),
             (_, None) => return,
         };
         let client = self.asked.len() as u64;
@@ -303,17 +397,21 @@ impl World {
     }
 
     pub(crate) fn send_to_host(&mut self, host: usize, event: &Event) {
-        for delay in self.ways() {
-            if !self.cut_to.contains(&host) {
-                self.after(delay, event.clone());
-            }
-        }
+        let cut = self.cut_to.get(&host).copied();
+        self.send(cut, event);
     }
 
     pub(crate) fn send_to_controller(&mut self, host: usize, event: &Event) {
+        let cut = self.cut_from.get(&host).copied();
+        self.send(cut, event);
+    }
+
+    fn send(&mut self, cut: Option<i64>, event: &Event) {
         for delay in self.ways() {
-            if !self.cut_from.contains(&host) {
-                self.after(delay, event.clone());
+            match cut {
+                None => self.after(delay, event.clone()),
+                Some(i64::MAX) => {}
+                Some(until) => self.after((until - self.now).max(0) + delay, event.clone()),
             }
         }
     }
