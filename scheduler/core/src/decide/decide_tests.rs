@@ -296,13 +296,16 @@ fn idle_hosts_are_lent_and_taken_back() {
     let mut site = Site::new();
     let mut kernel = hosts(1, 60);
     (kernel.work, kernel.size.max_nodes) = (Work::Kernel, Some(4));
+    let first = site.submit(hosts(3, 10));
     let kernel = site.submit(kernel);
     let run = RunId { job: kernel, element: None };
     let passed = site.pass();
     let attempt = Attempt(1);
     site.event(Event::Run(run, RunEvent::Began { attempt }));
     let hosts_of = |on: &Placement| on.allocation.parts.iter().map(|part| part.host.0).collect::<Vec<_>>();
-    assert_eq!(hosts_of(&passed.starts[0].on), [0]);
+    assert_eq!(hosts_of(&passed.starts[1].on), [3]);
+    site.end(first);
+    let passed = site.pass();
     let grown = site.scheduler.resize(&site.books, &site.hosts, &passed);
     assert_eq!((grown.len(), hosts_of(&grown[0].on)), (1, vec![0, 1, 2, 3]));
     site.event(Event::Run(run, RunEvent::Replaced { attempt, on: grown[0].on.clone() }));
