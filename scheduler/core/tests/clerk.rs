@@ -150,11 +150,9 @@ impl Pool {
                         .sum();
                     assert!(used <= CPUS, "host {host} runs {used} CPUs of {CPUS}");
                 }
-                AgentOutput::Tell(id, ToShepherd::Kill) => {
-                    if self.scripts.remove(&(id, host)).is_some() {
-                        let ended = FromShepherd::Ended(Ended::Killed);
-                        self.agent_hears(host, AgentInput::Shepherd(id, ended));
-                    }
+                AgentOutput::Tell(id, ToShepherd::Kill) if self.scripts.remove(&(id, host)).is_some() => {
+                    let ended = FromShepherd::Ended(Ended::Killed);
+                    self.agent_hears(host, AgentInput::Shepherd(id, ended));
                 }
                 _ => {}
             }

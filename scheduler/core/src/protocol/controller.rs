@@ -1,6 +1,6 @@
 //! The controller: hears clients and agents, notes what changes, and orders what follows.
 //!
-//! Step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
+//! Part of step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
 //! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
 
 use super::desk::{Begun, Decided, Desk, Due, Place, Why};

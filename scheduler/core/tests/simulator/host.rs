@@ -96,10 +96,7 @@ impl World {
                 return self.exits(host, id, Outcome::Completed);
             }
             Event::Killed { host, boot, id } if self.hosts[host].boot == Some(boot) => {
-                if self.checks.running.remove(&(id, host)).is_some() {
-                    self.say(|| format!("host {host}: {id} is dead"));
-                    return self.shepherd_hears(host, id, ShepherdInput::Exited(KILLED));
-                }
+                return self.is_killed(host, id);
             }
             Event::GroupKilled { host, boot, life, id } if self.hosts[host].boot == Some(boot) => {
                 self.checks.running.remove(&(id, host));
@@ -122,6 +119,14 @@ impl World {
             self.checks.finished.insert(id);
         }
         self.shepherd_hears(host, id, ShepherdInput::Exited(outcome))
+    }
+
+    fn is_killed(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
+        if self.checks.running.remove(&(id, host)).is_none() {
+            return Ok(());
+        }
+        self.say(|| format!("host {host}: {id} is dead"));
+        self.shepherd_hears(host, id, ShepherdInput::Exited(KILLED))
     }
 
     fn start_host(&mut self, host: usize) {
