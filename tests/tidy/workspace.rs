@@ -7,7 +7,8 @@ use toml::{Table, Value};
 const MAY_DEPEND: &[(&str, &str, &[&str])] = &[
     ("kernels/spec", "muster-spec", &[]),
     ("kernels", "muster-kernels", &["muster-spec"]),
-    ("scheduler/core", "muster-core", &["muster-spec"]),
+    // Its tests ask it for the feature that lets them take guards out.
+    ("scheduler/core", "muster-core", &["muster-spec", "muster-core"]),
     ("slurm", "muster-slurm", &["muster-spec", "muster-core"]),
     ("scheduler", "muster-scheduler", &["muster-spec", "muster-core", "muster-slurm"]),
     ("worker", "muster-worker", &["muster-spec", "muster-kernels", "muster-core", "muster-slurm"]),

@@ -7,6 +7,7 @@ pub mod job;
 pub mod jobspec;
 pub mod plan;
 pub mod policy;
+pub mod protocol;
 pub mod share;
 pub mod time;
 pub mod trace;

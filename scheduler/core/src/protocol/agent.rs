@@ -1,0 +1,293 @@
+//! The agent: acts for the controller on one host, for as long as its lease lasts.
+//!
+//! Invariants: an order is obeyed only within the session that it quotes, while the lease lasts, once, and in order;
+//! what begins is on the spool before it begins, and is reported until the controller has its end on disk; what is
+//! reported as ended has no process left. The spool need not survive the host's boot.
+
+use super::guard::Guard;
+use super::lease::Lease;
+use super::message::{Ended, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd};
+use super::stamp::{AttemptId, Boot, Stamp, Term};
+use crate::time::Time;
+use std::collections::BTreeMap;
+
+/// What an agent hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentInput {
+    /// It has been started, and the spool holds this.
+    Begin(Vec<(AttemptId, Found)>),
+    /// The controller speaks.
+    Controller(ToAgent),
+    /// A shepherd speaks.
+    Shepherd(AttemptId, FromShepherd),
+    /// A shepherd has died.
+    ShepherdDied(AttemptId),
+    /// No process of the attempt is left, after [`AgentOutput::KillGroup`].
+    GroupGone(AttemptId),
+    /// The time that it asked for has come.
+    Woken,
+}
+
+/// What an agent finds on the spool when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A shepherd that lives.
+    Shepherd,
+    /// An outcome, and no shepherd.
+    Outcome(Ended),
+    /// Neither.
+    Nothing,
+}
+
+/// What an agent does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentOutput {
+    /// Send this to the controller.
+    Send(ToController),
+    /// Write to the spool that this begins.
+    Note(AttemptId),
+    /// Start a shepherd for it, under a lease that ends then.
+    Launch(Start, Time),
+    /// Tell a shepherd.
+    Tell(AttemptId, ToShepherd),
+    /// Kill every process of an attempt that has no shepherd, and answer [`AgentInput::GroupGone`].
+    KillGroup(AttemptId),
+    /// Remove the spool's entry.
+    Unnote(AttemptId),
+    /// Wake me then, by the host's clock, and not at the time asked for before.
+    Wake(Time),
+}
+
+/// The agent of one host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    rules: Lease,
+    boot: Boot,
+    link: Link,
+    /// When the lease ends; in the past when there is none.
+    lease: Time,
+    /// The highest term heard of.
+    term: Term,
+    /// When it next speaks without being asked.
+    speaks: Time,
+    /// When it last spoke: two reports of one moment could not be told apart.
+    spoke: Time,
+    holds: BTreeMap<AttemptId, Held>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    /// Since this hello, if one has been sent.
+    Seeking(Option<Time>),
+    /// So many orders have been obeyed.
+    Joined(Stamp, u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// By a shepherd.
+    Shepherd,
+    /// By nobody; being killed.
+    Orphan,
+    /// The outcome, and whether a shepherd still waits to be let go.
+    Over(Ended, bool),
+}
+
+impl Agent {
+    /// The agent of a host in this life of it.
+    pub fn new(rules: Lease, boot: Boot) -> Self {
+        let (link, holds) = (Link::Seeking(None), BTreeMap::new());
+        let never = Time(i64::MIN);
+        Agent { rules, boot, link, lease: never, term: Term(0), speaks: never, spoke: never, holds }
+    }
+
+    /// Hears one thing, and says what to do.
+    pub fn handle(&mut self, now: Time, input: AgentInput) -> Vec<AgentOutput> {
+        let mut out = Vec::new();
+        self.look_at_the_clock(now);
+        match input {
+            AgentInput::Begin(found) => {
+                found.into_iter().for_each(|(id, what)| self.find(id, what, &mut out))
+            }
+            AgentInput::Controller(message) => self.told(now, message, &mut out),
+            AgentInput::Shepherd(id, FromShepherd::Ended(how)) => {
+                if let Some(held @ Held::Shepherd) = self.holds.get_mut(&id) {
+                    *held = Held::Over(how, true);
+                    self.speaks = now;
+                }
+            }
+            AgentInput::Shepherd(_, FromShepherd::Running) => {}
+            AgentInput::ShepherdDied(id) => self.shepherd_died(id, &mut out),
+            AgentInput::GroupGone(id) => {
+                if let Some(held @ Held::Orphan) = self.holds.get_mut(&id) {
+                    *held = Held::Over(Ended::ShepherdLost, false);
+                    self.speaks = now;
+                }
+            }
+            AgentInput::Woken => {}
+        }
+        if now >= self.speaks && now > self.spoke {
+            self.speak(now, &mut out);
+        }
+        let next = self.speaks.max(self.spoke + 1);
+        let end = if self.is_joined() && now < self.lease { self.lease } else { Time::NEVER };
+        out.push(AgentOutput::Wake(next.min(end)));
+        out
+    }
+
+    /// Whether it has a session.
+    pub fn is_joined(&self) -> bool {
+        matches!(self.link, Link::Joined(..))
+    }
+
+    /// A lease that has ended takes the session with it: what was ordered under it is not obeyed any more.
+    fn look_at_the_clock(&mut self, now: Time) {
+        if now >= self.lease && self.is_joined() && Guard::OrderInLease.stands() {
+            self.link = Link::Seeking(None);
+            self.speaks = now;
+        }
+    }
+
+    fn find(&mut self, id: AttemptId, what: Found, out: &mut Vec<AgentOutput>) {
+        let held = match what {
+            Found::Shepherd => {
+                out.push(AgentOutput::Tell(id, ToShepherd::Adopt));
+                Held::Shepherd
+            }
+            Found::Outcome(how) => Held::Over(how, false),
+            Found::Nothing => {
+                out.push(AgentOutput::KillGroup(id));
+                Held::Orphan
+            }
+        };
+        self.holds.insert(id, held);
+    }
+
+    fn shepherd_died(&mut self, id: AttemptId, out: &mut Vec<AgentOutput>) {
+        match self.holds.get_mut(&id) {
+            Some(held @ Held::Shepherd) if Guard::ShepherdWatched.stands() => {
+                *held = Held::Orphan;
+                out.push(AgentOutput::KillGroup(id));
+            }
+            Some(held @ Held::Shepherd) => *held = Held::Over(Ended::ShepherdLost, false),
+            Some(Held::Over(_, shepherd)) => *shepherd = false,
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, now: Time, message: ToAgent, out: &mut Vec<AgentOutput>) {
+        match message {
+            ToAgent::Welcome { boot, stamp, sent } => {
+                let asked = self.link == Link::Seeking(Some(sent)) && self.boot == boot;
+                if asked && stamp.term >= self.term {
+                    self.term = stamp.term;
+                    self.link = Link::Joined(stamp, 0);
+                    self.extend(now, sent, out);
+                    self.speaks = now;
+                }
+            }
+            ToAgent::Grant { stamp, sent, first, orders } => {
+                let Link::Joined(mine, done) = self.link else { return };
+                if mine != stamp && Guard::OrderOfSession.stands() {
+                    return;
+                }
+                self.extend(now, sent, out);
+                self.obey(done, (first, orders), out);
+                if self.link != Link::Joined(mine, done) {
+                    self.speaks = now;
+                }
+            }
+            ToAgent::Stale { stamp, term } => {
+                if matches!(self.link, Link::Joined(mine, _) if mine == stamp) && term >= self.term {
+                    self.term = term;
+                    self.link = Link::Seeking(None);
+                    self.speaks = now;
+                }
+            }
+        }
+    }
+
+    /// The controller has answered what was sent at `sent`.
+    fn extend(&mut self, now: Time, sent: Time, out: &mut Vec<AgentOutput>) {
+        let asked = if Guard::LeaseFromAsking.stands() { sent } else { now };
+        let end = self.rules.end(asked);
+        if end <= self.lease {
+            return;
+        }
+        self.lease = end;
+        let held = self.holds.iter().filter(|(_, held)| **held == Held::Shepherd);
+        out.extend(held.map(|(id, _)| AgentOutput::Tell(*id, ToShepherd::Extend(end))));
+    }
+
+    /// Obeys the orders that come next, of those numbered from `first`.
+    fn obey(&mut self, mut done: u32, (first, orders): (u32, Vec<Order>), out: &mut Vec<AgentOutput>) {
+        for (number, order) in (first..).zip(orders) {
+            if number != done + 1 && Guard::OrderOnce.stands() {
+                continue;
+            }
+            done = done.max(number);
+            self.perform(order, out);
+        }
+        if let Link::Joined(stamp, _) = self.link {
+            self.link = Link::Joined(stamp, done);
+        }
+    }
+
+    fn perform(&mut self, order: Order, out: &mut Vec<AgentOutput>) {
+        match order {
+            Order::Start(start) if !self.holds.contains_key(&start.id) => {
+                self.holds.insert(start.id, Held::Shepherd);
+                if Guard::NoteBeforeLaunch.stands() {
+                    out.push(AgentOutput::Note(start.id));
+                }
+                out.push(AgentOutput::Launch(start, self.lease));
+            }
+            Order::Start(_) => {}
+            Order::Kill(id) => {
+                if self.holds.get(&id) == Some(&Held::Shepherd) {
+                    out.push(AgentOutput::Tell(id, ToShepherd::Kill));
+                }
+            }
+            Order::Forget(id) => {
+                if let Some(&Held::Over(_, shepherd)) = self.holds.get(&id) {
+                    // A shepherd may die before it hears of this: its note goes all the same.
+                    if shepherd {
+                        out.push(AgentOutput::Tell(id, ToShepherd::Forget));
+                    }
+                    out.push(AgentOutput::Unnote(id));
+                    self.holds.remove(&id);
+                }
+            }
+            Order::Resize(id, hosts) => out.push(AgentOutput::Tell(id, ToShepherd::Resize(hosts))),
+        }
+    }
+
+    /// Reports, or asks for a session.
+    fn speak(&mut self, now: Time, out: &mut Vec<AgentOutput>) {
+        self.speaks = now.after(self.rules.report_ms);
+        self.spoke = now;
+        let (boot, sent) = (self.boot, now);
+        out.push(AgentOutput::Send(match self.link {
+            Link::Joined(stamp, done) => {
+                let holds = self.holds.iter().map(|(id, held)| (*id, held.holding())).collect();
+                ToController::Report(Report { boot, stamp, sent, done, holds })
+            }
+            Link::Seeking(_) => {
+                self.link = Link::Seeking(Some(now));
+                ToController::Hello { boot, sent }
+            }
+        }));
+        if !Guard::KeepOutcome.stands() {
+            self.holds.retain(|_, held| !matches!(held, Held::Over(..)));
+        }
+    }
+}
+
+impl Held {
+    fn holding(self) -> Holding {
+        match self {
+            Held::Shepherd | Held::Orphan => Holding::Running,
+            Held::Over(how, _) => Holding::Ended(how),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The desk of a real controller: the books, the cluster's hosts, and the scheduler that follows both.
+//!
+//! Invariants: the books are the fold of what is noted; scheduler and free resources can be made anew from them, and are,
+//! after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
+
+use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
+use super::format::Format;
+use super::message::{Conduct, Role};
+use super::stamp::AttemptId;
+use crate::books::Books;
+use crate::books::error::BooksError;
+use crate::books::event::{Event, Fact};
+use crate::cluster::{HostId, HostState, Hosts};
+use crate::decide::Scheduler;
+use crate::decide::preempt::Preempt;
+use crate::decide::refusal::Refusal as Hopeless;
+use crate::job::event::{Elements, JobEvent, RunEvent};
+use crate::job::id::{JobId, RunId};
+use crate::job::outcome::Outcome;
+use crate::job::placement::Placement;
+use crate::job::usage::Usage;
+use crate::job::{Owner, Submitted};
+use crate::jobspec::{JobSpec, Requeue, Work};
+use crate::policy::key::Key;
+use crate::policy::{Candidates, Policy};
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What may be asked about jobs and hosts. Whether the one who asks may is the shell's to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Take a job.
+    Submit(Submitted),
+    /// Hold, release, cancel or change a job, or elements of it.
+    Job(JobId, JobEvent),
+    /// End what runs, and run it again.
+    Requeue(RunId),
+    /// Change a partition, a reservation, a host or the rules: the books' own words. So a host is added, drained, and
+    /// taken back.
+    Site(Event),
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The job has this number.
+    Accepted(JobId),
+    /// It is done.
+    Done,
+    /// It cannot be done.
+    Refused(Refusal),
+}
+
+/// Why something cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The books say no.
+    Books(BooksError),
+    /// The job could never start: all that is in its way.
+    Hopeless(Hopeless),
+    /// It does not run, so it cannot be run again.
+    NotRunning(RunId),
+    /// Jobs and attempts are not changed in this way.
+    NotSite,
+}
+
+/// What a host is told of its part of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Whose job it is.
+    pub owner: Arc<Owner>,
+    /// What it asks for.
+    pub spec: Arc<JobSpec>,
+    /// All that it was given.
+    pub on: Placement,
+}
+
+/// The desk of a real controller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Clerk {
+    books: Books,
+    #[serde(skip)]
+    planner: Box<Planner>,
+    #[serde(skip)]
+    usable: BTreeSet<HostId>,
+}
+
+/// What can be made anew.
+#[derive(Clone, Debug)]
+struct Planner {
+    scheduler: Scheduler,
+    hosts: Hosts,
+    /// At which terms of the books the hosts' states were last looked at.
+    terms: Option<u64>,
+}
+
+/// What can be made anew does not count.
+impl PartialEq for Clerk {
+    fn eq(&self, other: &Clerk) -> bool {
+        self.books == other.books
+    }
+}
+
+impl Default for Planner {
+    fn default() -> Self {
+        Planner::new(Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)))
+    }
+}
+
+impl Clerk {
+    /// A desk with these books, which decides by EASY until another scheduler is set.
+    pub fn new(books: Books) -> Clerk {
+        Clerk { books, planner: Box::default(), usable: BTreeSet::new() }
+    }
+
+    /// Decides by this scheduler from now on; it has not looked at any books.
+    pub fn set_scheduler(&mut self, scheduler: Scheduler) {
+        *self.planner = Planner::new(scheduler);
+    }
+
+    /// The books.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// Brings the scheduler and the hosts up to date.
+    fn follow(&mut self, now: Time) {
+        let Clerk { books, planner, usable } = self;
+        planner.scheduler.follow(books, &mut planner.hosts, now);
+        if planner.terms.replace(books.terms()) != Some(books.terms()) {
+            for (number, host) in (0..).map(HostId).zip(books.hosts()) {
+                planner.hosts.set_state(number, seen(&host.state, usable.contains(&number)));
+            }
+        }
+    }
+
+    fn check(&self, at: Time, event: Event) -> Result<Event, Refusal> {
+        let fact = Fact { at, event };
+        self.books.check(&fact).map_err(Refusal::Books)?;
+        Ok(fact.event)
+    }
+
+    fn try_ask(&mut self, now: Time, ask: &Ask) -> Result<Asked<Event, Told>, Refusal> {
+        let done = |change| Asked { events: vec![change], end: Vec::new(), answer: Told::Done };
+        match ask {
+            Ask::Submit(submitted) => {
+                self.follow(now);
+                let Planner { scheduler, hosts, .. } = &mut *self.planner;
+                scheduler.admit(&self.books, hosts, submitted, now).map_err(Refusal::Hopeless)?;
+                let id = self.books.next_id();
+                let event = self.check(now, Event::Submitted(id, submitted.clone()))?;
+                Ok(Asked { answer: Told::Accepted(id), ..done(event) })
+            }
+            Ask::Job(id, what) => {
+                let event = self.check(now, Event::Job(*id, what.clone()))?;
+                let end = match what {
+                    JobEvent::Cancelled { of, by } => self.live(*id, of, Why::Cancelled(*by)),
+                    _ => Vec::new(),
+                };
+                Ok(Asked { end, ..done(event) })
+            }
+            Ask::Requeue(run) => {
+                let placed = self.books.run(*run).is_some_and(|run| run.state.placed().is_some());
+                if !placed {
+                    return Err(Refusal::NotRunning(*run));
+                }
+                if !self.may_requeue(run.job) {
+                    return Err(Refusal::Books(BooksError::MayNotRunAgain(run.job)));
+                }
+                Ok(Asked { events: Vec::new(), end: vec![(*run, Why::Requeued)], answer: Told::Done })
+            }
+            Ask::Site(Event::Submitted(..) | Event::Job(..) | Event::Run(..) | Event::Purged(_)) => {
+                Err(Refusal::NotSite)
+            }
+            Ask::Site(event) => Ok(done(self.check(now, event.clone())?)),
+        }
+    }
+
+    /// What of a job holds hosts, to be ended.
+    fn live(&self, id: JobId, of: &Elements, why: Why) -> Vec<(RunId, Why)> {
+        let meant = |run: &RunId| match (of, run.element) {
+            (Elements::All, _) | (_, None) => true,
+            (Elements::Ranges(ranges), Some(at)) => {
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&at))
+            }
+        };
+        let runs = self.books.job(id).into_iter().flat_map(|job| job.live()).map(|(run, _)| run);
+        runs.filter(meant).map(|run| (run, why)).collect()
+    }
+
+    fn may_requeue(&self, job: JobId) -> bool {
+        self.books.job(job).is_some_and(|job| job.spec().queue.requeue == Requeue::Allowed)
+    }
+
+    /// Tells the books of an attempt, and whoever plans by them.
+    fn tell(&mut self, at: Time, event: Event) {
+        let fact = Fact { at, event };
+        // The books may know already: a job that was cancelled is completing before its attempt is told to end.
+        if self.books.check(&fact).is_ok() {
+            self.note(&fact);
+        }
+    }
+
+    fn note(&mut self, fact: &Fact) {
+        self.books.apply(fact);
+        let Planner { scheduler, hosts, terms } = &mut *self.planner;
+        scheduler.observe(&self.books, hosts, fact);
+        if let Event::Host(_) = fact.event {
+            *terms = None;
+        }
+    }
+}
+
+impl Desk for Clerk {
+    type Request = Ask;
+    type Answer = Told;
+    type Event = Event;
+
+    fn ask(&mut self, now: Time, request: &Ask) -> Asked<Event, Told> {
+        self.try_ask(now, request).unwrap_or_else(|refusal| Asked {
+            events: Vec::new(),
+            end: Vec::new(),
+            answer: Told::Refused(refusal),
+        })
+    }
+
+    fn follows(&self, event: &Event) -> bool {
+        let at = self.books.last().unwrap_or(Time(i64::MIN));
+        self.books.check(&Fact { at, event: event.clone() }).is_ok()
+    }
+
+    fn may_begin(&self, begun: &Begun) -> bool {
+        let Ok(on) = Format::Journal.decode::<Arc<Placement>>(&begun.plan) else { return false };
+        self.follows(&Event::Run(begun.id.run, RunEvent::Started { attempt: begun.id.attempt, on }))
+    }
+
+    fn apply(&mut self, at: Time, event: &Event) {
+        self.note(&Fact { at, event: event.clone() });
+    }
+
+    fn due(&self, now: Time) -> Due<Event> {
+        let events = self.books.due(now);
+        let ends = events.iter().filter_map(|event| match event {
+            Event::Run(run, RunEvent::Completing { .. }) => Some((*run, Why::Deadline)),
+            _ => None,
+        });
+        Due { end: ends.collect(), events }
+    }
+
+    fn usable(&mut self, host: HostId, usable: bool) {
+        if usable {
+            self.usable.insert(host)
+        } else {
+            self.usable.remove(&host)
+        };
+        // A host that the books do not have is looked at when they do.
+        if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some())
+        {
+            self.planner.hosts.set_state(host, seen(&known.state, usable));
+        }
+    }
+
+    fn decide(&mut self, now: Time) -> Decided {
+        self.follow(now);
+        let Clerk { books, planner, .. } = self;
+        let Planner { scheduler, hosts, .. } = &mut **planner;
+        let passed = scheduler.pass(books, hosts, now);
+        let victims = scheduler.preempt(books, hosts, &passed).map(|preemption| preemption.victims);
+        let end = victims.into_iter().flatten().filter_map(|victim| {
+            let why = match victim.how {
+                Preempt::Checkpoint | Preempt::Requeue => Why::Preempted,
+                Preempt::Cancel => Why::Evicted,
+                // Agents have no order for it yet.
+                Preempt::Suspend => return None,
+            };
+            Some((victim.run, why))
+        });
+        let end = end.collect();
+        let begun = passed.starts.into_iter().map(|start| {
+            let conduct = books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec()));
+            let role = |at| if at == 0 { Role::Batch } else { Role::Member };
+            let parts = start.on.allocation.parts.iter().enumerate();
+            Begun {
+                id: AttemptId { run: start.run, attempt: start.attempt },
+                conduct,
+                limit_ms: start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
+                places: parts.map(|(at, part)| Place { host: part.host, role: role(at) }).collect(),
+                plan: Format::Journal.encode(&start.on),
+            }
+        });
+        Decided { begun: begun.collect(), end }
+    }
+
+    fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
+        let job = self.books.job(begun.id.run.job).expect("what begins is in the books");
+        let on = Format::Journal.decode(&begun.plan).expect("it was encoded here");
+        Format::Message.encode(&Launch { owner: job.owner().clone(), spec: job.spec().clone(), on })
+    }
+
+    fn wake(&self, now: Time) -> Option<Time> {
+        self.planner.scheduler.next_wake(&self.books, now)
+    }
+
+    fn begun(&mut self, at: Time, begun: &Begun) {
+        let on = Format::Journal
+            .decode(&begun.plan)
+            .expect("it was encoded by a desk, and checked if it was read back");
+        let AttemptId { run, attempt } = begun.id;
+        self.tell(at, Event::Run(run, RunEvent::Started { attempt, on }));
+    }
+
+    fn up(&mut self, at: Time, id: AttemptId) {
+        self.tell(at, Event::Run(id.run, RunEvent::Began { attempt: id.attempt }));
+    }
+
+    fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
+        self.tell(
+            at,
+            Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: outcome(end) }),
+        );
+    }
+
+    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
+        let (usage, attempt, outcome) = (Usage::default(), id.attempt, outcome(end));
+        let again = end.may_run_again() && self.may_requeue(id.run.job);
+        let event = if again {
+            RunEvent::Requeued { attempt, outcome, usage, hold: None, from: at }
+        } else {
+            RunEvent::Ended { attempt, outcome, usage }
+        };
+        self.tell(at, Event::Run(id.run, event));
+    }
+}
+
+impl Planner {
+    fn new(scheduler: Scheduler) -> Planner {
+        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None }
+    }
+}
+
+/// What the scheduler is told of a host.
+fn seen(state: &HostState, usable: bool) -> HostState {
+    match state {
+        HostState::Up if !usable => HostState::Down { reason: "it is not heard of".into() },
+        state => state.clone(),
+    }
+}
+
+fn conduct(spec: &JobSpec) -> Conduct {
+    match (spec.work, spec.queue.requeue) {
+        (Work::Kernel, _) => Conduct::Fenced,
+        (Work::Script, Requeue::Allowed) => Conduct::Requeue,
+        (Work::Script, Requeue::Never) => Conduct::Stay,
+    }
+}
+
+fn outcome(end: AttemptEnd) -> Outcome {
+    match end {
+        AttemptEnd::Exited(outcome) => outcome,
+        AttemptEnd::Ended(Why::Cancelled(user)) => Outcome::Cancelled(user),
+        AttemptEnd::Ended(Why::Preempted | Why::Requeued | Why::Evicted) => Outcome::Preempted,
+        AttemptEnd::Ended(Why::Deadline) => Outcome::Deadline,
+        AttemptEnd::Lost => Outcome::HostFailed,
+        AttemptEnd::NeverBegan => Outcome::NotStarted,
+    }
+}

@@ -1,0 +1,439 @@
+//! The controller: hears clients and agents, notes what changes, and orders what follows.
+//!
+//! Part of step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
+//! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
+
+use super::desk::{Begun, Decided, Desk, Due, Place, Why};
+use super::guard::Guard;
+use super::lease::Lease;
+use super::ledger::{FromStore, ToStore};
+use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
+use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
+use super::standing::{PartEnd, Record, Standing};
+use super::watch::{Heard, Voice, Watch};
+use crate::cluster::HostId;
+use crate::job::id::RunId;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the controller hears.
+#[derive(Clone, Debug)]
+pub enum Input<R> {
+    /// It has been started. Nothing else may come before this.
+    Begin,
+    /// A client asks, by a number of the shell's for the answer.
+    Client(u64, Request<R>),
+    /// An agent speaks.
+    Agent(HostId, ToController),
+    /// A foreman on a host speaks.
+    Foreman(HostId, ToStore),
+    /// The time that it asked for has come.
+    Woken,
+}
+
+/// What a client may ask.
+#[derive(Clone, Debug)]
+pub enum Request<R> {
+    /// Something about jobs.
+    Desk(R),
+    /// An operator of this number says that a host is dead, and nothing runs there.
+    GiveUp(HostId, u32),
+}
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<A> {
+    /// About jobs.
+    Desk(A),
+    /// What ran on the host is taken to be over.
+    GivenUp,
+    /// The host is heard, or was a moment ago: drain it, or stop its agent, and try again when its lease is over.
+    StillHeard,
+}
+
+/// What the controller does, in this order, and nothing after records before they are on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output<E, A> {
+    /// Write this to the journal.
+    Persist(Vec<Entry<E>>),
+    /// Send this to an agent.
+    Send(HostId, ToAgent),
+    /// Send this to a foreman on a host.
+    Tell(HostId, FromStore),
+    /// Answer a client.
+    Reply(u64, Answer<A>),
+    /// Wake me then, and not at the time asked for before.
+    Wake(Time),
+}
+
+/// A record, and when it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry<E> {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub record: Record<E>,
+}
+
+/// What a controller does.
+pub type Outputs<D> = Vec<Output<<D as Desk>::Event, <D as Desk>::Answer>>;
+
+/// One life of the controller.
+#[derive(Clone, Debug)]
+pub struct Controller<D: Desk> {
+    rules: Lease,
+    standing: Standing<D>,
+    hosts: BTreeMap<HostId, Watch>,
+    /// When each host's silence next means something.
+    due: BTreeSet<(Time, HostId)>,
+    /// What the desk was told of hosts.
+    usable: BTreeSet<HostId>,
+    next_session: Session,
+    turn: Turn<D>,
+}
+
+/// What one input has led to so far.
+#[derive(Clone, Debug)]
+struct Turn<D: Desk> {
+    entries: Vec<Entry<D::Event>>,
+    sends: Vec<(HostId, ToAgent)>,
+    tells: Vec<(HostId, FromStore)>,
+    replies: Vec<(u64, Answer<D::Answer>)>,
+    /// Hosts that get a lease and their orders.
+    speak: BTreeSet<HostId>,
+    /// Runs to look at: something of them has changed.
+    touched: BTreeSet<RunId>,
+    /// Hosts of which something has changed.
+    looked_at: BTreeSet<HostId>,
+    /// Whether something may begin that could not.
+    decide: bool,
+}
+
+impl<D: Desk> Default for Turn<D> {
+    fn default() -> Self {
+        let (entries, sends, tells, replies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (speak, touched, looked_at) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Turn { entries, sends, tells, replies, speak, touched, looked_at, decide: false }
+    }
+}
+
+impl<D: Desk> Controller<D> {
+    /// A controller that goes on from what the journal says.
+    pub fn new(rules: Lease, standing: Standing<D>) -> Self {
+        let (hosts, due) = (BTreeMap::new(), BTreeSet::new());
+        let usable = BTreeSet::new();
+        Controller { rules, standing, hosts, due, usable, next_session: Session(0), turn: Turn::default() }
+    }
+
+    /// What is known for good: the fold of all records handed out.
+    pub fn standing(&self) -> &Standing<D> {
+        &self.standing
+    }
+
+    /// Hears one thing, and says what to do.
+    pub fn handle(&mut self, now: Time, input: Input<D::Request>) -> Outputs<D> {
+        self.look_at_the_clock(now);
+        match input {
+            Input::Begin => self.begin(now),
+            Input::Client(client, Request::Desk(request)) => self.ask(now, client, &request),
+            Input::Client(client, Request::GiveUp(host, user)) => self.give_up(now, client, (host, user)),
+            Input::Agent(host, ToController::Hello { boot, sent }) => self.hello(now, host, (boot, sent)),
+            Input::Foreman(host, message) => self.foreman(now, host, message),
+            Input::Agent(host, ToController::Report(report)) => self.report(now, host, &report),
+            Input::Woken => {
+                self.fall_due(now);
+                self.turn.decide = true;
+            }
+        }
+        self.wind_up(now);
+        self.place(now);
+        self.finish(now)
+    }
+
+    fn begin(&mut self, now: Time) {
+        if Guard::NewTerm.stands() || self.standing.term == Term(0) {
+            self.note(now, Record::Term(Term(self.standing.term.0 + 1)));
+        }
+        // Leases that the last controller gave are not known: each may have been given until now.
+        let mut hosts: BTreeMap<HostId, Watch> = BTreeMap::new();
+        for open in self.standing.open.values() {
+            for (host, _) in open.parts.iter().filter(|(_, part)| part.over.is_none()) {
+                let given = if Guard::WaitAfterRestart.stands() { now } else { Time(i64::MIN) };
+                hosts.entry(*host).or_insert_with(|| Watch::new(given)).runs.insert(open.begun.id);
+            }
+        }
+        for (host, watch) in hosts {
+            self.due.extend(watch.due(&self.rules).map(|at| (at, host)));
+            self.hosts.insert(host, watch);
+        }
+        self.turn.touched = self.standing.open.keys().copied().collect();
+        self.turn.decide = true;
+        self.look_at_the_clock(now);
+    }
+
+    fn ask(&mut self, now: Time, client: u64, request: &D::Request) {
+        let asked = self.standing.desk.ask(self.standing.last.max(now), request);
+        for event in asked.events {
+            self.note(now, Record::Desk(event));
+        }
+        for (run, why) in asked.end {
+            self.end(now, run, why);
+        }
+        self.turn.replies.push((client, Answer::Desk(asked.answer)));
+        self.turn.decide = true;
+    }
+
+    fn end(&mut self, now: Time, run: RunId, why: Why) {
+        let Some(open) = self.standing.open.get(&run).filter(|open| open.can_end(why)) else { return };
+        self.note(now, Record::End(open.begun.id, why));
+        self.turn.touched.insert(run);
+    }
+
+    fn give_up(&mut self, now: Time, client: u64, (host, user): (HostId, u32)) {
+        let lapsed = self.hosts.get(&host).is_none_or(|watch| watch.voice == Voice::Lapsed);
+        let runs = self.hosts.get(&host).filter(|_| lapsed).map(|watch| watch.runs.clone());
+        for id in runs.into_iter().flatten() {
+            self.over(now, (id, host), PartEnd::GivenUp(user));
+        }
+        let answer = if lapsed { Answer::GivenUp } else { Answer::StillHeard };
+        self.turn.replies.push((client, answer));
+    }
+
+    fn hello(&mut self, now: Time, host: HostId, (boot, sent): (Boot, Time)) {
+        let next = Session(self.next_session.0 + 1);
+        let session = self.watched(host, |watch| watch.hello(now, (boot, sent), next));
+        self.next_session = self.next_session.max(session);
+        let stamp = Stamp { term: self.standing.term, session };
+        self.turn.sends.push((host, ToAgent::Welcome { boot, stamp, sent }));
+    }
+
+    fn report(&mut self, now: Time, host: HostId, report: &Report) {
+        let (term, stamp) = (self.standing.term, report.stamp);
+        let heard = (stamp.term == term)
+            .then(|| self.watched(host, |w| w.hear(now, stamp.session, (report.sent, report.done))));
+        let Some(heard) = heard.flatten() else {
+            return self.turn.sends.push((host, ToAgent::Stale { stamp, term }));
+        };
+        if heard == Heard::First {
+            self.miss(now, host, report);
+        }
+        for (id, holding) in &report.holds {
+            self.held(now, host, (*id, *holding));
+        }
+        let held = |id| report.holds.binary_search_by_key(&id, |(id, _)| *id).ok();
+        let runs = |id| held(id).is_some_and(|at| report.holds[at].1 == Holding::Running);
+        self.watched(host, |watch| {
+            if let Some(joined) = &mut watch.joined {
+                joined.clear(report.done, runs);
+                joined.forgotten(report.done, |id| held(id).is_some());
+            }
+        });
+        self.turn.speak.insert(host);
+    }
+
+    fn foreman(&mut self, now: Time, host: HostId, message: ToStore) {
+        let (record, answer) = self.standing.hear_foreman(message);
+        if let Some(record) = record {
+            self.note(now, record);
+        }
+        self.turn.tells.push((host, answer));
+    }
+
+    /// The first report of a session says what is not there, too.
+    fn miss(&mut self, now: Time, host: HostId, report: &Report) {
+        for id in self.hosts[&host].runs.clone() {
+            self.turn.touched.insert(id.run);
+            if report.holds.binary_search_by_key(&id, |(id, _)| *id).is_ok() {
+                continue;
+            }
+            let open = self.standing.attempt(id);
+            let same = open.is_some_and(|open| open.parts[&host].boot == report.boot);
+            let end =
+                if same || !Guard::BootKnown.stands() { PartEnd::NeverBegan } else { PartEnd::Rebooted };
+            self.over(now, (id, host), end);
+        }
+    }
+
+    /// The agent holds this.
+    fn held(&mut self, now: Time, host: HostId, (id, holding): (AttemptId, Holding)) {
+        let ours = self.standing.runs_at(id, host);
+        match holding {
+            Holding::Ended(how) => {
+                if ours {
+                    self.over(now, (id, host), PartEnd::Reported(how));
+                }
+                self.ordered(host, |joined| joined.forget(id));
+            }
+            Holding::Running if ours => {
+                let open = &self.standing.open[&id.run];
+                if !open.up && open.parts[&host].role == Role::Batch {
+                    self.note(now, Record::Up(id));
+                }
+            }
+            // It is over as far as anybody knows: it has no right to be there.
+            Holding::Running => self.ordered(host, |joined| joined.kill(id)),
+        }
+    }
+
+    /// Hosts that have been silent for long enough to mean something.
+    fn look_at_the_clock(&mut self, now: Time) {
+        while let Some((_, host)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
+            let rules = self.rules;
+            let voice = self.watched(host, |watch| {
+                watch.look_at_the_clock(now, &rules);
+                watch.voice
+            });
+            for id in self.hosts[&host].runs.clone() {
+                let Some(open) = self.standing.attempt(id) else { continue };
+                match (open.begun.conduct, voice) {
+                    (_, Voice::Clear)
+                    | (Conduct::Requeue, Voice::Silent)
+                    | (Conduct::Stay, Voice::Silent) => {}
+                    (Conduct::Stay, Voice::Lapsed) if Guard::StayUnlessReported.stands() => {}
+                    (Conduct::Fenced, Voice::Silent) => self.over(now, (id, host), PartEnd::Silent),
+                    (_, Voice::Lapsed) => self.over(now, (id, host), PartEnd::LeaseOver),
+                }
+            }
+        }
+    }
+
+    /// Ends what has a reason to end, and closes what is over.
+    fn wind_up(&mut self, now: Time) {
+        while let Some(run) = self.turn.touched.pop_first() {
+            let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_some()) else {
+                continue;
+            };
+            let (id, end) = (open.begun.id, open.end());
+            // What is over only by our reckoning may run, or begin, where its host is heard again.
+            let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
+            let left: Vec<HostId> = left.collect();
+            let is_over = open.is_over() || !Guard::AllPartsOver.stands();
+            for host in left {
+                self.ordered(host, |joined| joined.kill(id));
+                if is_over {
+                    self.watched(host, |watch| watch.runs.remove(&id));
+                }
+            }
+            if is_over {
+                self.note(now, Record::Closed(id, end));
+                self.turn.decide = true;
+            }
+        }
+    }
+
+    /// Begins what can begin.
+    fn place(&mut self, now: Time) {
+        for host in std::mem::take(&mut self.turn.looked_at) {
+            let usable = self.hosts[&host].is_usable();
+            if usable != self.usable.contains(&host) {
+                self.standing.desk.usable(host, usable);
+                self.turn.decide |= usable;
+                if usable {
+                    self.usable.insert(host)
+                } else {
+                    self.usable.remove(&host)
+                };
+            }
+        }
+        if !std::mem::take(&mut self.turn.decide) {
+            return;
+        }
+        let Decided { begun, end } = self.standing.desk.decide(self.standing.last.max(now));
+        for begun in begun {
+            let boot = |place: &Place| self.hosts.get(&place.host)?.joined.as_ref().map(|joined| joined.boot);
+            let boots: Vec<Boot> = begun.places.iter().filter_map(boot).collect();
+            assert_eq!(boots.len(), begun.places.len(), "the desk places on usable hosts alone");
+            self.note(now, Record::Begun(begun.clone(), boots));
+            self.order_start(&begun);
+        }
+        for (run, why) in end {
+            self.end(now, run, why);
+        }
+        self.wind_up(now);
+    }
+
+    /// Notes what is due by itself.
+    fn fall_due(&mut self, now: Time) {
+        let Due { events, end } = self.standing.desk.due(self.standing.last.max(now));
+        self.turn.decide |= !events.is_empty();
+        for event in events {
+            self.note(now, Record::Desk(event));
+        }
+        for (run, why) in end {
+            self.end(now, run, why);
+        }
+    }
+
+    fn order_start(&mut self, begun: &Begun) {
+        let Begun { id, conduct, limit_ms, .. } = *begun;
+        for place in &begun.places {
+            // One clock decides when its time is over.
+            let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
+            let launch = self.standing.desk.launch(begun, place);
+            let start = Start { id, conduct, role: place.role, limit_ms, launch };
+            self.watched(place.host, |watch| watch.runs.insert(id));
+            self.ordered(place.host, |joined| joined.order(Order::Start(start)));
+        }
+    }
+
+    fn finish(&mut self, now: Time) -> Outputs<D> {
+        let turn = std::mem::take(&mut self.turn);
+        let mut out = Vec::new();
+        if !turn.entries.is_empty() {
+            out.push(Output::Persist(turn.entries));
+        }
+        out.extend(turn.sends.into_iter().map(|(host, message)| Output::Send(host, message)));
+        out.extend(turn.tells.into_iter().map(|(host, message)| Output::Tell(host, message)));
+        let term = self.standing.term;
+        for host in turn.speak {
+            let grant = self.watched(host, |watch| watch.grant(now, term));
+            out.extend(grant.map(|grant| Output::Send(host, grant)));
+        }
+        out.extend(turn.replies.into_iter().map(|(client, answer)| Output::Reply(client, answer)));
+        let due = self.due.first().map(|(at, _)| *at);
+        // The desk counts by the time of its records, which may be ahead.
+        let ahead = self.standing.last.0.saturating_sub(now.0).max(0);
+        let wake = self.standing.desk.wake(self.standing.last.max(now));
+        let wake = wake.map(|at| Time(at.0.saturating_sub(ahead)));
+        out.extend(due.into_iter().chain(wake).min().map(Output::Wake));
+        out
+    }
+
+    /// What `id` had on `host` is over.
+    fn over(&mut self, now: Time, (id, host): (AttemptId, HostId), end: PartEnd) {
+        self.note(now, Record::Over(id, host, end));
+        self.watched(host, |watch| watch.runs.remove(&id));
+        self.turn.touched.insert(id.run);
+    }
+
+    /// Notes a change, at a time not before that of the last: a restarted controller's clock may be behind.
+    fn note(&mut self, now: Time, record: Record<D::Event>) {
+        let at = now.max(self.standing.last);
+        self.standing.apply(at, &record);
+        self.turn.entries.push(Entry { at, record });
+    }
+
+    /// Adds orders for the agent of `host`, if it has a session.
+    fn ordered(&mut self, host: HostId, order: impl FnOnce(&mut super::watch::Joined)) {
+        if let Some(joined) = self.hosts.get_mut(&host).and_then(|watch| watch.joined.as_mut()) {
+            order(joined);
+            self.turn.speak.insert(host);
+            self.turn.looked_at.insert(host);
+        }
+    }
+
+    /// Changes what is known of a host, and with it when its silence means something.
+    fn watched<T>(&mut self, host: HostId, change: impl FnOnce(&mut Watch) -> T) -> T {
+        self.turn.looked_at.insert(host);
+        let watch = self.hosts.entry(host).or_insert_with(Watch::unknown);
+        let before = watch.due(&self.rules);
+        let result = change(watch);
+        let after = watch.due(&self.rules);
+        if before != after {
+            before.map(|at| self.due.remove(&(at, host)));
+            after.map(|at| self.due.insert((at, host)));
+        }
+        result
+    }
+}

@@ -1,0 +1,165 @@
+//! The messages between the controller, the agents and the shepherds.
+//!
+//! Invariants: each message may be lost, late, doubled or overtaken by another; what it quotes tells whether it still
+//! holds. Agents tell all that they hold in every report, so the last one heard is all that counts.
+
+use super::stamp::{AttemptId, Boot, Stamp, Term};
+use crate::cluster::HostId;
+use crate::job::outcome::Outcome;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// What becomes of an attempt whose host is not heard of: the table of DESIGN section 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Conduct {
+    /// A script that may be requeued: killed by its shepherd when the lease ends, placed again when that is sure.
+    Requeue,
+    /// A script that may not: goes on, and is never placed again without a report or an operator.
+    Stay,
+    /// A kernel step: placed again at once, since the store refuses what its old foreman commits.
+    Fenced,
+}
+
+/// What a host does for an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// It runs the script, or the foreman.
+    Batch,
+    /// It holds what the batch host starts there.
+    Member,
+}
+
+/// The order to begin an attempt on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Which.
+    pub id: AttemptId,
+    /// What becomes of it in silence.
+    pub conduct: Conduct,
+    /// What this host does for it.
+    pub role: Role,
+    /// Its time limit in milliseconds, from its start on this host; on the batch host alone.
+    pub limit_ms: Option<i64>,
+    /// What to launch and on which cores, encoded by the one who decides; the protocol does not look into it.
+    pub launch: Vec<u8>,
+}
+
+/// Controller to agent, within a session, obeyed once each and in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Begin this.
+    Start(Start),
+    /// End it.
+    Kill(AttemptId),
+    /// Its end is on disk: it need not be reported any more.
+    Forget(AttemptId),
+    /// The foreman of a kernel step shall use these hosts, and no other, from now on.
+    Resize(AttemptId, Vec<HostId>),
+}
+
+/// Controller to agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// To a hello: a session, and the first lease in it.
+    Welcome {
+        /// The life of the host that had asked.
+        boot: Boot,
+        /// The session.
+        stamp: Stamp,
+        /// When the agent had asked, by its clock.
+        sent: Time,
+    },
+    /// To a report: a lease, and the orders that had not been obeyed when it was sent.
+    Grant {
+        /// The session.
+        stamp: Stamp,
+        /// When the agent had asked, by its clock.
+        sent: Time,
+        /// The number of the first order, from 1 in each session.
+        first: u32,
+        /// The orders.
+        orders: Vec<Order>,
+    },
+    /// To a report of a session that is not the current one: say hello.
+    Stale {
+        /// What the report quoted.
+        stamp: Stamp,
+        /// The controller's term.
+        term: Term,
+    },
+}
+
+/// Agent to controller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToController {
+    /// It has no session and asks for one.
+    Hello {
+        /// The life of its host.
+        boot: Boot,
+        /// When this was sent, by its clock.
+        sent: Time,
+    },
+    /// It is there, and holds this.
+    Report(Report),
+}
+
+/// All that an agent has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The life of its host.
+    pub boot: Boot,
+    /// Its session.
+    pub stamp: Stamp,
+    /// When this was sent, by its clock.
+    pub sent: Time,
+    /// How many orders of the session it has obeyed.
+    pub done: u32,
+    /// What it holds, ascending: what has begun and is not forgotten.
+    pub holds: Vec<(AttemptId, Holding)>,
+}
+
+/// The state of something that an agent holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Holding {
+    /// It runs, or is about to.
+    Running,
+    /// It has ended, and none of its processes is left.
+    Ended(Ended),
+}
+
+/// How what a host held of an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Ended {
+    /// By itself, or at a limit of its own.
+    Exited(Outcome),
+    /// By order.
+    Killed,
+    /// By its shepherd, at the end of the lease.
+    LeaseEnded,
+    /// By its agent, as its shepherd had died.
+    ShepherdLost,
+}
+
+/// Agent to shepherd, on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToShepherd {
+    /// I am your agent now; tell me how it stands.
+    Adopt,
+    /// The lease lasts until then, by the host's clock.
+    Extend(Time),
+    /// Kill what you hold.
+    Kill,
+    /// The end is noted: go.
+    Forget,
+    /// For the foreman that you hold: use these hosts.
+    Resize(Vec<HostId>),
+}
+
+/// Shepherd to agent, on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromShepherd {
+    /// What it holds runs.
+    Running,
+    /// It has ended.
+    Ended(Ended),
+}

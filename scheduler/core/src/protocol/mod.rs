@@ -1,0 +1,21 @@
+//! The protocol: controller, agents and shepherds as plain values that hear one thing and say what to do.
+//!
+//! README.md beside this file has the states, the messages, the invariants, and why they hold.
+
+pub mod agent;
+pub mod clerk;
+pub mod controller;
+pub mod desk;
+pub mod foreman;
+pub mod format;
+pub mod guard;
+pub mod journal;
+pub mod lease;
+pub mod ledger;
+pub mod message;
+pub mod outbox;
+pub mod shepherd;
+pub mod stamp;
+pub mod standing;
+mod store;
+mod watch;

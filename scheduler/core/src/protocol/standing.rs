@@ -1,0 +1,225 @@
+//! What the controller knows for good: its term, the attempts that are open, and the desk. The fold of its journal.
+//!
+//! Invariants: [`Standing::apply`] is the only writer, so a replay of the journal equals the memory; a run has at most
+//! one open attempt; an attempt is closed when no part of it can do harm any more.
+
+use super::desk::{AttemptEnd, Begun, Desk, Why};
+use super::ledger::{Commit, Ledger, Step};
+use super::message::{Conduct, Ended, Role};
+use super::stamp::{AttemptId, Boot, Term};
+use crate::cluster::HostId;
+use crate::job::id::RunId;
+use crate::job::outcome::Outcome;
+use crate::time::Time;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One record of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record<E> {
+    /// A controller begins its life.
+    Term(Term),
+    /// The desk's.
+    Desk(E),
+    /// An attempt begins; the lives of its hosts, in the order of its places.
+    Begun(Begun, Vec<Boot>),
+    /// Its batch host says that it runs.
+    Up(AttemptId),
+    /// It shall end.
+    End(AttemptId, Why),
+    /// What it had on a host is over.
+    Over(AttemptId, HostId, PartEnd),
+    /// All of it is.
+    Closed(AttemptId, AttemptEnd),
+    /// A kernel step is registered.
+    Step(RunId, Step),
+    /// Blocks of a kernel step are done.
+    Commit(AttemptId, [u8; 16], Commit),
+}
+
+/// Why what an attempt had on a host is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PartEnd {
+    /// Its agent says so.
+    Reported(Ended),
+    /// Its agent does not have it, and obeys no order to begin it any more.
+    NeverBegan,
+    /// The host has been started anew.
+    Rebooted,
+    /// The host's lease is surely over.
+    LeaseOver,
+    /// The host is silent, and what it does would be refused.
+    Silent,
+    /// An operator of this number says that the host is dead.
+    GivenUp(u32),
+}
+
+/// An attempt that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// What was decided.
+    pub begun: Begun,
+    /// What it has on each host.
+    pub parts: BTreeMap<HostId, Part>,
+    /// Whether its batch host has said that it runs.
+    pub up: bool,
+    /// Why it comes to an end, once it does. The first reason counts, but a user's word that it shall not run again
+    /// counts more than a reason after which it would.
+    pub cause: Option<AttemptEnd>,
+}
+
+/// What an attempt has on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What the host does for it.
+    pub role: Role,
+    /// The life of the host in which it was ordered.
+    pub boot: Boot,
+    /// Why it is over, if it is.
+    pub over: Option<PartEnd>,
+}
+
+/// The fold of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing<D> {
+    /// When the last record was made.
+    pub last: Time,
+    /// The newest term.
+    pub term: Term,
+    /// The attempts that are open.
+    pub open: BTreeMap<RunId, Open>,
+    /// The ledgers of kernel steps, by run and spec, until the run is over.
+    pub ledgers: BTreeMap<(RunId, [u8; 16]), Ledger>,
+    /// Who decides about jobs.
+    pub desk: D,
+}
+
+impl<D: Desk> Standing<D> {
+    /// Before the first record.
+    pub fn new(desk: D) -> Self {
+        Standing {
+            last: Time(i64::MIN),
+            term: Term(0),
+            open: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            desk,
+        }
+    }
+
+    /// The open attempt of this number.
+    pub fn attempt(&self, id: AttemptId) -> Option<&Open> {
+        self.open.get(&id.run).filter(|open| open.begun.id == id)
+    }
+
+    /// Whether `id` has something on `host` that is not over.
+    pub fn runs_at(&self, id: AttemptId, host: HostId) -> bool {
+        self.attempt(id).and_then(|open| open.parts.get(&host)).is_some_and(|part| part.over.is_none())
+    }
+
+    /// Takes one record in.
+    pub fn apply(&mut self, at: Time, record: &Record<D::Event>) {
+        self.last = self.last.max(at);
+        match record {
+            Record::Term(term) => self.term = *term,
+            Record::Desk(event) => self.desk.apply(at, event),
+            Record::Begun(begun, boots) => {
+                self.desk.begun(at, begun);
+                self.open.insert(begun.id.run, Open::new(begun.clone(), boots));
+            }
+            Record::Up(id) => {
+                if let Some(open) = self.attempt_mut(*id) {
+                    open.up = true;
+                    self.desk.up(at, *id);
+                }
+            }
+            Record::End(id, why) => self.attempt_changes(at, *id, |open| open.shall_end(*why)),
+            Record::Over(id, host, end) => self.attempt_changes(at, *id, |open| open.over(*host, *end)),
+            Record::Closed(id, end) => {
+                self.open.remove(&id.run);
+                self.desk.closed(at, *id, *end);
+                // What may run again finds what is done.
+                if !end.may_run_again() {
+                    self.ledgers.retain(|(run, _), _| *run != id.run);
+                }
+            }
+            Record::Step(run, step) => {
+                self.ledgers.insert((*run, step.spec), Ledger::new(step.clone()));
+            }
+            Record::Commit(id, spec, commit) => {
+                if let Some(ledger) = self.ledgers.get_mut(&(id.run, *spec)) {
+                    ledger.apply(*id, commit.clone());
+                }
+            }
+        }
+    }
+
+    /// Changes an attempt, and tells the desk if that changes how it ends.
+    fn attempt_changes(&mut self, at: Time, id: AttemptId, change: impl FnOnce(&mut Open)) {
+        let Some(open) = self.attempt_mut(id) else { return };
+        let before = open.cause;
+        change(open);
+        if let Some(end) = open.cause.filter(|_| open.cause != before) {
+            self.desk.ends(at, id, end);
+        }
+    }
+
+    fn attempt_mut(&mut self, id: AttemptId) -> Option<&mut Open> {
+        self.open.get_mut(&id.run).filter(|open| open.begun.id == id)
+    }
+}
+
+impl Part {
+    /// Whether its agent has said, one way or the other, that nothing of it is left.
+    pub fn is_surely_gone(&self) -> bool {
+        matches!(self.over, Some(PartEnd::Reported(_) | PartEnd::NeverBegan | PartEnd::Rebooted))
+    }
+}
+
+impl Open {
+    fn new(begun: Begun, boots: &[Boot]) -> Self {
+        let part = |role, boot| Part { role, boot, over: None };
+        let parts = begun.places.iter().zip(boots).map(|(place, boot)| (place.host, part(place.role, *boot)));
+        Open { parts: parts.collect(), begun, up: false, cause: None }
+    }
+
+    /// Whether nothing of it is left that could do harm.
+    pub fn is_over(&self) -> bool {
+        let fenced = self.begun.conduct == Conduct::Fenced;
+        self.parts.values().filter(|part| !fenced || part.role == Role::Batch).all(|part| part.over.is_some())
+    }
+
+    /// How it ended, when it is over.
+    pub fn end(&self) -> AttemptEnd {
+        let never = self.parts.values().all(|part| part.over == Some(PartEnd::NeverBegan));
+        match self.cause {
+            Some(AttemptEnd::Lost) | None if never => AttemptEnd::NeverBegan,
+            cause => cause.unwrap_or(AttemptEnd::Lost),
+        }
+    }
+
+    /// Whether [`Record::End`] would change anything.
+    pub fn can_end(&self, why: Why) -> bool {
+        self.cause.is_none_or(|cause| cause.may_run_again() && !why.runs_again())
+    }
+
+    fn shall_end(&mut self, why: Why) {
+        if self.can_end(why) {
+            self.cause = Some(AttemptEnd::Ended(why));
+        }
+    }
+
+    fn over(&mut self, host: HostId, end: PartEnd) {
+        let Some(part) = self.parts.get_mut(&host).filter(|part| part.over.is_none()) else { return };
+        part.over = Some(end);
+        let fenced = self.begun.conduct == Conduct::Fenced;
+        let cause = match (part.role, end) {
+            // A team goes on without a rank's host.
+            (Role::Member, _) if fenced => return,
+            // What a member holds ends when it has nothing to hold any more.
+            (Role::Member, PartEnd::Reported(Ended::Exited(Outcome::Completed))) => return,
+            (_, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),
+            _ => AttemptEnd::Lost,
+        };
+        self.cause.get_or_insert(cause);
+    }
+}

@@ -1,0 +1,229 @@
+//! The real desk in the controller: books, hosts and scheduler, with agents that always answer, and a restart from the
+//! journal on the way. What the protocol does when things break is the simulator's to try.
+
+use muster_core::books::Books;
+use muster_core::books::event::Event;
+use muster_core::books::partition::Partition;
+use muster_core::books::rules::Rules;
+use muster_core::cluster::{Host, HostId, Shape};
+use muster_core::job::event::{Elements, JobEvent};
+use muster_core::job::id::{JobId, RunId};
+use muster_core::job::outcome::Outcome;
+use muster_core::job::state::State;
+use muster_core::job::{Owner, Submitted};
+use muster_core::jobspec::{ArraySpec, JobSpec};
+use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput};
+use muster_core::protocol::clerk::{Ask, Clerk, Launch, Told};
+use muster_core::protocol::controller::{Answer, Controller, Input, Output, Outputs, Request};
+use muster_core::protocol::format::Format;
+use muster_core::protocol::journal;
+use muster_core::protocol::lease::Lease;
+use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, ToShepherd};
+use muster_core::protocol::stamp::{AttemptId, Boot};
+use muster_core::protocol::standing::Standing;
+use muster_core::time::Time;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+const HOSTS: usize = 3;
+const CPUS: u32 = 4;
+
+/// A controller, agents that are always heard, and scripts that run for as long as their names say.
+struct Pool {
+    now: Time,
+    controller: Controller<Clerk>,
+    journal: Vec<Vec<u8>>,
+    agents: Vec<Agent>,
+    said: VecDeque<(HostId, ToController)>,
+    answers: Vec<Answer<Told>>,
+    /// What runs, on how many CPUs, and when it ends by itself.
+    scripts: BTreeMap<(AttemptId, usize), (u32, Option<Time>)>,
+}
+
+fn fresh() -> Standing<Clerk> {
+    Standing::new(Clerk::new(Books::new(Rules { keep_s: 1_000_000, ..Rules::default() })))
+}
+
+impl Pool {
+    fn new() -> Self {
+        let agents = (0..HOSTS).map(|host| Agent::new(Lease::default(), Boot(host as u64))).collect();
+        let mut pool = Pool {
+            now: Time(0),
+            controller: Controller::new(Lease::default(), fresh()),
+            journal: Vec::new(),
+            agents,
+            said: VecDeque::new(),
+            answers: Vec::new(),
+            scripts: BTreeMap::new(),
+        };
+        pool.hear(Input::Begin);
+        pool.ask(Ask::Site(Event::Partition(Partition { is_default: true, ..Partition::named("all") })));
+        for host in 0..HOSTS {
+            let shape = Shape::parse(&format!("1x{CPUS}")).expect("a shape");
+            let mut host = Host::new(format!("host{host}"), shape);
+            host.partitions.insert("all".into());
+            pool.ask(Ask::Site(Event::Host(Box::new(host))));
+        }
+        for host in 0..HOSTS {
+            pool.agent(host, AgentInput::Begin(Vec::new()));
+        }
+        pool
+    }
+
+    fn ask(&mut self, ask: Ask) -> Answer<Told> {
+        self.hear(Input::Client(0, Request::Desk(ask)));
+        self.answers.pop().expect("every request is answered")
+    }
+
+    /// The controller dies, and another goes on from the journal.
+    fn restart(&mut self) {
+        let records = self.journal.iter().map(|record| &record[..]);
+        let standing = journal::replay(fresh(), 0, records).expect("the journal can be read back");
+        assert_eq!(standing, *self.controller.standing(), "the journal says what the memory said");
+        let snapshot = Format::Journal.encode(&standing);
+        assert_eq!(Format::Journal.decode(&snapshot), Ok(standing.clone()));
+        self.controller = Controller::new(Lease::default(), standing);
+        self.hear(Input::Begin);
+    }
+
+    fn second(&mut self) {
+        self.now = self.now.after(1000);
+        let over = |(_, end): &(u32, Option<Time>)| end.is_some_and(|end| end <= self.now);
+        let ended: Vec<(AttemptId, usize)> =
+            self.scripts.iter().filter(|(_, script)| over(script)).map(|(key, _)| *key).collect();
+        for (id, host) in ended {
+            self.scripts.remove(&(id, host));
+            let ended = FromShepherd::Ended(Ended::Exited(Outcome::Completed));
+            self.agent(host, AgentInput::Shepherd(id, ended));
+        }
+        for host in 0..HOSTS {
+            self.agent(host, AgentInput::Woken);
+        }
+        self.hear(Input::Woken);
+    }
+
+    fn hear(&mut self, input: Input<Ask>) {
+        let outputs = self.controller.handle(self.now, input);
+        self.perform(outputs);
+        while let Some((host, message)) = self.said.pop_front() {
+            let outputs = self.controller.handle(self.now, Input::Agent(host, message));
+            self.perform(outputs);
+        }
+    }
+
+    fn perform(&mut self, outputs: Outputs<Clerk>) {
+        for output in outputs {
+            match output {
+                Output::Persist(entries) => self.journal.extend(entries.iter().map(journal::encode::<Clerk>)),
+                Output::Send(host, message) => {
+                    self.agent_hears(host.0 as usize, AgentInput::Controller(message))
+                }
+                Output::Reply(_, answer) => self.answers.push(answer),
+                Output::Tell(..) | Output::Wake(_) => {}
+            }
+        }
+    }
+
+    fn agent(&mut self, host: usize, input: AgentInput) {
+        self.agent_hears(host, input);
+        if let Some((host, message)) = self.said.pop_front() {
+            self.hear(Input::Agent(host, message));
+        }
+    }
+
+    fn agent_hears(&mut self, host: usize, input: AgentInput) {
+        for output in self.agents[host].handle(self.now, input) {
+            match output {
+                AgentOutput::Send(message) => self.said.push_back((HostId(host as u32), message)),
+                AgentOutput::Launch(start, _) => {
+                    let launch: Launch = Format::Message.decode(&start.launch).expect("a launch");
+                    let part = launch.on.allocation.parts.iter().find(|part| part.host.0 as usize == host);
+                    let seconds: i64 = launch.spec.name.parse().expect("a name of the test");
+                    let end = (start.role == Role::Batch).then(|| self.now.after(seconds * 1000));
+                    self.scripts.insert((start.id, host), (part.expect("its part").cpus(), end));
+                    let used: u32 = self
+                        .scripts
+                        .iter()
+                        .filter(|((_, at), _)| *at == host)
+                        .map(|(_, (cpus, _))| cpus)
+                        .sum();
+                    assert!(used <= CPUS, "host {host} runs {used} CPUs of {CPUS}");
+                }
+                AgentOutput::Tell(id, ToShepherd::Kill) if self.scripts.remove(&(id, host)).is_some() => {
+                    let ended = FromShepherd::Ended(Ended::Killed);
+                    self.agent_hears(host, AgentInput::Shepherd(id, ended));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn owner() -> Arc<Owner> {
+    Arc::new(Owner { uid: 1000, gid: 1000, user: "ada".into() })
+}
+
+/// Hosts, CPUs on each, seconds, and elements if it is an array.
+type Wish = (u32, u32, i64, Option<u32>);
+
+fn spec((hosts, cpus, seconds, elements): Wish) -> JobSpec {
+    let mut spec = JobSpec::named(seconds.to_string());
+    spec.size.nodes = hosts;
+    spec.size.cpus_per_task = Some(cpus);
+    spec.time_limit_s = Some(100);
+    spec.array = elements.map(|count| ArraySpec { ranges: vec![(0, count - 1, 1)], throttle: None });
+    spec
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn jobs_come_to_their_ends(
+        wishes in prop::collection::vec(
+            (1u32..=HOSTS as u32, 1u32..=CPUS, 1i64..40, prop::option::of(1u32..5)), 1..12),
+        restart_s in 1i64..60, cancel_s in 1i64..60, cancelled in 0usize..12, requeue_s in 1i64..60,
+    ) {
+        let mut pool = Pool::new();
+        for wish in &wishes {
+            let submitted = Submitted { owner: owner(), spec: Arc::new(spec(*wish)) };
+            let answer = pool.ask(Ask::Submit(submitted));
+            prop_assert!(matches!(answer, Answer::Desk(Told::Accepted(_))), "{:?}", answer);
+        }
+        let cancelled = JobId(1 + (cancelled % wishes.len()) as u32);
+        for second in 0..2_000 {
+            if second == restart_s {
+                pool.restart();
+            }
+            if second == cancel_s {
+                let cancel = JobEvent::Cancelled { of: Elements::All, by: 1000 };
+                pool.ask(Ask::Job(cancelled, cancel));
+            }
+            if second == requeue_s {
+                pool.ask(Ask::Requeue(RunId { job: JobId(1), element: None }));
+            }
+            pool.second();
+        }
+        let standing = pool.controller.standing();
+        prop_assert!(standing.open.is_empty() && pool.scripts.is_empty());
+        for job in standing.desk.books().jobs() {
+            prop_assert!(job.ended().is_some(), "job {} is {}", job.id(), job.summary());
+            if let Some(State::Done(done)) = job.run(None).map(|run| run.state) {
+                let ok = done.outcome == Outcome::Completed || job.id() == cancelled;
+                prop_assert!(ok, "job {} ended with {:?}", job.id(), done.outcome);
+            }
+        }
+        pool.restart();
+    }
+}
+
+#[test]
+fn what_could_never_start_is_refused() {
+    let mut pool = Pool::new();
+    let submitted = Submitted { owner: owner(), spec: Arc::new(spec((HOSTS as u32 + 1, 1, 1, None))) };
+    let answer = pool.ask(Ask::Submit(submitted));
+    assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "{answer:?}");
+    let answer = pool.ask(Ask::Site(Event::Purged(JobId(1))));
+    assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "{answer:?}");
+}

@@ -1,0 +1,187 @@
+//! What must hold of what really runs, whatever the controller believes.
+
+use crate::small_desk::{Change, SmallDesk, Spec, State};
+use muster_core::job::id::RunId;
+use muster_core::job::outcome::Outcome;
+use muster_core::protocol::controller::Entry;
+use muster_core::protocol::desk::AttemptEnd;
+use muster_core::protocol::ledger::Commit;
+use muster_core::protocol::message::Conduct;
+use muster_core::protocol::stamp::AttemptId;
+use muster_core::protocol::standing::{PartEnd, Record, Standing};
+use muster_spec::Grid;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Processes that run: of an attempt, on a host.
+pub(crate) type Running = BTreeMap<(AttemptId, usize), Spec>;
+
+/// What has happened so far, as far as promises rest on it.
+#[derive(Default)]
+pub(crate) struct Checks {
+    /// What the journal on disk says.
+    begun: BTreeSet<AttemptId>,
+    closed: BTreeSet<AttemptId>,
+    /// What has ever run.
+    spawned: BTreeSet<(AttemptId, usize)>,
+    pub(crate) running: Running,
+    /// Batch scripts that came to their own end.
+    pub(crate) finished: BTreeSet<AttemptId>,
+    /// What clients were promised.
+    acknowledged: BTreeMap<RunId, Spec>,
+    cancelled: BTreeSet<RunId>,
+    /// Runs that a user or an operator has meddled with.
+    pub(crate) meddled: BTreeSet<RunId>,
+    given_up: BTreeSet<RunId>,
+    /// Kernel steps: how many blocks they have, and which attempt did which.
+    steps: BTreeMap<RunId, (u32, BTreeMap<u32, AttemptId>)>,
+}
+
+/// What a block of a kernel step comes to; the answer is the sum.
+pub(crate) fn value(run: RunId, block: u32) -> u64 {
+    (u64::from(run.job.0) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+type Verdict = Result<(), String>;
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+impl Checks {
+    /// A record is on disk.
+    pub(crate) fn durable(&mut self, entry: &Entry<Change>) -> Verdict {
+        match &entry.record {
+            Record::Begun(begun, _) => {
+                self.begun.insert(begun.id);
+                ensure(!self.cancelled.contains(&begun.id.run), || {
+                    format!("{} begins though cancelled", begun.id)
+                })?;
+            }
+            Record::Closed(id, end) => {
+                self.closed.insert(*id);
+                self.is_over(*id, *end)?;
+            }
+            Record::Step(run, step) => drop(self.steps.insert(*run, (step.blocks, BTreeMap::new()))),
+            Record::Commit(id, _, commit) => self.committed(*id, commit)?,
+            Record::End(id, _) => drop(self.meddled.insert(id.run)),
+            Record::Over(id, _, PartEnd::GivenUp(_)) => {
+                self.meddled.insert(id.run);
+                self.given_up.insert(id.run);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// An attempt is over on the books: only a kernel's may run on, and a kernel's answer has every block once.
+    fn is_over(&self, id: AttemptId, end: AttemptEnd) -> Verdict {
+        let left = self.running.iter().find(|((other, _), _)| *other == id);
+        if let Some(((_, host), spec)) = left {
+            let may = spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
+            ensure(may, || format!("{id} is closed, and runs on host {host}"))?;
+        }
+        let Some((blocks, done)) = self.steps.get(&id.run) else { return Ok(()) };
+        let whole = end != AttemptEnd::Exited(Outcome::Completed) || done.len() == *blocks as usize;
+        ensure(whole, || format!("{id} has an answer of {} blocks, and there are {blocks}", done.len()))
+    }
+
+    fn committed(&mut self, id: AttemptId, commit: &Commit) -> Verdict {
+        let Some((blocks, done)) = self.steps.get_mut(&id.run) else {
+            return Err(format!("{id} commits to no step"));
+        };
+        let grid = Grid::new(u64::from(*blocks));
+        let mut sum = 0_u64;
+        for block in commit.nodes.iter().flat_map(|node| node.blocks(grid)) {
+            sum = sum.wrapping_add(value(id.run, block));
+            let before = done.insert(block, id);
+            ensure(before.is_none(), || format!("block {block} is counted twice, by {before:?} and {id}"))?;
+        }
+        ensure(commit.partial == sum.to_le_bytes(), || {
+            format!("{id} commits another sum than that of its blocks")
+        })
+    }
+
+    /// A client was told that its job will not run again.
+    pub(crate) fn cancelled(&mut self, run: RunId) {
+        self.cancelled.insert(run);
+    }
+
+    /// A client was told that this is its job.
+    pub(crate) fn accepted(&mut self, run: RunId, spec: Spec) -> Verdict {
+        ensure(self.acknowledged.insert(run, spec).is_none(), || {
+            format!("the number of job {run} is used twice")
+        })
+    }
+
+    /// Processes begin.
+    pub(crate) fn spawn(&mut self, id: AttemptId, host: usize, spec: Spec, cpus: u32) -> Verdict {
+        ensure(self.begun.contains(&id), || format!("{id} begins before its start is on disk"))?;
+        ensure(self.spawned.insert((id, host)), || format!("{id} begins twice on host {host}"))?;
+        ensure(spec.conduct == Conduct::Fenced || !self.closed.contains(&id), || {
+            format!("{id} begins on host {host} after it was closed")
+        })?;
+        let others = |other: AttemptId| other.run == id.run && other.attempt != id.attempt;
+        match spec.conduct {
+            Conduct::Requeue => {
+                let twin = self.running.keys().find(|(other, _)| others(*other));
+                ensure(twin.is_none(), || {
+                    let (other, at) = twin.expect("it was found");
+                    format!("{id} begins on host {host} while {other} runs on host {at}")
+                })?;
+            }
+            Conduct::Stay => {
+                let before = self.spawned.iter().find(|(other, _)| others(*other));
+                ensure(before.is_none() || self.meddled.contains(&id.run), || {
+                    let (other, at) = before.expect("it was found");
+                    format!(
+                        "{id} begins on host {host}, but {other} ran on host {at} and may not be requeued"
+                    )
+                })?;
+            }
+            Conduct::Fenced => {}
+        }
+        self.running.insert((id, host), spec);
+        let used: u32 = self.running.iter().filter(|((_, at), _)| *at == host).map(|(_, s)| s.cpus).sum();
+        ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} begins"))
+    }
+
+    /// What must hold of the books at any time.
+    pub(crate) fn books(&self, standing: &Standing<SmallDesk>) -> Verdict {
+        for (run, spec) in &self.acknowledged {
+            let job = standing.desk.jobs.get(run);
+            ensure(job.is_some_and(|job| job.spec == *spec), || {
+                format!("job {run} was acknowledged and is lost")
+            })?;
+        }
+        for (run, job) in &standing.desk.jobs {
+            let open = standing.open.get(run).map(|open| open.begun.id);
+            let running = if let State::Running(id) = job.state { Some(id) } else { None };
+            ensure(open == running, || {
+                format!("job {run} is {:?}, but the open attempt is {open:?}", job.state)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What must hold when everything that could break has been whole for long enough.
+    pub(crate) fn end(&self, standing: &Standing<SmallDesk>) -> Verdict {
+        for (run, job) in &standing.desk.jobs {
+            let State::Done(end) = job.state else {
+                return Err(format!("job {run} is {:?} at the end", job.state));
+            };
+            let really = self.finished.iter().any(|id| id.run == *run);
+            // The host's clock may be fast, and a kernel's teams are lost on the way.
+            let slow = |limit| limit * 97 / 100 < job.spec.runs_ms || job.spec.conduct == Conduct::Fenced;
+            let limited = job.spec.limit_ms.is_some_and(slow);
+            let sound = match end {
+                AttemptEnd::Exited(Outcome::Completed) => really,
+                AttemptEnd::Exited(Outcome::Timeout) => limited,
+                AttemptEnd::Ended(_) => true,
+                AttemptEnd::Lost => job.spec.conduct == Conduct::Stay,
+                AttemptEnd::Exited(_) | AttemptEnd::NeverBegan => false,
+            };
+            ensure(sound, || format!("job {run} ended with {end:?}, of {:?}", job.spec))?;
+        }
+        ensure(self.running.is_empty(), || format!("{:?} still runs at the end", self.running))
+    }
+}

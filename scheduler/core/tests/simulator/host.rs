@@ -1,0 +1,322 @@
+//! A host: its agent, its shepherds, its spool, and what runs.
+//!
+//! What the real host must guarantee is what is modelled here: messages between agent and shepherd arrive in order; a
+//! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
+
+use crate::clock::Clock;
+use crate::office::Office;
+use crate::random::Random;
+use crate::small_desk::Spec;
+use crate::world::{Event, KILLED, World};
+use muster_core::job::outcome::Outcome;
+use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
+use muster_core::protocol::format::Format;
+use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
+use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
+use muster_core::protocol::stamp::{AttemptId, Boot};
+use muster_core::time::Time;
+use std::collections::BTreeMap;
+
+pub(crate) struct Host {
+    cpus: u32,
+    pub(crate) clock: Clock,
+    ppm: i64,
+    /// Which life it has, when it is up.
+    pub(crate) boot: Option<u64>,
+    agent: Option<Agent>,
+    life: u32,
+    wake: (Time, u64),
+    spool: BTreeMap<AttemptId, Option<Ended>>,
+    pub(crate) shepherds: BTreeMap<AttemptId, Herd>,
+    /// When the last message on this host arrives: they keep their order.
+    local: i64,
+}
+
+/// A shepherd and what it was told to hold.
+pub(crate) struct Herd {
+    machine: Shepherd,
+    pub(crate) spec: Spec,
+    role: Role,
+    wake: (Time, u64),
+    pub(crate) office: Option<Office>,
+}
+
+impl Host {
+    pub(crate) fn new(random: &mut Random, cpus: u32, ppm: i64) -> Self {
+        Host {
+            cpus,
+            clock: Clock::new(random, ppm),
+            ppm,
+            boot: None,
+            agent: None,
+            life: 0,
+            wake: (Time::NEVER, 0),
+            spool: BTreeMap::new(),
+            shepherds: BTreeMap::new(),
+            local: 0,
+        }
+    }
+
+    /// Whether it is up and holds nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.agent.is_some() && self.spool.is_empty() && self.shepherds.is_empty()
+    }
+}
+
+impl World {
+    pub(crate) fn host_event(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::HostStart { host } => self.start_host(host),
+            Event::AgentStart { host } => return self.start_agent(host),
+            Event::ToAgent { host, bytes } => {
+                let message: ToAgent = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
+                self.mix_bytes(&bytes);
+                return self.agent_hears(host, AgentInput::Controller(message));
+            }
+            Event::AgentWake { host, life, number } => {
+                let known = &mut self.hosts[host];
+                if known.life == life && known.wake.1 == number {
+                    known.wake = (Time::NEVER, number + 1);
+                    return self.agent_hears(host, AgentInput::Woken);
+                }
+            }
+            Event::Agent { host, life, input } if self.hosts[host].life == life => {
+                return self.agent_hears(host, input);
+            }
+            Event::Shepherd { host, boot, id, input } if self.hosts[host].boot == Some(boot) => {
+                return self.shepherd_hears(host, id, input);
+            }
+            Event::ShepherdWake { host, boot, id, number } if self.hosts[host].boot == Some(boot) => {
+                if let Some(herd) = self.hosts[host].shepherds.get_mut(&id).filter(|h| h.wake.1 == number) {
+                    herd.wake = (Time::NEVER, number + 1);
+                    return self.shepherd_hears(host, id, ShepherdInput::Woken);
+                }
+            }
+            Event::Exit { host, boot, id } if self.hosts[host].boot == Some(boot) => {
+                return self.exits(host, id, Outcome::Completed);
+            }
+            Event::Killed { host, boot, id } if self.hosts[host].boot == Some(boot) => {
+                return self.is_killed(host, id);
+            }
+            Event::GroupKilled { host, boot, life, id } if self.hosts[host].boot == Some(boot) => {
+                self.checks.running.remove(&(id, host));
+                if self.hosts[host].life == life {
+                    return self.agent_hears(host, AgentInput::GroupGone(id));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What runs comes to its own end.
+    pub(crate) fn exits(&mut self, host: usize, id: AttemptId, outcome: Outcome) -> Result<(), String> {
+        if self.checks.running.remove(&(id, host)).is_none() {
+            return Ok(());
+        }
+        self.say(|| format!("host {host}: {id} comes to its end: {outcome:?}"));
+        if outcome == Outcome::Completed {
+            self.checks.finished.insert(id);
+        }
+        self.shepherd_hears(host, id, ShepherdInput::Exited(outcome))
+    }
+
+    fn is_killed(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
+        if self.checks.running.remove(&(id, host)).is_none() {
+            return Ok(());
+        }
+        self.say(|| format!("host {host}: {id} is dead"));
+        self.shepherd_hears(host, id, ShepherdInput::Exited(KILLED))
+    }
+
+    fn start_host(&mut self, host: usize) {
+        if self.hosts[host].boot.is_some() {
+            return;
+        }
+        let boot = self.random.next();
+        self.say(|| format!("host {host} starts"));
+        let known = &mut self.hosts[host];
+        known.boot = Some(boot);
+        known.clock = Clock::new(&mut self.random, known.ppm);
+        let delay = self.random.between(0, 3_000);
+        self.after(delay, Event::AgentStart { host });
+    }
+
+    fn start_agent(&mut self, host: usize) -> Result<(), String> {
+        let rules = self.rules;
+        let known = &mut self.hosts[host];
+        let (Some(boot), None) = (known.boot, &known.agent) else { return Ok(()) };
+        known.life += 1;
+        known.wake = (Time::NEVER, known.wake.1 + 1);
+        known.agent = Some(Agent::new(rules, Boot(boot)));
+        let found = known.spool.iter().map(|(id, outcome)| {
+            let found = match outcome {
+                _ if known.shepherds.contains_key(id) => Found::Shepherd,
+                Some(how) => Found::Outcome(*how),
+                None => Found::Nothing,
+            };
+            (*id, found)
+        });
+        let found: Vec<_> = found.collect();
+        self.say(|| format!("host {host}: agent starts, finds {found:?}"));
+        self.agent_hears(host, AgentInput::Begin(found))
+    }
+
+    /// The agent dies; the kernel kills what has no shepherd.
+    pub(crate) fn kill_agent(&mut self, host: usize, away: i64) {
+        if self.hosts[host].agent.take().is_none() {
+            return;
+        }
+        self.hosts[host].life += 1;
+        self.after(away, Event::AgentStart { host });
+        let held: Vec<AttemptId> = self.hosts[host].shepherds.keys().copied().collect();
+        for id in &held {
+            self.local(host, |boot| Event::Shepherd { host, boot, id: *id, input: ShepherdInput::AgentDied });
+        }
+        self.checks.running.retain(|(id, at), _| *at != host || held.contains(id));
+    }
+
+    pub(crate) fn kill_shepherd(&mut self, host: usize) {
+        let known = &mut self.hosts[host];
+        let pick = self.random.below(known.shepherds.len().max(1) as u64) as usize;
+        let Some(id) = known.shepherds.keys().nth(pick).copied() else { return };
+        known.shepherds.remove(&id);
+        if known.agent.is_some() {
+            let life = known.life;
+            self.local(host, |_| Event::Agent { host, life, input: AgentInput::ShepherdDied(id) });
+        } else {
+            self.checks.running.remove(&(id, host));
+        }
+    }
+
+    pub(crate) fn kill_host(&mut self, host: usize, away: i64) {
+        let known = &mut self.hosts[host];
+        if known.boot.take().is_none() {
+            return;
+        }
+        known.agent = None;
+        known.life += 1;
+        known.spool.clear();
+        known.shepherds.clear();
+        self.checks.running.retain(|(_, at), _| *at != host);
+        self.after(away, Event::HostStart { host });
+    }
+
+    fn agent_hears(&mut self, host: usize, input: AgentInput) -> Result<(), String> {
+        let known = &mut self.hosts[host];
+        let now = known.clock.at(self.now);
+        let Some(agent) = &mut known.agent else { return Ok(()) };
+        for output in agent.handle(now, input) {
+            if self.dies_midway() {
+                let away = self.random.between(100, 90_000);
+                self.say(|| format!("host {host}: agent dies midway"));
+                self.kill_agent(host, away);
+                return Ok(());
+            }
+            self.agent_does(host, output);
+        }
+        Ok(())
+    }
+
+    fn agent_does(&mut self, host: usize, output: AgentOutput) {
+        let life = self.hosts[host].life;
+        match output {
+            AgentOutput::Send(message) => {
+                self.say(|| format!("host {host} -> controller: {message:?}"));
+                let bytes = Format::Message.encode(&message);
+                self.send_to_controller(host, &Event::ToController { host, bytes });
+            }
+            AgentOutput::Note(id) => drop(self.hosts[host].spool.insert(id, None)),
+            AgentOutput::Launch(start, lease) => {
+                let spec = postcard::from_bytes(&start.launch).expect("the desk has encoded it");
+                let machine = Shepherd::new(&start, lease);
+                let wake = (Time::NEVER, 0);
+                let herd = Herd { machine, spec, role: start.role, wake, office: None };
+                self.hosts[host].shepherds.insert(start.id, herd);
+                self.local(host, |boot| Event::Shepherd {
+                    host,
+                    boot,
+                    id: start.id,
+                    input: ShepherdInput::Begin,
+                });
+            }
+            AgentOutput::Tell(id, message) => {
+                let input = ShepherdInput::Agent(message);
+                self.local(host, |boot| Event::Shepherd { host, boot, id, input });
+            }
+            AgentOutput::KillGroup(id) => {
+                let delay = self.random.between(1, 3_000);
+                let boot = self.hosts[host].boot.expect("a host with an agent is up");
+                self.after(delay, Event::GroupKilled { host, boot, life, id });
+            }
+            AgentOutput::Unnote(id) => drop(self.hosts[host].spool.remove(&id)),
+            AgentOutput::Wake(at) => {
+                let known = &mut self.hosts[host];
+                if at != known.wake.0 {
+                    let number = known.wake.1 + 1;
+                    known.wake = (at, number);
+                    let delay = known.clock.when(at, self.now) - self.now;
+                    self.after(delay, Event::AgentWake { host, life, number });
+                }
+            }
+        }
+    }
+
+    fn shepherd_hears(&mut self, host: usize, id: AttemptId, input: ShepherdInput) -> Result<(), String> {
+        let known = &mut self.hosts[host];
+        let now = known.clock.at(self.now);
+        let Some(herd) = known.shepherds.get_mut(&id) else { return Ok(()) };
+        for output in herd.machine.handle(now, input) {
+            self.shepherd_does(host, id, output)?;
+        }
+        Ok(())
+    }
+
+    fn shepherd_does(&mut self, host: usize, id: AttemptId, output: ShepherdOutput) -> Result<(), String> {
+        let known = &mut self.hosts[host];
+        let (life, boot) = (known.life, known.boot.expect("a host with a shepherd is up"));
+        let Some(herd) = known.shepherds.get_mut(&id) else { return Ok(()) };
+        match output {
+            ShepherdOutput::Spawn => {
+                let (spec, role, cpus) = (herd.spec, herd.role, known.cpus);
+                self.say(|| format!("host {host}: {id} begins, {spec:?}"));
+                self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
+                self.checks.spawn(id, host, spec, cpus)?;
+                match (role, spec.conduct) {
+                    (Role::Member, _) => {}
+                    (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
+                    (Role::Batch, _) => self.after(spec.runs_ms, Event::Exit { host, boot, id }),
+                }
+            }
+            ShepherdOutput::Kill => {
+                let delay = self.random.between(0, 3_000);
+                self.after(delay, Event::Killed { host, boot, id });
+            }
+            ShepherdOutput::Save(how) => drop(known.spool.insert(id, Some(how))),
+            ShepherdOutput::Tell(message) => {
+                self.local(host, |_| Event::Agent { host, life, input: AgentInput::Shepherd(id, message) });
+            }
+            ShepherdOutput::CallAgent => self.after(5_000, Event::AgentStart { host }),
+            ShepherdOutput::Wake(at) => {
+                if at != herd.wake.0 {
+                    let number = herd.wake.1 + 1;
+                    herd.wake = (at, number);
+                    // A process that waits for a time gets it a little late.
+                    let delay = known.clock.when(at, self.now) - self.now + self.random.between(0, 1_000);
+                    self.after(delay, Event::ShepherdWake { host, boot, id, number });
+                }
+            }
+            ShepherdOutput::Resize(_) => {}
+            ShepherdOutput::Leave => drop(known.shepherds.remove(&id)),
+        }
+        Ok(())
+    }
+
+    /// Something between two processes of a host, which arrives in order.
+    pub(crate) fn local(&mut self, host: usize, event: impl FnOnce(u64) -> Event) {
+        let Some(boot) = self.hosts[host].boot else { return };
+        let at = self.hosts[host].local.max(self.now + self.random.between(0, 300));
+        self.hosts[host].local = at;
+        self.after(at - self.now, event(boot));
+    }
+}
