@@ -7,9 +7,11 @@
 
 mod decode;
 pub mod filter;
+mod pages;
 mod parquet;
 pub mod selection;
 mod shape;
+mod snappy;
 mod stops;
 mod text;
 pub mod value;
