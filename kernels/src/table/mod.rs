@@ -5,6 +5,7 @@
 //! byte lies. Types are settled once, over the start of the first file, and stand in the spec. Rows come in batches, a
 //! slice for each column.
 
+mod codes;
 mod decode;
 pub mod filter;
 mod pages;

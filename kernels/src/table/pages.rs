@@ -2,13 +2,15 @@
 //!
 //! The library reads page by page, each header byte by byte from the file, and gets memory anew for each page that it
 //! unpacks. Here each column of a row group is read by one call, and pages of numbers of eight bytes that Snappy packed
-//! are unpacked by [`super::snappy`], two at a time, into memory that is used again. The rest is
-//! the library's, and so is a row group that is too large for this.
+//! are unpacked by [`super::snappy`], two at a time, into memory that is used again. Where they hold codes of a
+//! dictionary, [`super::codes`] puts the numbers in their place. The rest is the library's, and so is a row group that is
+//! too large for this.
 
+use super::codes;
 use super::snappy::{self, Damage, Job};
 use crate::files::PlainFile;
 use ::parquet::arrow::ProjectionMask;
-use ::parquet::basic::{Compression, Type};
+use ::parquet::basic::{Compression, Encoding, Type};
 use ::parquet::bloom_filter::Sbbf;
 use ::parquet::column::page::{Page, PageMetadata, PageReader};
 use ::parquet::errors::{ParquetError, Result};
@@ -106,7 +108,12 @@ impl RowGroup {
         let ours = numbers.iter_mut().filter(|(nth, _)| is_ours(group.column(*nth)));
         unpack(ours.flat_map(|(_, pages)| pages), memory)
             .map_err(|why| ParquetError::External(Box::new(why)))?;
-        for (nth, pages) in numbers {
+        for (nth, mut pages) in numbers {
+            let column = group.column(nth).column_descr();
+            let plain = codes::replaced(column, rows, &pages, |length| memory.take(length));
+            for (at, plain) in plain.into_iter().flatten() {
+                set(&mut pages[at], memory.lend(plain), Some(Encoding::PLAIN));
+            }
             readers[nth] = Mutex::new(Some(Box::new(Pages(pages))));
         }
         let whole = metadata.file_metadata();
@@ -124,11 +131,12 @@ impl RowGroup {
 
 /// How much a column takes in memory; very much where the file says what cannot be.
 fn bytes(column: &ColumnChunkMetaData) -> i64 {
-    let said = [column.compressed_size(), column.uncompressed_size(), column.data_page_offset()];
+    let numbers = if is_number(column) { column.num_values().saturating_mul(8) } else { 0 };
+    let said = [column.compressed_size(), column.uncompressed_size(), column.data_page_offset(), numbers];
     if said.into_iter().chain(column.dictionary_page_offset()).any(|number| number < 0) {
         return i64::MAX;
     }
-    column.compressed_size().saturating_add(column.uncompressed_size())
+    column.compressed_size().saturating_add(column.uncompressed_size()).saturating_add(numbers)
 }
 
 fn is_number(column: &ColumnChunkMetaData) -> bool {
@@ -140,11 +148,14 @@ fn is_ours(column: &ColumnChunkMetaData) -> bool {
     column.compression() == Compression::SNAPPY && matches!(column.column_type(), Type::INT64 | Type::DOUBLE)
 }
 
-/// Gives a page another content.
-fn set(page: &mut Page, content: Bytes) {
+/// Gives a page another content, and maybe another encoding.
+fn set(page: &mut Page, content: Bytes, other: Option<Encoding>) {
     match page {
-        Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. } => {
+        Page::DataPage { buf, encoding, .. }
+        | Page::DataPageV2 { buf, encoding, .. }
+        | Page::DictionaryPage { buf, encoding, .. } => {
             *buf = content;
+            *encoding = other.unwrap_or(*encoding);
         }
     }
 }
@@ -194,7 +205,7 @@ fn unpack<'a>(
             rest => rest.iter_mut().try_for_each(|text| snappy::one(text.job()))?,
         }
     }
-    texts.into_iter().for_each(|text| set(text.page, memory.lend(text.plain)));
+    texts.into_iter().for_each(|text| set(text.page, memory.lend(text.plain), None));
     Ok(())
 }
 
