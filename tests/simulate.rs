@@ -216,3 +216,16 @@ fn malleable_jobs_are_told_beside_rigid_ones() {
     assert!(refused(&[EXCERPT, "--malleable", "1", "--mode", "per-event"]).contains("not with --mode"));
     assert!(refused(&[EXCERPT, "--resize-cost", "60"]).contains("--malleable"));
 }
+
+#[test]
+fn a_journal_is_replayed_as_a_trace_is() {
+    const JOURNAL: &str = "scheduler/core/tests/journal-v1.bin";
+    let replayed = json(&[JOURNAL, "--json"]);
+    assert_eq!((&replayed["jobs"], &replayed["procs"]), (&6.into(), &12.into()));
+    assert_eq!(replayed["max_wait_s"], 28, "12 processors wait for those of the first job");
+    let cut = std::env::temp_dir().join(format!("muster-cut-journal-{}", std::process::id()));
+    std::fs::write(&cut, &std::fs::read(JOURNAL).unwrap()[..500]).unwrap();
+    let said = refused(&[cut.to_str().unwrap()]);
+    std::fs::remove_file(&cut).unwrap();
+    assert!(said.contains("ends inside a record"), "{said}");
+}

@@ -8,6 +8,8 @@ mod plot;
 use figures::{Figures, Resized, Source};
 use muster_core::cluster::{Hosts, Shape, synthetic};
 use muster_core::policy::Policy;
+use muster_core::protocol::journal;
+use muster_core::trace::journal::log as of_journal;
 use muster_core::trace::malleable::{self, Share};
 use muster_core::trace::on_hosts::replay_on;
 use muster_core::trace::replay::{Mode, Schedule, replay};
@@ -33,7 +35,7 @@ seconds. A job's processors are field 8 of the trace, else field 5; its estimate
 that did not run, that took no processors or more than there are, are left out and counted. The schedule's hash is the \
 first 16 digits of SHA-256 over what --out writes.")]
 pub(crate) struct SimulateArgs {
-    /// The trace in the Standard Workload Format, plain or packed with gzip
+    /// The trace in the Standard Workload Format, or a copy of a journal of muster's; plain or packed with gzip
     trace: PathBuf,
     /// The policy; several, with commas between them or given again, are compared [default: easy]
     #[arg(long, short, value_name = "POLICY", value_delimiter = ',')]
@@ -214,7 +216,12 @@ fn read(args: &SimulateArgs, cluster: Option<&Cluster>) -> Result<(Trace, usize)
         Problem::new(&place, format!("cannot be read: {why}")).hint("give the path of a trace")
     })?;
     let bytes = swf::unpack(bytes).map_err(|why| Problem::new(&place, why.to_string()))?;
-    let log = swf::read(&bytes);
+    let log = if bytes.starts_with(journal::MAGIC) {
+        let log = journal::unpack(&bytes).and_then(of_journal);
+        log.map_err(|why| Problem::new(&place, why.to_string()))?
+    } else {
+        swf::read(&bytes)
+    };
     if !args.lenient {
         Problems::check(malformed(&place, &log))?;
     }

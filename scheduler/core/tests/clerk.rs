@@ -22,6 +22,7 @@ use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, To
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::protocol::standing::Standing;
 use muster_core::time::Time;
+use muster_core::trace;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -226,4 +227,41 @@ fn what_could_never_start_is_refused() {
     assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "{answer:?}");
     let answer = pool.ask(Ask::Site(Event::Purged(JobId(1))));
     assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "{answer:?}");
+}
+
+/// What a controller wrote in the test below when version 1 was new: every journal of this version can be read.
+const FIXTURE: &[u8] = include_bytes!("journal-v1.bin");
+
+#[test]
+fn a_journal_is_a_log_of_what_ran() {
+    let mut pool = Pool::new();
+    for wish in [(1, 4, 30, None), (3, 4, 20, None), (1, 2, 5, Some(3)), (1, 1, 7, None)] {
+        pool.ask(Ask::Submit(Submitted { owner: owner(), spec: Arc::new(spec(wish)) }));
+        (0..2).for_each(|_| pool.second());
+    }
+    pool.ask(Ask::Requeue(RunId { job: JobId(1), element: None }));
+    (0..200).for_each(|_| pool.second());
+    let file = journal::pack(pool.journal.iter().map(|record| &record[..]));
+    for file in [&file[..], FIXTURE] {
+        let records = journal::unpack(file).expect("it is whole");
+        journal::replay(fresh(), 0, records.iter().copied()).expect("each record follows");
+        let log = trace::journal::log(records).expect("it can be read");
+        assert_eq!(log.max_procs, Some(HOSTS as u32 * CPUS));
+        let jobs: Vec<_> =
+            log.records.iter().map(|job| (job.submit, job.run, job.requested_procs, job.estimate)).collect();
+        // The first ran from its start after it was requeued.
+        let part = (4, 5, 2, 100);
+        assert_eq!(jobs, [(0, 30, 4, 100), (2, 20, 12, 100), part, part, part, (6, 7, 1, 100)]);
+    }
+}
+
+#[test]
+fn a_cut_journal_is_refused_or_ends_with_a_whole_record() {
+    let all = journal::unpack(FIXTURE).expect("it is whole");
+    for cut in 0..FIXTURE.len() {
+        match journal::unpack(&FIXTURE[..cut]) {
+            Ok(records) => assert_eq!(records, all[..records.len()], "cut at {cut}"),
+            Err(why) => assert!(why.to_string().contains("journal"), "cut at {cut}: {why}"),
+        }
+    }
 }

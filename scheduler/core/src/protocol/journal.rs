@@ -12,6 +12,15 @@ use super::standing::{Record, Standing};
 /// Why a journal cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
+    /// The file does not begin as one.
+    #[error("this is not a journal of muster's")]
+    NotAJournal,
+    /// The file ends inside a record.
+    #[error("the journal ends inside a record, after {whole} whole ones: copy it again")]
+    Cut {
+        /// How many records are whole.
+        whole: u64,
+    },
     /// A record is not understood.
     #[error("record {number} of the journal: {why}")]
     Format {
@@ -31,6 +40,40 @@ pub enum JournalError {
         /// What it says.
         what: String,
     },
+}
+
+/// How a file of records begins: a journal that was copied out of its database.
+pub const MAGIC: &[u8] = b"muster journal\n";
+
+/// A file of records.
+///
+/// # Panics
+/// When a record has 4 GiB or more.
+pub fn pack<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut file = MAGIC.to_vec();
+    for record in records {
+        let length = u32::try_from(record.len()).expect("a record is not so long");
+        file.extend(length.to_le_bytes());
+        file.extend(record);
+    }
+    file
+}
+
+/// The records of a file.
+///
+/// # Errors
+/// When it is none, or ends inside a record.
+pub fn unpack(file: &[u8]) -> Result<Vec<&[u8]>, JournalError> {
+    let mut rest = file.strip_prefix(MAGIC).ok_or(JournalError::NotAJournal)?;
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let cut = JournalError::Cut { whole: records.len() as u64 };
+        let (length, after) = rest.split_first_chunk().ok_or(cut.clone())?;
+        let (record, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(cut)?;
+        records.push(record);
+        rest = after;
+    }
+    Ok(records)
 }
 
 /// The bytes of one record.
