@@ -197,3 +197,22 @@ fn a_trace_is_replayed_on_hosts() {
         assert!(said.contains(told), "{words:?}: {said}");
     }
 }
+
+#[test]
+fn malleable_jobs_are_told_beside_rigid_ones() {
+    let none = json(&[EXCERPT, "--malleable", "0", "--json"]);
+    assert_eq!(
+        (&none["schedule_hash"], &none["malleable"]["resizes"]),
+        (&"f9eb293e6b19acf8".into(), &0.into())
+    );
+    let all = json(&[EXCERPT, "--malleable", "100%", "--resize-cost", "30", "--json"]);
+    let resized = &all["malleable"];
+    assert_eq!((&resized["jobs"], &resized["resize_cost_s"]), (&500.into(), &30.into()));
+    assert!(all["mean_turnaround_s"].as_f64() < resized["mean_turnaround_before_s"].as_f64());
+    assert!(printed(&[EXCERPT, "--malleable", "0.2"]).contains("(20 %) are malleable"));
+
+    assert!(refused(&[EXCERPT, "--malleable", "20"]).contains("such as 20%"));
+    assert!(refused(&[EXCERPT, "--malleable", "1", "--policy", "easy,cons"]).contains("not with cons"));
+    assert!(refused(&[EXCERPT, "--malleable", "1", "--mode", "per-event"]).contains("not with --mode"));
+    assert!(refused(&[EXCERPT, "--resize-cost", "60"]).contains("--malleable"));
+}

@@ -46,17 +46,25 @@ impl Numbers {
 
 struct Sum<'a>(&'a [f64]);
 
+/// Places that are read at once. One sequence of cache lines does not keep the memory busy on every host, and the reading
+/// that is a ceiling has to be the fastest that can be had.
+const STREAMS: usize = 4;
+
 impl Vectorised for Sum<'_> {
     type Out = f64;
     #[inline(always)]
     fn run<L: Lanes>(self) -> f64 {
-        let mut lanes = [0.0; 64];
-        for chunk in self.0.as_chunks::<64>().0 {
-            for i in 0..64 {
-                lanes[i] += L::pass(chunk[i]);
+        let mut lanes = [[0.0; 32]; STREAMS];
+        let streams: [&[[f64; 32]]; STREAMS] =
+            std::array::from_fn(|s| self.0[s * (self.0.len() / STREAMS)..].as_chunks().0);
+        for at in 0..self.0.len() / STREAMS / 32 {
+            for (lanes, stream) in lanes.iter_mut().zip(streams) {
+                for (lane, number) in lanes.iter_mut().zip(&stream[at]) {
+                    *lane += L::pass(*number);
+                }
             }
         }
-        lanes.iter().sum()
+        lanes.as_flattened().iter().sum()
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 const VARIABLE: &str = "MUSTER_TRACES";
 
 /// Repeats behind each figure; conservative backfilling takes long and is as steady.
-const REPEATS: [(&str, usize); 3] = [("easy", 15), ("unicep+easy", 7), ("cons", 3)];
+const REPEATS: [(&str, usize); 4] = [("easy", 15), ("default", 7), ("unicep+easy", 7), ("cons", 3)];
 
 /// Unpack, parse and replay, beside its floor: unpack and parse alone.
 pub(crate) fn replay() -> Result<(), String> {
@@ -72,7 +72,8 @@ fn made(jobs: usize) -> String {
     for id in 1..=jobs {
         now += below(1000);
         let width = 1 << below(7);
-        let run = 10 + below(1 << (6 + below(9)));
+        let longest = 1 << (6 + below(9));
+        let run = 10 + below(longest);
         let estimate = run * (1 + below(5)) + 60;
         let _ =
             writeln!(out, "{id} {now} -1 {run} {width} -1 -1 {width} {estimate} -1 -1 1 -1 -1 -1 -1 -1 -1");

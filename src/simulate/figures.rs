@@ -2,7 +2,8 @@
 
 use muster_core::policy::Policy;
 use muster_core::trace::Trace;
-use muster_core::trace::replay::Mode;
+use muster_core::trace::malleable::Share;
+use muster_core::trace::replay::{Mode, Schedule, replay};
 use muster_core::trace::report::Report;
 use serde::Serialize;
 use std::fmt::Write;
@@ -24,6 +25,8 @@ pub(super) struct Figures {
     mode: &'static str,
     #[serde(flatten)]
     report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    malleable: Option<Resized>,
     /// Jobs that cannot be replayed.
     dropped_jobs: usize,
     malformed_lines: usize,
@@ -31,9 +34,52 @@ pub(super) struct Figures {
     wall_s: f64,
 }
 
+/// What malleable jobs changed, beside the same trace with rigid jobs alone under the same policy.
+#[derive(Serialize)]
+pub(super) struct Resized {
+    share: String,
+    resize_cost_s: u32,
+    /// How many jobs are malleable.
+    jobs: usize,
+    resizes: u64,
+    /// The mean wait of the jobs that are not.
+    rigid_mean_wait_s: f64,
+    /// The mean wait of the same jobs when all are rigid.
+    rigid_mean_wait_before_s: f64,
+    /// The mean turnaround of all jobs when all are rigid.
+    mean_turnaround_before_s: f64,
+}
+
+impl Resized {
+    /// `schedule` is one of `trace`, of which the share was resized at this cost so many times.
+    pub(super) fn new(trace: &Trace, schedule: &Schedule, how: (Share, u32, u64)) -> Resized {
+        let (share, resize_cost_s, resizes) = how;
+        let before = replay(trace, "easy".parse().expect("it is a policy"), Mode::Batch);
+        let rigid: Vec<usize> = (0..trace.jobs.len()).filter(|at| !share.holds(trace.jobs[*at].id)).collect();
+        let wait = |schedule: &Schedule| {
+            let waits: i64 = rigid.iter().map(|at| schedule.starts[*at] - trace.jobs[*at].submit).sum();
+            waits as f64 / rigid.len().max(1) as f64
+        };
+        Resized {
+            share: share.to_string(),
+            resize_cost_s,
+            jobs: trace.jobs.len() - rigid.len(),
+            resizes,
+            rigid_mean_wait_s: wait(schedule),
+            rigid_mean_wait_before_s: wait(&before),
+            mean_turnaround_before_s: Report::new(trace, &before).mean_turnaround_s,
+        }
+    }
+}
+
 impl Figures {
-    pub(super) fn new(source: &Source<'_>, how: (Policy, Mode), report: Report, wall_s: f64) -> Figures {
-        let (policy, mode) = how;
+    pub(super) fn new(
+        source: &Source<'_>,
+        how: (Policy, Mode),
+        what: (Report, Option<Resized>),
+        wall_s: f64,
+    ) -> Figures {
+        let ((policy, mode), (report, malleable)) = (how, what);
         Figures {
             trace: source.path.display().to_string(),
             policy: policy.to_string(),
@@ -42,6 +88,7 @@ impl Figures {
                 Mode::PerEvent => "per-event",
             },
             report,
+            malleable,
             dropped_jobs: source.trace.dropped.total(),
             malformed_lines: source.malformed,
             wall_s,
@@ -100,6 +147,9 @@ pub(super) fn text(source: &Source<'_>, all: &[Figures]) -> String {
             f.wall_s
         );
     }
+    for resized in all.iter().filter_map(|f| Some((f, f.malleable.as_ref()?))) {
+        out.push_str(&resized_text(resized));
+    }
     if let [first, others @ ..] = all
         && !others.is_empty()
     {
@@ -120,6 +170,20 @@ pub(super) fn text(source: &Source<'_>, all: &[Figures]) -> String {
         }
     }
     out
+}
+
+/// How much better it is than with rigid jobs alone.
+fn resized_text((figures, resized): (&Figures, &Resized)) -> String {
+    format!(
+        "\n{} jobs ({}) are malleable, and were resized {} times at {} s each; beside rigid jobs alone: turnaround {}, \
+         mean wait of the rigid jobs {}\n",
+        resized.jobs,
+        resized.share,
+        resized.resizes,
+        resized.resize_cost_s,
+        change(resized.mean_turnaround_before_s, figures.report.mean_turnaround_s),
+        change(resized.rigid_mean_wait_before_s, resized.rigid_mean_wait_s)
+    )
 }
 
 fn hours(seconds: f64) -> String {

@@ -5,9 +5,10 @@
 mod figures;
 mod plot;
 
-use figures::{Figures, Source};
+use figures::{Figures, Resized, Source};
 use muster_core::cluster::{Hosts, Shape, synthetic};
 use muster_core::policy::Policy;
+use muster_core::trace::malleable::{self, Share};
 use muster_core::trace::on_hosts::replay_on;
 use muster_core::trace::replay::{Mode, Schedule, replay};
 use muster_core::trace::report::{Report, start_lines};
@@ -25,11 +26,12 @@ const TOLD: usize = 20;
 /// Which trace, which policies, and what to make of them.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Policies: fcfs, easy, easy-sjf, cons (conservative backfilling), and KEY+easy, which orders the queue by KEY (sjf, saf, \
-sqf, wfp3, unicep, f1, f2, f3, f4; the lowest first). Times are those of the trace, in seconds. A job's processors are \
-field 8 of the trace, else field 5; its estimate is field 9, else its run time. Jobs that did not run, that took no \
-processors or more than there are, are left out and counted. The schedule's hash is the first 16 digits of SHA-256 over \
-what --out writes.")]
+Policies: default (the one that is shipped: unicep by run times predicted from each user's last jobs, with a bound on \
+how long a job may be overtaken), fcfs, easy, easy-sjf, cons (conservative backfilling), and KEY+easy, which orders \
+the queue by KEY (sjf, saf, sqf, wfp3, unicep, f1, f2, f3, f4; the lowest first). Times are those of the trace, in \
+seconds. A job's processors are field 8 of the trace, else field 5; its estimate is field 9, else its run time. Jobs \
+that did not run, that took no processors or more than there are, are left out and counted. The schedule's hash is the \
+first 16 digits of SHA-256 over what --out writes.")]
 pub(crate) struct SimulateArgs {
     /// The trace in the Standard Workload Format, plain or packed with gzip
     trace: PathBuf,
@@ -63,6 +65,13 @@ pub(crate) struct SimulateArgs {
     /// Let every estimate be the run time
     #[arg(long)]
     perfect: bool,
+    /// Let SHARE of the jobs (0.2 or 20%) change their sizes while they run, from half to twice what they asked for;
+    /// under easy, batch
+    #[arg(long, value_name = "SHARE", value_parser = str::parse::<Share>, conflicts_with = "hosts")]
+    malleable: Option<Share>,
+    /// What a resize costs: so many seconds of all the processors of the job
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "malleable")]
+    resize_cost: u32,
     /// Leave malformed lines out, and count them
     #[arg(long)]
     lenient: bool,
@@ -115,13 +124,14 @@ fn simulate(args: &SimulateArgs) -> Result<String, Problems> {
     let mut figures = Vec::new();
     for policy in policies {
         let began = Instant::now();
-        let schedule = schedule(&trace, policy, args.mode.into(), cluster.as_ref())?;
+        let (schedule, resized) = schedule(&trace, policy, args, cluster.as_ref())?;
         let wall_s = read_s + began.elapsed().as_secs_f64();
         let report = Report::new(&trace, &schedule);
+        let resized = resized.map(|resized| Resized::new(&trace, &schedule, resized));
         if let Some(out) = &args.out {
             write(out, "--out", &start_lines(&trace, &schedule))?;
         }
-        figures.push(Figures::new(&source, (policy, args.mode.into()), report, wall_s));
+        figures.push(Figures::new(&source, (policy, args.mode.into()), (report, resized), wall_s));
         drawn.push((policy, schedule));
     }
     if let Some(path) = &args.plot {
@@ -130,16 +140,21 @@ fn simulate(args: &SimulateArgs) -> Result<String, Problems> {
     Ok(if args.json { figures::json(&figures) } else { figures::text(&source, &figures) })
 }
 
-/// The schedule of one policy, on a cluster where there is one.
+/// The schedule of one policy, on a cluster where there is one, and how it was resized if it was.
 fn schedule(
     trace: &Trace,
     policy: Policy,
-    mode: Mode,
+    args: &SimulateArgs,
     cluster: Option<&Cluster>,
-) -> Result<Schedule, Problems> {
-    let Some(cluster) = cluster else { return Ok(replay(trace, policy, mode)) };
-    let schedule = replay_on(cluster.hosts.clone(), trace, policy, mode);
-    Ok(schedule.map_err(|why| Problem::new("--hosts", why.to_string()))?)
+) -> Result<(Schedule, Option<(Share, u32, u64)>), Problems> {
+    if let Some(share) = args.malleable {
+        let replayed = malleable::replay(trace, share, args.resize_cost);
+        let resizes = replayed.resizes.iter().map(|resizes| u64::from(*resizes)).sum();
+        return Ok((replayed.schedule, Some((share, args.resize_cost, resizes))));
+    }
+    let Some(cluster) = cluster else { return Ok((replay(trace, policy, args.mode.into()), None)) };
+    let schedule = replay_on(cluster.hosts.clone(), trace, policy, args.mode.into());
+    Ok((schedule.map_err(|why| Problem::new("--hosts", why.to_string()))?, None))
 }
 
 /// Hosts that are alike, and how many CPUs they have together.
@@ -178,9 +193,16 @@ fn policies(args: &SimulateArgs) -> Result<Vec<Policy>, Problems> {
         let what = format!("takes the start times of one policy, and there are {}", names.len());
         problems.push(Problem::new("--out", what).hint("run muster simulate once for each"));
     }
+    let easy = "easy".parse().expect("it is a policy");
+    let rigid = policies.iter().find(|policy| **policy != easy).map(Policy::to_string);
+    let rigid = rigid.or(matches!(args.mode, ModeName::PerEvent).then(|| "--mode per-event".to_owned()));
+    if let (Some(_), Some(rigid)) = (args.malleable, rigid) {
+        let what = format!("works with --policy easy and --mode batch, not with {rigid}");
+        problems.push(Problem::new("--malleable", what).hint("run muster simulate once for each"));
+    }
     Problems::check(problems)?;
     if policies.is_empty() {
-        policies.push("easy".parse().expect("it is a policy"));
+        policies.push(easy);
     }
     Ok(policies)
 }

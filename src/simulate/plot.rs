@@ -65,8 +65,7 @@ struct Span {
 impl Span {
     fn new(trace: &Trace, schedules: &[(Policy, Schedule)]) -> Span {
         let from = trace.jobs[0].submit.0;
-        let ends =
-            schedules.iter().flat_map(|(_, s)| trace.jobs.iter().zip(&s.starts).map(|(j, s)| s.0 + j.run));
+        let ends = schedules.iter().flat_map(|(_, s)| s.ends.iter().map(|end| end.0));
         Span { from, seconds: (ends.max().unwrap_or(from) - from).max(1) as f64 }
     }
 
@@ -88,12 +87,15 @@ impl Span {
     /// The share of the processors that ran jobs in each stretch, per cent.
     fn busy(&self, trace: &Trace, schedule: &Schedule) -> Vec<Option<f64>> {
         let mut busy = vec![0.0; STRETCHES];
-        for (job, start) in trace.jobs.iter().zip(&schedule.starts) {
-            let (from, to) = (self.at(start.0), self.at(start.0 + job.run));
+        let times = schedule.starts.iter().zip(&schedule.ends);
+        for (job, (start, end)) in trace.jobs.iter().zip(times) {
+            let (from, to) = (self.at(start.0), self.at(end.0));
+            // A malleable job's processors are drawn as if it had held as many all the time.
+            let held = f64::from(job.width) * job.run as f64 / ((*end - *start).max(1) as f64);
             let stretches = from as usize..(to.ceil() as usize).min(STRETCHES);
             for stretch in stretches {
                 let inside = to.min((stretch + 1) as f64) - from.max(stretch as f64);
-                busy[stretch] += inside.max(0.0) * f64::from(job.width);
+                busy[stretch] += inside.max(0.0) * held;
             }
         }
         busy.into_iter().map(|busy| Some(busy / f64::from(trace.procs) * 100.0)).collect()

@@ -3,10 +3,12 @@
 //! Most expressions for log lines are of this kind: `^(\S+) \S+ \S+ \[([^\]]+)\] "(\S+) (\S+)`. A run of a class ends where
 //! the next byte cannot be the class's, and what follows a run begins with no byte of it; so the longest run is the only
 //! one that can lead on, and captures are where the links begin and end. Everything else is left to the library, and so
-//! are lines that are not ASCII where a class has characters beyond it.
+//! are lines where a run of a class that has characters beyond ASCII ends at such a byte.
 
 use super::class::ByteSet;
 use memchr::memmem::Finder;
+use regex_automata::util::prefilter::Prefilter;
+use regex_automata::{MatchKind, Span};
 use regex_syntax::hir::{Hir, HirKind, Look};
 use std::ops::Range;
 
@@ -15,8 +17,6 @@ use std::ops::Range;
 pub(super) struct Chain {
     start: Start,
     links: Vec<Link>,
-    /// Whether it can be trusted with ASCII alone.
-    ascii: bool,
 }
 
 /// Where a match can begin.
@@ -26,6 +26,18 @@ pub(super) enum Start {
     Line,
     /// With this text.
     Text(Box<Finder<'static>>),
+    /// With one of several.
+    Texts(Prefilter),
+}
+
+/// What comes of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// A match ends here.
+    Match(usize),
+    Nothing,
+    /// The library has to tell.
+    Unsure,
 }
 
 #[derive(Debug)]
@@ -96,50 +108,64 @@ impl Chain {
         }
         let start = match (start, links.iter().find(|link| !link.is_mark())?) {
             (Some(start), _) => start,
-            (None, Link::Text(texts)) if texts.len() == 1 => {
-                Start::Text(Box::new(Finder::new(&texts[0].text).into_owned()))
-            }
+            (None, Link::Text(texts)) => match &texts[..] {
+                [only] => Start::Text(Box::new(Finder::new(&only.text).into_owned())),
+                _ => {
+                    let texts: Vec<&[u8]> = texts.iter().map(|word| &*word.text).collect();
+                    Start::Texts(Prefilter::new(MatchKind::LeftmostFirst, &texts)?)
+                }
+            },
             _ => return None,
         };
         let sure = (0..links.len()).all(|i| match &links[i] {
             Link::Run(run) => run.is_sure_before(&links[i + 1..]),
             _ => true,
         });
-        let ascii = links.iter().any(|link| matches!(link, Link::Run(run) if run.wide));
-        sure.then_some(Chain { start, links, ascii })
+        sure.then_some(Chain { start, links })
     }
 
     pub(super) fn start(&self) -> &Start {
         &self.start
     }
 
-    /// Whether it is right about these bytes.
-    pub(super) fn knows(&self, text: &[u8]) -> bool {
-        !self.ascii || text.is_ascii()
+    /// Where from `at` on a match may begin: `at` itself where that is a line's start.
+    #[inline]
+    pub(super) fn next(&self, text: &[u8], at: usize) -> Option<usize> {
+        match &self.start {
+            Start::Line => Some(at),
+            Start::Text(finder) => finder.find(&text[at..]).map(|found| at + found),
+            Start::Texts(texts) => {
+                texts.find(text, Span { start: at, end: text.len() }).map(|found| found.start)
+            }
+        }
     }
 
-    /// Where the match that begins at `at` ends, if one does; its groups are in `spans`.
+    /// Tries to match from `at` on; the groups of a match are in `spans`.
     #[inline]
-    pub(super) fn at(&self, text: &[u8], mut at: usize, spans: &mut [Range<usize>]) -> Option<usize> {
+    pub(super) fn at(&self, text: &[u8], mut at: usize, spans: &mut [Range<usize>]) -> Tried {
         for link in &self.links {
             match link {
-                Link::Text(texts) => {
-                    at += texts.iter().find(|word| word.begins(&text[at..]))?.text.len();
-                }
+                Link::Text(texts) => match texts.iter().find(|word| word.begins(&text[at..])) {
+                    Some(word) => at += word.text.len(),
+                    None => return Tried::Nothing,
+                },
                 Link::Run(run) => {
                     let end = run.end(text, at);
+                    if run.wide && text.get(end).is_some_and(|byte| !byte.is_ascii()) {
+                        return Tried::Unsure;
+                    }
                     if end - at < run.least {
-                        return None;
+                        return Tried::Nothing;
                     }
                     at = end;
                 }
                 Link::LineEnd if text.get(at).is_none_or(|&byte| byte == b'\n') => {}
-                Link::LineEnd => return None,
+                Link::LineEnd => return Tried::Nothing,
                 Link::Open(group) => spans[*group].start = at,
                 Link::Close(group) => spans[*group].end = at,
             }
         }
-        Some(at)
+        Tried::Match(at)
     }
 }
 

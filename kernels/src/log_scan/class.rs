@@ -8,6 +8,8 @@ use regex_syntax::hir::Class;
 pub(super) struct ByteSet {
     member: [bool; 256],
     stops: Stops,
+    /// Whether bytes beyond ASCII are no part of it, and of what is looked for to find its end neither.
+    ascii: bool,
 }
 
 /// How to find the first byte that is not in the set.
@@ -18,16 +20,17 @@ enum Stops {
     /// or one of these,
     Two(u8, u8),
     Three(u8, u8, u8),
-    /// or not above a blank: white space and control characters.
+    /// or not above a blank (white space and control characters), or beyond ASCII.
     Low,
     /// Any.
     Any,
 }
 
-/// Bytes of a word that are not above a blank have the high bit set in this (Mycroft 1987); the lowest one is right.
-fn low_bytes(word: u64) -> u64 {
+/// Bytes of a word that are not above a blank, or are beyond ASCII, have the high bit set in this (Mycroft 1987); the
+/// lowest one is right.
+fn odd_bytes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    word.wrapping_sub(ONES * (b' ' as u64 + 1)) & !word & (ONES << 7)
+    (word.wrapping_sub(ONES * (b' ' as u64 + 1)) | word) & (ONES << 7)
 }
 
 impl ByteSet {
@@ -56,7 +59,7 @@ impl ByteSet {
         ByteSet::new(member, false)
     }
 
-    /// `ascii` tells that it meets ASCII alone.
+    /// `ascii` tells that it has ASCII alone, and is to end at what is beyond.
     fn new(member: [bool; 256], ascii: bool) -> ByteSet {
         let met = if ascii { 0..=127 } else { 0..=255u8 };
         let others: Vec<u8> = met.filter(|&byte| !member[byte as usize]).collect();
@@ -67,7 +70,7 @@ impl ByteSet {
             _ if others.iter().all(|&byte| byte <= b' ') => Stops::Low,
             _ => Stops::Any,
         };
-        ByteSet { member, stops }
+        ByteSet { member, stops, ascii }
     }
 
     pub(super) fn has(&self, byte: u8) -> bool {
@@ -90,18 +93,22 @@ impl ByteSet {
             Stops::Low => return self.low_end(text, at),
             Stops::Any => rest.iter().position(|&byte| !self.has(byte)),
         };
-        found.map_or(text.len(), |found| at + found)
+        let run = &rest[..found.unwrap_or(rest.len())];
+        if self.ascii && !run.is_ascii() {
+            return at + run.iter().take_while(|byte| byte.is_ascii()).count();
+        }
+        at + run.len()
     }
 
     #[inline]
     fn low_end(&self, text: &[u8], mut at: usize) -> usize {
         while let Some(word) = text[at..].first_chunk::<8>() {
-            let low = low_bytes(u64::from_le_bytes(*word));
-            if low == 0 {
+            let odd = odd_bytes(u64::from_le_bytes(*word));
+            if odd == 0 {
                 at += 8;
                 continue;
             }
-            at += low.trailing_zeros() as usize / 8;
+            at += odd.trailing_zeros() as usize / 8;
             if !self.has(text[at]) {
                 return at;
             }
@@ -134,7 +141,6 @@ mod tests {
             (r"[a-z]", "Any"),
         ] {
             for unicode in [true, false] {
-                // Bytes beyond ASCII end a run of ASCII characters.
                 assert_eq!(format!("{:?}", set(pattern, unicode).stops), wanted, "{pattern}");
             }
         }
@@ -143,14 +149,16 @@ mod tests {
     proptest! {
         #[test]
         fn runs_end_where_the_set_does(
-            text in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'"'), 0u8..128, Just(b'a')], 0..60),
+            text in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'"'), 0u8..128, Just(b'a'), Just(b'a'), any::<u8>()], 0..60),
             at in 0usize..60,
         ) {
             let at = at.min(text.len());
             for pattern in [".", r#"[^"\n]"#, r#"[^"\n\]]"#, r"\S", r"\d", r"\w", "[a-z]"] {
-                let set = set(pattern, true);
-                let naive = (at..text.len()).find(|&i| !set.has(text[i])).unwrap_or(text.len());
-                prop_assert_eq!(set.run_end(&text, at), naive, "{}", pattern);
+                for unicode in [true, false] {
+                    let set = set(pattern, unicode);
+                    let naive = (at..text.len()).find(|&i| !set.has(text[i])).unwrap_or(text.len());
+                    prop_assert_eq!(set.run_end(&text, at), naive, "{}", pattern);
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ pub use counts::LogScanPartial;
 
 use crate::fold::Fold;
 use crate::kernel::{Input, Kernel, Order, Partial, Work};
-use chain::{Chain, Start};
+use chain::{Chain, Start, Tried};
 use expression::Expression;
 use memchr::memchr;
 use muster_spec::log_scan::LogScanSpec;
@@ -37,7 +37,7 @@ use text::Text;
 pub struct LogScan {
     text: Text,
     expression: Expression,
-    /// The expression as a chain, where it is one and groups are wanted.
+    /// The expression as a chain, where it is one, and groups are wanted or it begins with a text.
     chain: Option<Chain>,
     /// What matches have, where it is not a chain.
     needed: Needed,
@@ -72,13 +72,7 @@ impl LogScan {
         if let Some(chain) = &self.chain {
             return self.follow(chain, tile, scratch, to);
         }
-        let mut part = |part: Range<usize>| {
-            if !self.groups.is_empty() {
-                return self.search(tile, part, scratch, to);
-            }
-            to.lines += self.count(tile, part, &mut scratch.cache);
-            0
-        };
+        let mut part = |part: Range<usize>| self.part(tile, part, scratch, to);
         let Some(texts) = needed else { return part(0..tile.len()) };
         let (mut print, mut at) = (0u64, 0);
         while let Some(line) = next_line(tile, at, texts) {
@@ -92,7 +86,9 @@ impl LogScan {
     fn count(&self, tile: &[u8], part: Range<usize>, cache: &mut Cache) -> u64 {
         let (mut lines, mut at) = (0, part.start);
         let regex = &self.expression.regex;
-        while let Some(found) = regex.search_half_with(cache, &Search::new(tile).range(at..part.end)) {
+        // The first match to end lies in the first line that has one.
+        let search = |at: usize| Search::new(tile).range(at..part.end).earliest(true);
+        while let Some(found) = regex.search_half_with(cache, &search(at)) {
             lines += 1;
             match memchr(b'\n', &tile[found.offset()..part.end]) {
                 Some(end) => at = found.offset() + end + 1,
@@ -102,36 +98,45 @@ impl LogScan {
         lines
     }
 
-    /// Counts the lines of a tile for each key by the chain.
+    /// Counts the lines of a tile, for each key if there are groups, by the chain.
     fn follow(&self, chain: &Chain, tile: &[u8], scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
-        let known = chain.knows(tile);
         let line_end = |at: usize| memchr(b'\n', &tile[at..]).map_or(tile.len(), |end| at + end);
         let (mut print, mut at) = (0u64, 0);
         while at <= tile.len() {
-            if let Start::Text(finder) = chain.start() {
-                match finder.find(&tile[at..]) {
-                    Some(found) => at += found,
-                    None => break,
+            match chain.next(tile, at) {
+                Some(start) => at = start,
+                None => break,
+            }
+            at = 1 + match chain.at(tile, at, &mut scratch.spans) {
+                Tried::Match(end) if self.groups.is_empty() => {
+                    to.lines += 1;
+                    line_end(end)
                 }
-            }
-            if !known && !chain.knows(&tile[at..line_end(at)]) {
-                let end = line_end(at);
-                print = print.wrapping_add(self.search(tile, at..end, scratch, to));
-                at = end + 1;
-                continue;
-            }
-            match chain.at(tile, at, &mut scratch.spans) {
-                Some(end) => {
+                Tried::Match(end) => {
                     let spans = &scratch.spans;
                     let span = |&group: &usize| Some(if group == 0 { at..end } else { spans[group].clone() });
                     print = print.wrapping_add(to.count(tile, self.groups.iter().map(span)));
-                    at = line_end(end) + 1;
+                    line_end(end)
                 }
-                None if matches!(chain.start(), Start::Line) => at = line_end(at) + 1,
-                None => at += 1,
-            }
+                Tried::Nothing if matches!(chain.start(), Start::Line) => line_end(at),
+                Tried::Nothing => at,
+                Tried::Unsure => {
+                    let end = line_end(at);
+                    print = print.wrapping_add(self.part(tile, at..end, scratch, to));
+                    end
+                }
+            };
         }
         print
+    }
+
+    /// Counts the lines that match in a part of a tile, for each key if there are groups, by the library.
+    fn part(&self, tile: &[u8], part: Range<usize>, scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
+        if !self.groups.is_empty() {
+            return self.search(tile, part, scratch, to);
+        }
+        to.lines += self.count(tile, part, &mut scratch.cache);
+        0
     }
 
     /// Counts lines for each key by the library, in a part of a tile.
@@ -191,9 +196,11 @@ impl Kernel for LogScan {
         let expression = Expression::new(spec)?;
         let groups = expression.groups(&spec.group_by)?;
         let text = Text::open(spec.files.iter().map(|file| file.0.clone()))?;
+        // For lines alone the library is quicker at what begins with a line, as it looks for texts inside.
+        let helps = |chain: &Chain| !groups.is_empty() || !matches!(chain.start(), Start::Line);
         Ok(LogScan {
             grid: spec.grid(text.bytes()),
-            chain: (!groups.is_empty()).then(|| Chain::of(&expression.hir)).flatten(),
+            chain: Chain::of(&expression.hir).filter(helps),
             needed: Needed::of(&expression.hir),
             groups,
             text,

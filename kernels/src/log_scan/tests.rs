@@ -63,7 +63,7 @@ fn naive(kernel: &LogScan, text: &[u8]) -> (u64, Keys) {
 }
 
 /// Expressions, the groups that are counted, and whether they are chains.
-const EXPRESSIONS: [(&str, &[&str], bool); 17] = [
+const EXPRESSIONS: [(&str, &[&str], bool); 20] = [
     (r"^(\S+) (\S+)", &["1", "2"], true),
     (r#""(?<method>GET|POST|é) ([^"]*)""#, &["method"], true),
     (r"^(a*)(b?)c", &["2", "1", "0"], true),
@@ -72,6 +72,9 @@ const EXPRESSIONS: [(&str, &[&str], bool); 17] = [
     (r" (.*)$", &["1"], true),
     (r"\[([^\]]+)\]", &["1"], true),
     (r"^$", &["0"], true),
+    (r"(GET|é|k=) ?(\S*)", &["1", "2"], true),
+    (r"(ab|12|\[x)[^\n\]]+\]?", &["0"], true),
+    (r"(a|b)(\w+)", &["1", "2"], false),
     (r"(a)|(b)", &["1", "2"], false),
     (r"(\w+)b", &["1"], false),
     (r"(\w+?) ", &["1"], false),

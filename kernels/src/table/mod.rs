@@ -5,11 +5,14 @@
 //! byte lies. Types are settled once, over the start of the first file, and stand in the spec. Rows come in batches, a
 //! slice for each column.
 
+mod codes;
 mod decode;
 pub mod filter;
+mod pages;
 mod parquet;
 pub mod selection;
 mod shape;
+mod snappy;
 mod stops;
 mod text;
 pub mod value;

@@ -1,15 +1,16 @@
 //! A file of Parquet: its columns, and the rows of a block, which is a row group.
 
+use super::pages::{Memory, RowGroup};
 use super::words::Words;
 use super::{BATCH_ROWS, Batch, Column, Each, Values};
 use crate::files::PlainFile;
 use crate::kernel::Input;
-use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use ::parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::reader::{ChunkReader, Length};
+use ::parquet::file::reader::{ChunkReader, FileReader, Length};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Date64Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -21,11 +22,13 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use muster_spec::table::{ColumnType, Kind};
 use muster_spec::{Problem, Problems};
-use std::io::Read;
-use std::sync::Arc;
+use std::io::{BufReader, Read};
+use std::sync::{Arc, Mutex};
 
 const MAGIC: &[u8; 4] = b"PAR1";
 const DAY_US: i64 = 86_400_000_000;
+/// The header of a page is about as long.
+const HEADER_BYTES: usize = 128;
 
 pub(super) struct ParquetFile {
     file: Arc<PlainFile>,
@@ -33,6 +36,8 @@ pub(super) struct ParquetFile {
     columns: Vec<ColumnType>,
     /// The position of each column in the file's schema.
     roots: Vec<usize>,
+    /// What scans unpack into, kept from block to block.
+    memory: Mutex<Vec<Memory>>,
 }
 
 /// A file as the library reads it.
@@ -50,7 +55,8 @@ impl ChunkReader for Chunks {
 
     fn get_read(&self, start: u64) -> ::parquet::errors::Result<Self::T> {
         let file = self.0.clone();
-        Ok(Box::new(At { file, at: start }))
+        // The library asks for a header byte by byte.
+        Ok(Box::new(BufReader::with_capacity(HEADER_BYTES, At { file, at: start })))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ::parquet::errors::Result<Bytes> {
@@ -106,7 +112,7 @@ impl ParquetFile {
             .with_schema(Arc::new(Schema::new(wanted)));
         let metadata = ArrowReaderMetadata::try_new(plain.metadata().clone(), options)
             .map_err(|why| damaged(&file, None, &why))?;
-        Ok(ParquetFile { file, metadata, columns, roots })
+        Ok(ParquetFile { file, metadata, columns, roots, memory: Mutex::default() })
     }
 
     pub(super) fn input(&self) -> &Input {
@@ -160,13 +166,28 @@ impl ParquetFile {
         each: Each<'_>,
     ) -> Result<(), Problems> {
         self.file.check_unchanged()?;
+        let mut memory = self.memory.lock().expect("nobody panics with it").pop().unwrap_or_default();
+        let scanned = self.batches(block, (wanted, columns), &mut memory, each);
+        memory.reclaim();
+        self.memory.lock().expect("nobody panics with it").push(memory);
+        scanned
+    }
+
+    fn batches(
+        &self,
+        block: u32,
+        (wanted, columns): (&[usize], &[ColumnType]),
+        memory: &mut Memory,
+        each: Each<'_>,
+    ) -> Result<(), Problems> {
         let roots: Vec<usize> = wanted.iter().map(|&c| self.roots[c]).collect();
         let mut projected = roots.clone();
         projected.sort_unstable();
         projected.dedup();
         let position = |root: &usize| projected.binary_search(root).expect("it was projected");
         let positions: Vec<usize> = roots.iter().map(position).collect();
-        let reader = self.reader(block, &roots).map_err(|why| damaged(&self.file, Some(block), &why))?;
+        let reader =
+            self.reader(block, &roots, memory).map_err(|why| damaged(&self.file, Some(block), &why))?;
         let mut scratch: Vec<Scratch> = wanted.iter().map(|_| Scratch::default()).collect();
         for rows in reader {
             let rows: RecordBatch = rows.map_err(|why| damaged(&self.file, Some(block), &why.into()))?;
@@ -182,10 +203,21 @@ impl ParquetFile {
         Ok(())
     }
 
-    fn reader(&self, block: u32, roots: &[usize]) -> ::parquet::errors::Result<ParquetRecordBatchReader> {
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots.iter().copied());
+    fn reader(
+        &self,
+        block: u32,
+        roots: &[usize],
+        memory: &mut Memory,
+    ) -> ::parquet::errors::Result<ParquetRecordBatchReader> {
+        let (schema, block) = (self.metadata.parquet_schema(), block as usize);
+        let mask = ProjectionMask::roots(schema, roots.iter().copied());
+        if let Some(group) = RowGroup::read(&self.file, self.metadata.metadata(), block, &mask, memory)? {
+            let levels = parquet_to_arrow_field_levels(schema, mask, Some(self.metadata.schema().fields()))?;
+            let group: Arc<dyn FileReader> = Arc::new(group);
+            return ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, BATCH_ROWS, None);
+        }
         ParquetRecordBatchReaderBuilder::new_with_metadata(Chunks(self.file.clone()), self.metadata.clone())
-            .with_row_groups(vec![block as usize])
+            .with_row_groups(vec![block])
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build()

@@ -30,6 +30,7 @@ pub(crate) struct Free {
     cores: Packed,
     domain_memory: Packed,
     all_cpus: u64,
+    size: u64,
 }
 
 /// A short run of words for each host, one run after the other.
@@ -70,6 +71,12 @@ impl Free {
         self.cores.push((0..cores.div_ceil(64)).map(|word| ones(cores - word * 64)));
         self.domain_memory.push(known.shape.domains.iter().map(|domain| domain.memory_mib));
         self.all_cpus += u64::from(cores);
+        self.size += u64::from(cores);
+    }
+
+    /// CPUs of all hosts, free or not.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     pub(crate) fn shapes(&self) -> &Shapes {

@@ -86,6 +86,8 @@ pub(crate) struct Held {
     running: BTreeMap<Running, (Time, Arc<Allocation>)>,
     /// For each host what its jobs hold, ascending by end and job.
     of_host: Vec<Vec<Hold>>,
+    /// How many jobs end when.
+    ends: BTreeMap<Time, u32>,
 }
 
 impl Held {
@@ -106,6 +108,7 @@ impl Held {
             holds.insert(at, Hold { end, running, cpus, memory, gpus });
         }
         self.running.insert(running, (end, Arc::clone(allocation)));
+        *self.ends.entry(end).or_default() += 1;
     }
 
     pub(crate) fn remove(&mut self, running: Running) -> Option<(Time, Arc<Allocation>)> {
@@ -116,7 +119,18 @@ impl Held {
             debug_assert_eq!(holds[at].running, running);
             holds.remove(at);
         }
+        if let Some(count) = self.ends.get_mut(&end) {
+            *count -= 1;
+            if *count == 0 {
+                self.ends.remove(&end);
+            }
+        }
         Some((end, allocation))
+    }
+
+    /// When the last job ends.
+    pub(crate) fn last_end(&self) -> Option<Time> {
+        self.ends.last_key_value().map(|(end, _)| *end)
     }
 
     pub(crate) fn get(&self, running: Running) -> Option<&(Time, Arc<Allocation>)> {

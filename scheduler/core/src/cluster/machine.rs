@@ -23,6 +23,14 @@ impl Machine for Hosts {
         u32::try_from(self.free.all_cpus()).unwrap_or(u32::MAX)
     }
 
+    fn size(&self) -> u32 {
+        u32::try_from(self.free.size()).unwrap_or(u32::MAX)
+    }
+
+    fn drained(&self, now: Time) -> Time {
+        self.held.last_end().map_or(now, |end| now.max(end))
+    }
+
     /// Windows that open later are left out of account: a start may still fail by its end.
     fn fits(&mut self, request: ClassId) -> bool {
         let needs = self.needs_of(request);

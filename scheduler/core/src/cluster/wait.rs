@@ -154,15 +154,17 @@ impl Hosts {
             let &Usable { matching, down, drained, reserved, .. } = usable;
             out.push(Missing::Hosts { needs: class.sizes.min, matching, down, drained, reserved });
         }
-        let things: [(Scarce, u64, fn(Level) -> Level); 4] = [
-            (Scarce::Cpus, u64::from(need.cpus), |free| Level { cpus: free.cpus, ..PLENTY }),
-            (Scarce::Memory, need.host_memory + need.memory, |free| Level { memory: free.memory, ..PLENTY }),
-            (Scarce::Gpus, u64::from(need.host_gpus + need.gpus), |free| Level { gpus: free.gpus, ..PLENTY }),
-            (Scarce::WholeHosts, 1, |free| Level { jobs: free.jobs, ..PLENTY }),
+        let (memory, gpus) = (need.host_memory + need.memory, need.host_gpus + need.gpus);
+        let things = [
+            (Scarce::Cpus, u64::from(need.cpus)),
+            (Scarce::Memory, memory),
+            (Scarce::Gpus, u64::from(gpus)),
+            (Scarce::WholeHosts, 1),
         ];
-        for (what, each, alone) in things {
-            let rooms = self.rooms_if(need, usable, alone);
-            if !class.sizes.fit(&rooms) && class.sizes.fit(&self.rooms_if(need, usable, |_| PLENTY)) {
+        let could = class.sizes.fit(&self.rooms_if(need, usable, |_| PLENTY));
+        for (what, each) in things.into_iter().filter(|_| could) {
+            let rooms = self.rooms_if(need, usable, |free| what.alone(free));
+            if !class.sizes.fit(&rooms) {
                 out.push(Missing::Free { what, each, needs, enough: enough(&rooms, class) });
             }
         }
@@ -212,6 +214,18 @@ impl Hosts {
         }
         let holder = |((end, running), hosts)| Holder { running, end, hosts };
         holders.into_iter().map(holder).collect()
+    }
+}
+
+impl Scarce {
+    /// What would be free if only this were ever taken.
+    fn alone(self, free: Level) -> Level {
+        match self {
+            Scarce::Cpus => Level { cpus: free.cpus, ..PLENTY },
+            Scarce::Memory => Level { memory: free.memory, ..PLENTY },
+            Scarce::Gpus => Level { gpus: free.gpus, ..PLENTY },
+            Scarce::WholeHosts => Level { jobs: free.jobs, ..PLENTY },
+        }
     }
 }
 

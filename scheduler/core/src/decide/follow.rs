@@ -2,7 +2,7 @@
 
 use super::dues::Dues;
 use super::reason::Reason;
-use super::{FOREVER, Listed, Scheduler, TICKS, asks, number};
+use super::{FOREVER, Listed, STEP, Scheduler, TICKS, asks, number};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::state::{Placed, Run};
+use crate::policy::Backfill;
 use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
@@ -42,7 +43,11 @@ impl Scheduler {
         for id in changed {
             self.list(books, hosts, id, now);
         }
-        self.queue.refresh(now);
+        let step = step(now);
+        if self.ordered != Some(step) {
+            self.ordered = Some(step);
+            self.queue.refresh(step);
+        }
     }
 
     /// After a restart, gives what runs the places that it has.
@@ -72,6 +77,7 @@ impl Scheduler {
     /// Tells hosts and accounts of a record, after the books have it.
     pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, fact: &Fact) {
         let Fact { at, event } = fact;
+        self.foresight.observe(books, fact);
         if let Some(dues) = &mut self.dues {
             dues.observe(books, event, *at);
         }
@@ -139,7 +145,12 @@ impl Scheduler {
                     count: entry.count,
                     request: class,
                 };
-                self.queue.insert(new, now);
+                if self.backfill == Backfill::Predicted {
+                    let outlook = self.foresight.outlook(id, estimate, entry.from);
+                    self.queue.insert_with(new, outlook, step(now));
+                } else {
+                    self.queue.insert(new, step(now));
+                }
                 listed.entries.push((waiting, class, estimate));
             }
         }
@@ -180,6 +191,12 @@ impl Scheduler {
             self.windows.insert(reservation.name.clone(), id);
         }
     }
+}
+
+/// The time by which the queue is in order: that of the last step. So an order hangs on the time alone, and is the same
+/// after a restart.
+fn step(now: Time) -> Time {
+    Time(now.0.div_euclid(STEP) * STEP)
 }
 
 /// When what holds hosts is expected to give them back.
@@ -227,9 +244,13 @@ fn window(reservation: &Reservation, hosts: &Hosts) -> Window {
 }
 
 /// How long a job may run in a partition, ticks.
-fn estimate(partition: &Partition, job: &Job) -> i64 {
-    let granted = partition.granted_s(job.spec()).and_then(|limit| i64::try_from(limit).ok());
-    granted.map_or(FOREVER, |limit| limit.saturating_mul(i64::from(TICKS)).min(FOREVER))
+pub(super) fn estimate(partition: &Partition, job: &Job) -> i64 {
+    partition.granted_s(job.spec()).map_or(FOREVER, ticks)
+}
+
+/// A time limit in ticks.
+pub(super) fn ticks(limit_s: u64) -> i64 {
+    i64::try_from(limit_s).map_or(FOREVER, |limit| limit.saturating_mul(i64::from(TICKS)).min(FOREVER))
 }
 
 /// What goes before the policy's key, the lowest first: the partition's tier, then the priority. Without accounts that is

@@ -8,6 +8,7 @@ pub mod asks;
 pub mod decision;
 pub mod dues;
 pub mod forecast;
+pub mod foresight;
 pub mod preempt;
 pub mod reason;
 pub mod refusal;
@@ -28,6 +29,7 @@ use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
 use crate::decide::admission::{Admission, Admitted};
 use crate::decide::dues::Dues;
+use crate::decide::foresight::Foresight;
 use crate::decide::reason::Reason;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
@@ -45,6 +47,10 @@ pub use number::{run_of, running};
 /// Ticks of a second: the controller counts milliseconds.
 const TICKS: u32 = 1000;
 
+/// Ticks between two orders of the queue by keys that age: to order a long queue anew at each event would cost more than
+/// it is worth.
+const STEP: i64 = 5 * TICKS as i64;
+
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
 
@@ -56,6 +62,8 @@ pub struct Scheduler {
     pass: Pass,
     /// Up to when the books were looked at, and at which of their terms.
     seen: Option<(Time, u64)>,
+    /// The step as of which the queue is in order.
+    ordered: Option<Time>,
     /// What stands in the queue, or may not, of each job something of which may start as far as the books know.
     listed: BTreeMap<JobId, Listed>,
     /// Jobs more of which may start from a time on, by that time and by job.
@@ -64,6 +72,7 @@ pub struct Scheduler {
     windows: BTreeMap<String, ReservationId>,
     /// Accounts at work; none where the site has none.
     dues: Option<Dues>,
+    foresight: Foresight,
 }
 
 /// One job in the queue.
@@ -116,6 +125,7 @@ impl Scheduler {
         let (key, backfill) = match policy {
             Policy::Fcfs => (Key::Submit, Backfill::None),
             Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+            Policy::Default => (Key::Unicep, Backfill::Predicted),
             // Promises to all are for machines that are counted; on hosts, the head's is kept.
             Policy::Conservative => (Key::Submit, Backfill::Easy(crate::policy::Candidates::InOrder)),
         };
@@ -124,11 +134,13 @@ impl Scheduler {
             queue: Queue::new(key, TICKS),
             pass: Pass::default(),
             seen: None,
+            ordered: None,
             listed: BTreeMap::new(),
             later: BTreeSet::new(),
             later_of: BTreeMap::new(),
             windows: BTreeMap::new(),
             dues: None,
+            foresight: Foresight::default(),
         }
     }
 
@@ -136,6 +148,17 @@ impl Scheduler {
     #[must_use]
     pub fn with_dues(self, dues: Dues) -> Scheduler {
         Scheduler { dues: Some(dues), ..self }
+    }
+
+    /// The same that foresees what `foresight` does, which is that of a snapshot, before it has looked at any books.
+    #[must_use]
+    pub fn with_foresight(self, foresight: Foresight) -> Scheduler {
+        Scheduler { foresight, ..self }
+    }
+
+    /// What the records so far say of jobs to come, for a snapshot.
+    pub fn foresight(&self) -> &Foresight {
+        &self.foresight
     }
 
     /// When to run a pass again though nothing happens, after one at `now`.

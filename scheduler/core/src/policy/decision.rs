@@ -31,7 +31,8 @@ pub enum Decision<P> {
     Reserved {
         /// How many.
         elements: u32,
-        /// When the next of them can start by the estimates of what runs.
+        /// When the next of them can start by the estimates of what runs; under [`Backfill::Predicted`] it may be later
+        /// until the job is urgent.
         at: Time,
     },
     /// So many elements wait.

@@ -36,7 +36,7 @@ pub enum Key {
 pub struct Asked {
     /// When it was submitted, seconds since the origin of time.
     pub submit_s: f64,
-    /// How long it runs by its estimate, seconds, above 0.
+    /// How long it runs by its estimate, or as predicted where the policy predicts, seconds, above 0.
     pub estimate_s: f64,
     /// How many processors it takes.
     pub width: f64,

@@ -23,6 +23,12 @@ pub trait Machine {
     /// may be more than what fits, never less.
     fn free(&self) -> u32;
 
+    /// How many processors there are, in the width that the queue's entries carry.
+    fn size(&self) -> u32;
+
+    /// When the last of what runs has ended by its estimate; `now` when nothing runs, or all of it should have ended.
+    fn drained(&self, now: Time) -> Time;
+
     /// Whether `request` could start now if nothing were promised to anybody.
     fn fits(&mut self, request: Self::Request) -> bool;
 

@@ -4,8 +4,11 @@
 
 pub mod conservative;
 pub mod decision;
+pub mod history;
 pub mod key;
 pub mod machine;
+pub mod malleable;
+pub mod outlook;
 pub mod pass;
 pub mod pool;
 pub mod priority;
@@ -24,6 +27,19 @@ pub enum Policy {
     Easy(Key, Candidates),
     /// Everybody is promised a start on arrival, and nobody delays another.
     Conservative,
+    /// The one that is shipped, EASY by predicted run times, in three parts.
+    ///
+    /// *Order*: by [`Key::Unicep`] with the predicted run time ([`history::History`]) in the place of the estimate: who
+    /// has waited for long, measured by the own run time, and is narrow, goes first. It is the slowdown that users feel.
+    ///
+    /// *Guard*: a job that has waited half as long again as it would have if nobody had overtaken it
+    /// ([`outlook::Outlook::new`]) goes before all others of its rank, in the order of submission.
+    ///
+    /// *Backfilling*: in queue order; a job starts beside the head's promise if it ends by then as predicted. So a head
+    /// may start later than its promise, until it is urgent: then only estimates, at which jobs are killed, count.
+    ///
+    /// A job is killed at its estimate alone, whatever was predicted.
+    Default,
 }
 
 /// In which order those behind the head are tried.
@@ -42,12 +58,15 @@ pub enum Backfill {
     None,
     /// Who does not delay the head.
     Easy(Candidates),
+    /// Who does not delay the head if it runs as long as predicted, in queue order; if the head is urgent, who does not
+    /// delay it.
+    Predicted,
 }
 
 impl Policy {
     /// Every policy, in the order of the documentation.
     pub fn all() -> Vec<Policy> {
-        let mut all = vec![Policy::Fcfs];
+        let mut all = vec![Policy::Default, Policy::Fcfs];
         all.extend([Candidates::InOrder, Candidates::Shortest].map(|c| Policy::Easy(Key::Submit, c)));
         all.push(Policy::Conservative);
         let keyed = Key::ALL.into_iter().filter(|key| *key != Key::Submit);
@@ -65,6 +84,7 @@ impl fmt::Display for Policy {
             Policy::Easy(key, Candidates::InOrder) => format!("{key}+easy"),
             Policy::Easy(key, Candidates::Shortest) => format!("{key}+easy-sjf"),
             Policy::Conservative => "cons".to_owned(),
+            Policy::Default => "default".to_owned(),
         };
         f.pad(&name)
     }
@@ -95,7 +115,7 @@ impl FromStr for Policy {
         let like = |policy: &Policy| strsim::jaro_winkler(&policy.to_string(), &given.to_lowercase());
         // The first of those that are equally like it.
         let nearest = all.into_iter().rev().max_by(|a, b| like(a).total_cmp(&like(b)));
-        Err(UnknownPolicy { given: given.to_owned(), nearest: nearest.unwrap_or(Policy::Fcfs) })
+        Err(UnknownPolicy { given: given.to_owned(), nearest: nearest.unwrap_or(Policy::Default) })
     }
 }
 
@@ -117,9 +137,13 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_told_the_nearest() {
-        for (given, nearest) in
-            [("esy", "easy"), ("EASY-SFJ", "easy-sjf"), ("wfp+easy", "wfp3+easy"), ("", "fcfs")]
-        {
+        for (given, nearest) in [
+            ("esy", "easy"),
+            ("EASY-SFJ", "easy-sjf"),
+            ("wfp+easy", "wfp3+easy"),
+            ("", "default"),
+            ("defualt", "default"),
+        ] {
             let error = given.parse::<Policy>().expect_err(given);
             assert_eq!(error.nearest.to_string(), nearest, "{given}");
         }

@@ -4,7 +4,7 @@
 //! The pass is written once, for every machine: the controller and the replay of traces run this code.
 
 use super::machine::{Machine, Promise, Running};
-use super::queue::{Entry, Queue, Waiting};
+use super::queue::{Brief, Entry, Queue, Waiting};
 use super::{Backfill, Candidates};
 use crate::time::Time;
 
@@ -46,28 +46,31 @@ impl Pass {
     ) -> Outcome<M::Promise> {
         queue.compact();
         self.refused.forget();
-        let mut round = Round { queue, machine, now, starts, refused: &mut self.refused, promise: None };
+        let refused = &mut self.refused;
+        let mut round = Round { queue, machine, now, starts, refused, promise: None, predicting: false };
         let mut outcome = Outcome { head: None, hopeless: Vec::new() };
         let mut from = 0;
-        while let Some(at) = round.queue.next(from, u32::MAX, |_, _| false) {
+        while let Some(at) = round.queue.next(from, u32::MAX, |_| false) {
             from = at + 1;
             let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
                 continue;
             }
             let job = round.queue.entry(at).job;
-            let Backfill::Easy(candidates) = backfill else {
+            if backfill == Backfill::None {
                 outcome.head = Some((job, None));
                 break;
-            };
+            }
             let Some(promise) = round.machine.promise(request, now, lasts) else {
                 outcome.hopeless.push(job);
                 continue;
             };
             round.promise = Some(promise);
-            match candidates {
-                Candidates::InOrder => round.in_order(from),
-                Candidates::Shortest => round.shortest(from, &mut self.candidates),
+            // The promise to a head that has waited for too long is kept whatever others really run.
+            round.predicting = backfill == Backfill::Predicted && !round.queue.is_urgent(at);
+            match backfill {
+                Backfill::Easy(Candidates::Shortest) => round.shortest(from, &mut self.candidates),
+                _ => round.in_order(from),
             }
             outcome.head = Some((job, round.promise));
             break;
@@ -94,6 +97,8 @@ struct Round<'a, M: Machine, S> {
     starts: &'a mut S,
     refused: &'a mut Refused,
     promise: Option<M::Promise>,
+    /// Whether predictions say who ends by the promise, in the place of estimates.
+    predicting: bool,
 }
 
 impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
@@ -107,7 +112,8 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
 
     /// The next candidate from a position on.
     fn next(&self, from: usize) -> Option<usize> {
-        let refused = |class, estimate| self.refused.knows(class, estimate);
+        let lasts = |brief: &Brief| if self.predicting { brief.predicted } else { brief.estimate };
+        let refused = |brief: &Brief| self.refused.knows(brief.class, brief.estimate, lasts(brief));
         self.queue.next(from, self.machine.free(), refused)
     }
 
@@ -130,18 +136,21 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
         let entry = *self.queue.entry(at);
         let end = self.now.after(entry.estimate);
         for _ in 0..entry.count {
-            let outlives = self.promise.as_ref().is_some_and(|p| end > p.at());
+            let lasts = if self.predicting { self.queue.predicted(at) } else { entry.estimate };
+            let outlives = self.promise.as_ref().is_some_and(|p| self.now.after(lasts) > p.at());
             let room = if outlives { self.promise.as_ref().map_or(0, Promise::spare) } else { u32::MAX };
             if entry.width > self.machine.free().min(room) {
                 return Tried::NoRoom;
             }
             let class = entry.request.into();
-            if self.refused.knows(class, entry.estimate) {
+            if self.refused.knows(class, entry.estimate, lasts) {
                 return Tried::NoRoom;
             }
             // The entry as it is now tells which element is next.
             let Some(running) = self.starts.admit(self.queue.entry(at)) else { return Tried::NotAdmitted };
-            let Some(place) = self.machine.start(running, entry.request, end, self.promise.as_mut()) else {
+            // What ends in time by its prediction only does not wait for room beside the promise.
+            let beside = self.promise.as_mut().filter(|p| outlives || end <= p.at());
+            let Some(place) = self.machine.start(running, entry.request, end, beside) else {
                 self.refuse(&entry, outlives);
                 return Tried::NoRoom;
             };
@@ -153,41 +162,47 @@ impl<M: Machine, S: Starts<M>> Round<'_, M, S> {
 
     /// Notes that an entry was refused, and with it all of its class that would be, too.
     fn refuse(&mut self, entry: &Entry<M::Request>, outlives: bool) {
-        let longest = if self.machine.minds_ends() && self.machine.fits(entry.request) {
-            entry.estimate - 1
-        } else {
-            let shadow = self.promise.as_ref().filter(|_| outlives).map(Promise::at);
-            shadow.map_or(i64::MIN, |at| at - self.now)
-        };
-        self.refused.note(entry.request.into(), longest);
+        let class = entry.request.into();
+        let for_its_end = self.machine.minds_ends() && self.machine.fits(entry.request);
+        match self.promise.as_ref().filter(|_| outlives).map(Promise::at) {
+            // It may be for the estimate or for the prediction: that says nothing of any other.
+            Some(_) if for_its_end && self.predicting => {}
+            _ if for_its_end => self.refused.note(class, (entry.estimate - 1, i64::MAX)),
+            Some(at) => self.refused.note(class, (i64::MAX, at - self.now)),
+            None => self.refused.note(class, (i64::MIN, i64::MIN)),
+        }
     }
 }
 
 /// Classes of requests that the machine has refused in this pass. Room only shrinks in it, so none is asked twice.
 #[derive(Clone, Debug, Default)]
 struct Refused {
-    /// For each class the longest estimate that was not refused.
-    longest: Vec<i64>,
+    /// For each class the longest estimate that was not refused, and the longest that one may last by what counts in the
+    /// pass, estimates or predictions.
+    longest: Vec<(i64, i64)>,
     /// The classes that were.
     classes: Vec<u32>,
 }
 
 impl Refused {
+    const NOTHING: (i64, i64) = (i64::MAX, i64::MAX);
+
     fn forget(&mut self) {
         for class in self.classes.drain(..) {
-            self.longest[class as usize] = i64::MAX;
+            self.longest[class as usize] = Self::NOTHING;
         }
     }
 
-    fn knows(&self, class: u32, estimate: i64) -> bool {
-        self.longest.get(class as usize).is_some_and(|longest| estimate > *longest)
+    fn knows(&self, class: u32, estimate: i64, lasts: i64) -> bool {
+        self.longest.get(class as usize).is_some_and(|longest| estimate > longest.0 || lasts > longest.1)
     }
 
-    fn note(&mut self, class: u32, longest: i64) {
+    fn note(&mut self, class: u32, (estimate, lasts): (i64, i64)) {
         if self.longest.len() <= class as usize {
-            self.longest.resize(class as usize + 1, i64::MAX);
+            self.longest.resize(class as usize + 1, Self::NOTHING);
         }
-        self.longest[class as usize] = longest;
+        let longest = &mut self.longest[class as usize];
+        *longest = (longest.0.min(estimate), longest.1.min(lasts));
         self.classes.push(class);
     }
 }
@@ -195,6 +210,8 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::super::key::Key;
+    use super::super::outlook::Outlook;
+    use super::super::pool::Pool;
     use super::*;
 
     /// A machine whose processors never lie together: it has many free, and refuses all that is wider than one. It counts
@@ -224,6 +241,14 @@ mod tests {
             1000
         }
 
+        fn size(&self) -> u32 {
+            1000
+        }
+
+        fn drained(&self, now: Time) -> Time {
+            now
+        }
+
         fn fits(&mut self, request: u32) -> bool {
             request == 1
         }
@@ -244,7 +269,7 @@ mod tests {
 
     struct Anybody(Vec<u64>);
 
-    impl Starts<Scattered> for Anybody {
+    impl<M: Machine<Request = u32, Place = ()>> Starts<M> for Anybody {
         fn admit(&mut self, entry: &Entry<u32>) -> Option<Running> {
             Some(Running(entry.job.0))
         }
@@ -281,5 +306,41 @@ mod tests {
         assert_eq!(machine.asked, 5);
         pass.run(easy, &mut queue, &mut machine, (Time(1), &mut starts));
         assert_eq!((machine.asked, queue.elements()), (7, 6));
+    }
+
+    #[test]
+    fn predictions_count_until_the_head_is_urgent() {
+        // Of ten processors six are taken until 100, and the head waits for them. It leaves one: for a job that outlives
+        // 100. One ends by its prediction, one by its estimate, the last not even by its prediction.
+        let run = |backfill: Backfill, urgent: i64| {
+            let mut pool = Pool::new(10);
+            pool.start(Running(0), 6, Time(100), None).expect("the pool is empty");
+            let mut queue = Queue::new(Key::Submit, 1);
+            let waiting = [(9, 10, 10), (1, 500, 60), (1, 40, 30), (2, 900, 101), (1, 900, 101)];
+            for (job, (width, estimate, predicted)) in (1..).zip(waiting) {
+                let entry = Entry {
+                    job: Waiting(job),
+                    rank: 0,
+                    submit: Time(0),
+                    estimate,
+                    width,
+                    count: 1,
+                    request: width,
+                };
+                let urgent = if job == 1 { Time(urgent) } else { Time::NEVER };
+                queue.insert_with(entry, Outlook { predicted, urgent }, Time(10));
+            }
+            let mut starts = Anybody(Vec::new());
+            let outcome = Pass::default().run(backfill, &mut queue, &mut pool, (Time(10), &mut starts));
+            assert_eq!(
+                outcome.head.and_then(|(_, promise)| promise).map(|promise| promise.at()),
+                Some(Time(100))
+            );
+            starts.0
+        };
+        // The spare one is left for job 5, because job 2 is to end in time.
+        assert_eq!(run(Backfill::Predicted, 10), [2, 3, 5]);
+        assert_eq!(run(Backfill::Predicted, 9), [2, 3], "job 2 took the spare one");
+        assert_eq!(run(Backfill::Easy(Candidates::InOrder), 10), [2, 3]);
     }
 }

@@ -28,11 +28,6 @@ impl Pool {
         Pool { size, free: size, ends: Vec::new(), running: Vec::new(), widths: Vec::new() }
     }
 
-    /// How many processors there are.
-    pub fn size(&self) -> u32 {
-        self.size
-    }
-
     /// What runs by its estimated end: when it gives back how many processors.
     pub fn ends(&self) -> impl Iterator<Item = (Time, u32)> {
         self.ends.iter().copied().zip(self.widths.iter().copied())
@@ -47,6 +42,14 @@ impl Machine for Pool {
 
     fn free(&self) -> u32 {
         self.free
+    }
+
+    fn size(&self) -> u32 {
+        self.size
+    }
+
+    fn drained(&self, now: Time) -> Time {
+        self.ends.last().map_or(now, |end| now.max(*end))
     }
 
     fn fits(&mut self, request: u32) -> bool {

@@ -1,10 +1,11 @@
 //! The queue: what waits and could start if there were room, in the order in which a pass walks it.
 //!
 //! Invariants: entries are ordered by (rank, key, submit, job), so an order never depends on when an entry was put in;
-//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more, and `briefs[i]` its brief. Such
-//! entries stay until there are many, so that a start does not move all that is behind it.
+//! `widths[i]` is the width of entry `i`, or [`GONE`] when nothing of it waits any more, `jobs[i]` its job
+//! and `briefs[i]` its brief. Such entries stay until there are many, so that a start does not move all that is behind it.
 
 use super::key::{Asked, Key};
+use super::outlook::Outlook;
 use crate::time::Time;
 use std::cmp::Ordering;
 
@@ -34,9 +35,13 @@ pub struct Entry<R> {
 /// The width of an entry of which nothing waits.
 const GONE: u32 = u32::MAX;
 
+/// The key of what has waited for too long: before all others, and among its like in the order of submission.
+const URGENT: f64 = f64::NEG_INFINITY;
+
 #[derive(Clone, Copy, Debug)]
 struct Slot<R> {
     entry: Entry<R>,
+    outlook: Outlook,
     /// The part of the key that does not change.
     fixed: f64,
     key: f64,
@@ -44,9 +49,10 @@ struct Slot<R> {
 
 /// What tells a pass that it need not look at an entry: kept side by side, for a pass reads those of the whole queue.
 #[derive(Clone, Copy, Debug)]
-struct Brief {
-    class: u32,
-    estimate: i64,
+pub(super) struct Brief {
+    pub(super) class: u32,
+    pub(super) estimate: i64,
+    pub(super) predicted: i64,
 }
 
 /// What waits, in queue order.
@@ -56,24 +62,32 @@ pub struct Queue<R> {
     ticks_per_s: f64,
     slots: Vec<Slot<R>>,
     widths: Vec<u32>,
+    jobs: Vec<Waiting>,
     briefs: Vec<Brief>,
     /// How many slots have nothing that waits.
     gone: usize,
     /// How many elements wait.
     elements: u64,
+    /// The work of what waits, by prediction: processors times ticks.
+    work: i128,
 }
 
 impl<R: Copy + Into<u32>> Queue<R> {
     /// An empty queue that is ordered by `key`, for times of so many ticks a second.
     pub fn new(key: Key, ticks_per_s: u32) -> Self {
         let ticks_per_s = f64::from(ticks_per_s);
-        let (slots, widths, briefs) = (Vec::new(), Vec::new(), Vec::new());
-        Queue { key, ticks_per_s, slots, widths, briefs, gone: 0, elements: 0 }
+        let (slots, widths, jobs, briefs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Queue { key, ticks_per_s, slots, widths, jobs, briefs, gone: 0, elements: 0, work: 0 }
     }
 
     /// How many jobs and elements of arrays wait.
     pub fn elements(&self) -> u64 {
         self.elements
+    }
+
+    /// The work of all that waits, by prediction: processors times ticks.
+    pub fn work(&self) -> i128 {
+        self.work
     }
 
     /// What waits, in queue order.
@@ -86,19 +100,28 @@ impl<R: Copy + Into<u32>> Queue<R> {
         self.widths.iter().copied().min().unwrap_or(GONE)
     }
 
-    /// Puts `entry` in its place; the keys of the others are those of the last [`Queue::refresh`].
+    /// Puts `entry` in its place under a policy that predicts nothing; see [`Queue::insert_with`].
+    ///
+    /// # Panics
+    /// As that does.
+    pub fn insert(&mut self, entry: Entry<R>, now: Time) {
+        self.insert_with(entry, Outlook::by_estimate(entry.estimate), now);
+    }
+
+    /// Puts `entry` in its place, where its key takes the predicted run time for the estimate; the keys of the others are
+    /// those of the last [`Queue::refresh`].
     ///
     /// # Panics
     /// When the entry has no element, or its width is that of no machine (`u32::MAX`).
-    pub fn insert(&mut self, entry: Entry<R>, now: Time) {
+    pub fn insert_with(&mut self, entry: Entry<R>, outlook: Outlook, now: Time) {
         assert!(entry.count > 0 && entry.width < GONE, "an entry waits for something that can be");
         let asked = Asked {
             submit_s: entry.submit.0 as f64 / self.ticks_per_s,
-            estimate_s: entry.estimate.max(1) as f64 / self.ticks_per_s,
+            estimate_s: outlook.predicted.max(1) as f64 / self.ticks_per_s,
             width: f64::from(entry.width),
         };
         let fixed = self.key.fixed(&asked);
-        let slot = Slot { entry, fixed, key: self.aged(fixed, &entry, now) };
+        let slot = Slot { entry, outlook, fixed, key: self.aged(fixed, (&entry, outlook), now) };
         let at = match self.slots.last() {
             Some(last) if order(last, &slot).is_gt() => {
                 self.slots.partition_point(|s| order(s, &slot).is_lt())
@@ -107,13 +130,18 @@ impl<R: Copy + Into<u32>> Queue<R> {
         };
         self.slots.insert(at, slot);
         self.widths.insert(at, entry.width);
-        self.briefs.insert(at, entry.brief());
+        self.jobs.insert(at, entry.job);
+        self.briefs.insert(at, slot.brief());
         self.elements += u64::from(entry.count);
+        self.work += work(&slot, entry.count);
     }
 
     /// Takes out what waits of `job`: none when nothing does.
     pub fn remove(&mut self, job: Waiting) -> Option<Entry<R>> {
-        let at = self.slots.iter().position(|slot| slot.entry.job == job && slot.entry.count > 0)?;
+        // A scan of numbers side by side costs less than an index that each new order would have to renew.
+        let mut found =
+            (0..).zip(&self.jobs).filter(|(_, other)| **other == job).map(|(at, _): (usize, _)| at);
+        let at = found.find(|at| self.slots[*at].entry.count > 0)?;
         let entry = self.slots[at].entry;
         self.take(at, entry.count);
         Some(entry)
@@ -124,8 +152,8 @@ impl<R: Copy + Into<u32>> Queue<R> {
         self.compact();
         if self.key.ages() {
             for i in 0..self.slots.len() {
-                let Slot { entry, fixed, .. } = self.slots[i];
-                self.slots[i].key = self.aged(fixed, &entry, now);
+                let Slot { entry, outlook, fixed, .. } = self.slots[i];
+                self.slots[i].key = self.aged(fixed, (&entry, outlook), now);
             }
             self.sort();
         }
@@ -141,11 +169,11 @@ impl<R: Copy + Into<u32>> Queue<R> {
     }
 
     /// The first entry from position `from` on that is not wider than `width`, of which something waits, and that is not
-    /// refused by its class and estimate.
-    pub(super) fn next(&self, from: usize, width: u32, refused: impl Fn(u32, i64) -> bool) -> Option<usize> {
+    /// refused by its brief.
+    pub(super) fn next(&self, from: usize, width: u32, refused: impl Fn(&Brief) -> bool) -> Option<usize> {
         let width = width.min(GONE - 1);
         let mut rest = self.widths.get(from..)?.iter().zip(&self.briefs[from..]);
-        let at = rest.position(|(w, brief)| *w <= width && !refused(brief.class, brief.estimate))?;
+        let at = rest.position(|(w, brief)| *w <= width && !refused(brief))?;
         Some(from + at)
     }
 
@@ -154,8 +182,19 @@ impl<R: Copy + Into<u32>> Queue<R> {
         &self.slots[at].entry
     }
 
+    /// How long the entry at a position will run, ticks.
+    pub(super) fn predicted(&self, at: usize) -> i64 {
+        self.slots[at].outlook.predicted
+    }
+
+    /// Whether the entry at a position has waited for too long, as of the last [`Queue::refresh`].
+    pub(super) fn is_urgent(&self, at: usize) -> bool {
+        self.slots[at].key == URGENT
+    }
+
     /// Takes `count` elements of the entry at a position away. Positions stay as they are.
     pub(super) fn take(&mut self, at: usize, count: u32) {
+        self.work -= work(&self.slots[at], count);
         let entry = &mut self.slots[at].entry;
         entry.count -= count;
         self.elements -= u64::from(count);
@@ -171,13 +210,14 @@ impl<R: Copy + Into<u32>> Queue<R> {
             return;
         }
         self.slots.retain(|slot| slot.entry.count > 0);
-        self.widths.retain(|width| *width != GONE);
-        self.briefs.clear();
-        self.briefs.extend(self.slots.iter().map(|slot| slot.entry.brief()));
+        self.line_up();
         self.gone = 0;
     }
 
-    fn aged(&self, fixed: f64, entry: &Entry<R>, now: Time) -> f64 {
+    fn aged(&self, fixed: f64, (entry, outlook): (&Entry<R>, Outlook), now: Time) -> f64 {
+        if now > outlook.urgent {
+            return URGENT;
+        }
         let wait_s = (now - entry.submit).max(0) as f64 / self.ticks_per_s;
         self.key.aged(fixed, wait_s, f64::from(entry.width))
     }
@@ -187,18 +227,31 @@ impl<R: Copy + Into<u32>> Queue<R> {
             return;
         }
         self.slots.sort_unstable_by(order);
+        self.line_up();
+    }
+
+    /// Makes what is kept side by side follow the slots.
+    fn line_up(&mut self) {
+        let width = |slot: &Slot<R>| if slot.entry.count > 0 { slot.entry.width } else { GONE };
         self.widths.clear();
-        self.widths
-            .extend(self.slots.iter().map(|slot| if slot.entry.count > 0 { slot.entry.width } else { GONE }));
+        self.widths.extend(self.slots.iter().map(width));
+        self.jobs.clear();
+        self.jobs.extend(self.slots.iter().map(|slot| slot.entry.job));
         self.briefs.clear();
-        self.briefs.extend(self.slots.iter().map(|slot| slot.entry.brief()));
+        self.briefs.extend(self.slots.iter().map(Slot::brief));
     }
 }
 
-impl<R: Copy + Into<u32>> Entry<R> {
+impl<R: Copy + Into<u32>> Slot<R> {
     fn brief(&self) -> Brief {
-        Brief { class: self.request.into(), estimate: self.estimate }
+        let Entry { request, estimate, .. } = self.entry;
+        Brief { class: request.into(), estimate, predicted: self.outlook.predicted }
     }
+}
+
+/// The work of so many elements of an entry, by prediction: processors times ticks.
+fn work<R>(slot: &Slot<R>, count: u32) -> i128 {
+    i128::from(slot.outlook.predicted) * i128::from(slot.entry.width) * i128::from(count)
 }
 
 fn order<R>(a: &Slot<R>, b: &Slot<R>) -> Ordering {
@@ -249,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn what_has_waited_too_long_goes_first_in_the_order_of_submission() {
+        let mut queue = Queue::new(Key::Unicep, 1);
+        for (job, predicted, urgent) in [(1, 90, 400), (2, 80, 30), (3, 1, 500), (4, 70, 31)] {
+            let outlook = Outlook { predicted, urgent: Time(urgent) };
+            queue.insert_with(entry(job, 1, job as i64, 100, 1), outlook, Time(10));
+        }
+        queue.refresh(Time(30));
+        assert_eq!(jobs(&queue), [3, 4, 2, 1], "not past it yet");
+        queue.refresh(Time(32));
+        assert_eq!(jobs(&queue), [2, 4, 3, 1]);
+        assert_eq!([0, 1, 2, 3].map(|at| queue.is_urgent(at)), [true, true, false, false]);
+        queue.rerank(|entry| u64::from(entry.job.0 != 1));
+        assert_eq!(jobs(&queue), [1, 2, 4, 3], "a rank goes before all");
+    }
+
+    #[test]
     #[should_panic(expected = "an entry waits for something that can be")]
     fn nothing_does_not_wait() {
         Queue::new(Key::Submit, 1).insert(Entry { count: 0, ..entry(1, 0, 0, 1, 1) }, Time(0));
@@ -278,6 +347,8 @@ mod tests {
                 list.sort_by_key(|e| (e.rank, e.estimate * i64::from(e.width), e.job));
                 prop_assert_eq!(queue.entries().copied().collect::<Vec<_>>(), list.clone());
                 prop_assert_eq!(queue.elements(), list.len() as u64);
+                let work: i64 = list.iter().map(|e| e.estimate * i64::from(e.width)).sum();
+                prop_assert_eq!(queue.work(), i128::from(work));
                 prop_assert_eq!(queue.narrowest(), list.iter().map(|e| e.width).min().unwrap_or(GONE));
             }
         }

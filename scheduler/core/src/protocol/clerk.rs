@@ -1,7 +1,7 @@
 //! The desk of a real controller: the books, the cluster's hosts, and the scheduler that follows both.
 //!
-//! Invariants: the books are the fold of what is noted; scheduler and free resources can be made anew from them, and are,
-//! after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
+//! Invariants: books and foresight are the fold of what is noted; free resources and the queue can be made anew from them,
+//! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
 
 use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
 use super::format::Format;
@@ -12,6 +12,7 @@ use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
 use crate::cluster::{HostId, HostState, Hosts};
 use crate::decide::Scheduler;
+use crate::decide::foresight::Foresight;
 use crate::decide::preempt::Preempt;
 use crate::decide::refusal::Refusal as Hopeless;
 use crate::job::event::{Elements, JobEvent, RunEvent};
@@ -21,8 +22,7 @@ use crate::job::placement::Placement;
 use crate::job::usage::Usage;
 use crate::job::{Owner, Submitted};
 use crate::jobspec::{JobSpec, Requeue, Work};
-use crate::policy::key::Key;
-use crate::policy::{Candidates, Policy};
+use crate::policy::Policy;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,12 +79,31 @@ pub struct Launch {
 
 /// The desk of a real controller.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Clerk {
     books: Books,
-    #[serde(skip)]
     planner: Box<Planner>,
-    #[serde(skip)]
     usable: BTreeSet<HostId>,
+}
+
+/// What a snapshot says of a clerk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Written {
+    books: Books,
+    foresight: Foresight,
+}
+
+impl From<Clerk> for Written {
+    fn from(clerk: Clerk) -> Written {
+        Written { foresight: clerk.foresight().clone(), books: clerk.books }
+    }
+}
+
+impl From<Written> for Clerk {
+    fn from(Written { books, foresight }: Written) -> Clerk {
+        let scheduler = Scheduler::new(Policy::Default).with_foresight(foresight);
+        Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new() }
+    }
 }
 
 /// What can be made anew.
@@ -99,25 +118,24 @@ struct Planner {
 /// What can be made anew does not count.
 impl PartialEq for Clerk {
     fn eq(&self, other: &Clerk) -> bool {
-        self.books == other.books
-    }
-}
-
-impl Default for Planner {
-    fn default() -> Self {
-        Planner::new(Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)))
+        self.books == other.books && self.foresight() == other.foresight()
     }
 }
 
 impl Clerk {
-    /// A desk with these books, which decides by EASY until another scheduler is set.
+    /// A desk with these books, which decides by the shipped policy until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        Clerk { books, planner: Box::default(), usable: BTreeSet::new() }
+        Clerk::from(Written { books, foresight: Foresight::default() })
     }
 
-    /// Decides by this scheduler from now on; it has not looked at any books.
+    /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far.
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
-        *self.planner = Planner::new(scheduler);
+        let foresight = self.foresight().clone();
+        *self.planner = Planner::new(scheduler.with_foresight(foresight));
+    }
+
+    fn foresight(&self) -> &Foresight {
+        self.planner.scheduler.foresight()
     }
 
     /// The books.

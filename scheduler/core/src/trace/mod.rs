@@ -3,6 +3,7 @@
 //! Step 5 of a job's way (DESIGN section 4), tried on what was asked of real machines. The replay runs the policy's own
 //! code over a pool of counted processors.
 
+pub mod malleable;
 pub mod on_hosts;
 pub mod replay;
 pub mod report;

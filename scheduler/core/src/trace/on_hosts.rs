@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnHostsError {
     /// The policy plans counted processors.
-    #[error("{0} plans processors that are counted, not hosts: choose fcfs, easy or a key with easy")]
+    #[error(
+        "{0} plans processors that are counted, not hosts: choose default, fcfs, easy or a key with easy"
+    )]
     Policy(Policy),
     /// A job does not fit the empty cluster.
     #[error("job {id} does not fit: {}", .misfits.iter().map(Misfit::to_string).collect::<Vec<_>>().join("; "))]
@@ -32,23 +34,28 @@ pub fn replay_on(hosts: Hosts, trace: &Trace, policy: Policy, mode: Mode) -> Res
     let (key, backfill) = match policy {
         Policy::Fcfs => (Key::Submit, Backfill::None),
         Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+        Policy::Default => (Key::Unicep, Backfill::Predicted),
         Policy::Conservative => return Err(OnHostsError::Policy(policy)),
     };
     let mut hosts = hosts;
     let most = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let mut classes: BTreeMap<u32, ClassId> = BTreeMap::new();
+    let mut requests = Vec::with_capacity(trace.jobs.len());
     for job in &trace.jobs {
-        if !classes.contains_key(&job.width) {
-            let request = Request {
-                hosts_max: most.min(job.width),
-                tasks: Tasks::Total { count: job.width, most_per_host: None },
-                ..Request::cpus(1)
-            };
-            let interned = hosts.intern(&request);
-            let class = interned.map_err(|misfits| OnHostsError::Job { id: job.id, misfits })?;
-            classes.insert(job.width, class);
-        }
+        let class = match classes.get(&job.width) {
+            Some(&class) => class,
+            None => {
+                let request = Request {
+                    hosts_max: most.min(job.width),
+                    tasks: Tasks::Total { count: job.width, most_per_host: None },
+                    ..Request::cpus(1)
+                };
+                let interned = hosts.intern(&request);
+                interned.map_err(|misfits| OnHostsError::Job { id: job.id, misfits })?
+            }
+        };
+        classes.insert(job.width, class);
+        requests.push(class);
     }
-    let requests = trace.jobs.iter().map(|job| classes[&job.width]).collect();
     Ok(run(trace, mode, &mut Queued::new(hosts, requests, key, backfill)))
 }

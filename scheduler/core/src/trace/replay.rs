@@ -4,8 +4,10 @@
 
 use super::{Trace, TraceJob};
 use crate::policy::conservative::Conservative;
+use crate::policy::history::History;
 use crate::policy::key::Key;
 use crate::policy::machine::{Machine, Running};
+use crate::policy::outlook::{Ahead, Outlook};
 use crate::policy::pass::{Pass, Starts};
 use crate::policy::pool::Pool;
 use crate::policy::queue::{Entry, Queue, Waiting};
@@ -25,11 +27,13 @@ pub enum Mode {
     PerEvent,
 }
 
-/// When each job of a trace started.
+/// When each job of a trace started and ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// In the order of the trace.
     pub starts: Vec<Time>,
+    /// In the order of the trace.
+    pub ends: Vec<Time>,
     /// The most jobs that waited after a pass.
     pub max_queue: usize,
 }
@@ -39,6 +43,7 @@ pub fn replay(trace: &Trace, policy: Policy, mode: Mode) -> Schedule {
     let (key, backfill) = match policy {
         Policy::Fcfs => (Key::Submit, Backfill::None),
         Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
+        Policy::Default => (Key::Unicep, Backfill::Predicted),
         Policy::Conservative => return run(trace, mode, &mut Promising(Conservative::new(trace.procs))),
     };
     let widths = trace.jobs.iter().map(|job| job.width).collect();
@@ -72,7 +77,9 @@ pub fn run(trace: &Trace, mode: Mode, system: &mut impl System) -> Schedule {
                     clock.pass(system);
                 }
                 for job in ending {
-                    system.end(job, &trace.jobs[job], now);
+                    if clock.estimated(job) > now {
+                        system.end(job, &trace.jobs[job], now);
+                    }
                     clock.pass(system);
                 }
                 if system.due().is_some_and(|due| due <= now) {
@@ -82,7 +89,8 @@ pub fn run(trace: &Trace, mode: Mode, system: &mut impl System) -> Schedule {
         }
     }
     assert_eq!(clock.waiting, 0, "jobs wait that nothing will ever start");
-    Schedule { starts: clock.starts, max_queue: clock.max_queue }
+    let ends = trace.jobs.iter().zip(&clock.starts).map(|(job, start)| *start + job.run).collect();
+    Schedule { starts: clock.starts, ends, max_queue: clock.max_queue }
 }
 
 /// What a replay drives. Jobs go by their position in the trace.
@@ -90,7 +98,7 @@ pub trait System {
     /// A job arrives.
     fn arrive(&mut self, index: usize, job: &TraceJob, now: Time);
 
-    /// A job ends. It may be told twice in one moment, and the second time nothing happens.
+    /// A job ends.
     fn end(&mut self, index: usize, job: &TraceJob, now: Time);
 
     /// When the next job is to start, though nothing ends or arrives then.
@@ -183,13 +191,16 @@ pub struct Queued<M: Machine> {
     queue: Queue<M::Request>,
     backfill: Backfill,
     pass: Pass,
+    /// What ended, where the policy predicts.
+    history: History<i64>,
 }
 
 impl<M: Machine> Queued<M> {
     /// An empty queue before `machine`; `requests` is what each job of the trace asks of it.
     pub fn new(machine: M, requests: Vec<M::Request>, key: Key, backfill: Backfill) -> Self {
         // A trace counts seconds.
-        Queued { machine, requests, queue: Queue::new(key, 1), backfill, pass: Pass::default() }
+        let (queue, pass, history) = (Queue::new(key, 1), Pass::default(), History::default());
+        Queued { machine, requests, queue, backfill, pass, history }
     }
 }
 
@@ -204,11 +215,23 @@ impl<M: Machine> System for Queued<M> {
             count: 1,
             request: self.requests[index],
         };
-        self.queue.insert(entry, now);
+        if self.backfill != Backfill::Predicted {
+            return self.queue.insert(entry, now);
+        }
+        let ahead = Ahead {
+            work: self.queue.work(),
+            processors: self.machine.size(),
+            drain: self.machine.drained(now) - now,
+        };
+        let predicted = self.history.predict(user(job).as_ref(), job.estimate);
+        self.queue.insert_with(entry, Outlook::new(predicted, now, ahead), now);
     }
 
-    fn end(&mut self, index: usize, _: &TraceJob, _: Time) {
+    fn end(&mut self, index: usize, job: &TraceJob, _: Time) {
         self.machine.finish(Running(index as u64));
+        if self.backfill == Backfill::Predicted {
+            self.history.record(user(job), job.run, job.estimate);
+        }
     }
 
     fn pass(&mut self, clock: &mut Clock<'_>) {
@@ -220,6 +243,11 @@ impl<M: Machine> System for Queued<M> {
         self.queue.refresh(now);
         self.pass.run(self.backfill, &mut self.queue, &mut self.machine, (now, clock));
     }
+}
+
+/// Who submitted a job, if the trace says so.
+fn user(job: &TraceJob) -> Option<i64> {
+    (job.user >= 0).then_some(job.user)
 }
 
 impl<M: Machine> Starts<M> for Clock<'_> {

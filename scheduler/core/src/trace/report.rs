@@ -16,7 +16,7 @@ pub struct Report {
     pub jobs: usize,
     /// On how many processors.
     pub procs: u32,
-    /// The mean of max(1, (wait + run) / max(run, 10 s)).
+    /// The mean of max(1, turnaround / max(run, 10 s)), with the run time at the size that was asked for.
     pub mean_bounded_slowdown: f64,
     /// The mean wait, seconds.
     pub mean_wait_s: f64,
@@ -24,9 +24,10 @@ pub struct Report {
     pub p95_wait_s: i64,
     /// The worst wait, seconds.
     pub max_wait_s: i64,
-    /// The mean of wait and run time, seconds.
+    /// The mean time from submission to end, seconds.
     pub mean_turnaround_s: f64,
-    /// The share of the processors' time, from the first submission to the last end, in which they ran jobs.
+    /// The share of the processors' time, from the first submission to the last end, in which they ran jobs; what
+    /// resizes cost does not count.
     pub utilisation: f64,
     /// From the first submission to the last end, seconds.
     pub makespan_s: i64,
@@ -45,14 +46,14 @@ impl Report {
         let slowdowns: f64 = trace
             .jobs
             .iter()
-            .zip(&waits)
-            .map(|(job, wait)| ((wait + job.run) as f64 / job.run.max(BOUND_S) as f64).max(1.0))
+            .zip(&schedule.ends)
+            .map(|(job, end)| ((*end - job.submit) as f64 / job.run.max(BOUND_S) as f64).max(1.0))
             .sum();
         let wait: i128 = waits.iter().map(|wait| i128::from(*wait)).sum();
-        let run: i128 = trace.jobs.iter().map(|job| i128::from(job.run)).sum();
+        let turnaround: i128 =
+            trace.jobs.iter().zip(&schedule.ends).map(|(job, end)| i128::from(*end - job.submit)).sum();
         let work: i128 = trace.jobs.iter().map(|job| i128::from(job.run) * i128::from(job.width)).sum();
-        let end = trace.jobs.iter().zip(&schedule.starts).map(|(job, start)| *start + job.run).max();
-        let makespan_s = end.map_or(0, |end| end - trace.jobs[0].submit);
+        let makespan_s = schedule.ends.iter().max().map_or(0, |end| *end - trace.jobs[0].submit);
         waits.sort_unstable();
         let mean = |sum: i128| sum as f64 / jobs as f64;
         Report {
@@ -62,7 +63,7 @@ impl Report {
             mean_wait_s: mean(wait),
             p95_wait_s: waits[(jobs - 1) * 95 / 100],
             max_wait_s: waits[jobs - 1],
-            mean_turnaround_s: mean(wait + run),
+            mean_turnaround_s: mean(turnaround),
             utilisation: work as f64 / (i128::from(trace.procs) * i128::from(makespan_s)) as f64,
             makespan_s,
             max_queue: schedule.max_queue,

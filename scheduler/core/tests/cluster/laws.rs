@@ -211,7 +211,7 @@ proptest! {
     #[test]
     fn the_cluster_does_what_the_model_does(
         hosts in hosts(),
-        requests in prop::collection::vec(request(), 1..6),
+        requests in prop::collection::vec(request(), 4..12),
         events in prop::collection::vec(event(), 0..40),
     ) {
         let mut cluster = cluster(&hosts);
@@ -222,7 +222,9 @@ proptest! {
             prop_assert_eq!(interned.is_ok(), model.fits(&request, Time(0), 1) && known(&hosts, &request), "{:?}", interned);
             classes.extend(interned.ok().map(|class| (class, request)));
         }
-        prop_assume!(!classes.is_empty());
+        if classes.is_empty() {
+            return Ok(());
+        }
         cluster.advance(Time(0));
         let mut world = World { cluster, model, classes, now: Time(0), next: 0 };
         for event in &events {

@@ -29,18 +29,21 @@ fn with(change: impl FnOnce(&mut Request)) -> Request {
     request
 }
 
-#[test]
-fn every_reason_is_told_at_once() {
+/// Asks for each of `cases`, and compares what is said.
+fn refused(cases: &[(Request, Vec<Misfit>)]) {
     let mut cluster = cluster();
+    for (request, misfits) in cases {
+        assert_eq!(cluster.intern(request).as_ref(), Err(misfits), "{request:?}");
+    }
+}
+
+fn constraint(text: &str) -> Constraint {
+    Constraint::parse(text).expect("a constraint")
+}
+
+#[test]
+fn every_name_that_nothing_has_is_told_at_once() {
     let unknown = |what, name: &str| Misfit::Unknown { what, name: name.into() };
-    let largest = |what: &str, needs, largest, host| Misfit::Largest {
-        what: what.into(),
-        needs,
-        largest,
-        host: HostId(host),
-    };
-    let gpus = |kind: Option<&str>, count, per| Some(Gpus { kind: kind.map(str::to_owned), count, per });
-    let constraint = |text| Constraint::parse(text).expect("a constraint");
     let cases = [
         (
             with(|r| (r.hosts_min, r.cpus_per_task) = (0, 0)),
@@ -61,6 +64,20 @@ fn every_reason_is_told_at_once() {
                 Misfit::Licence { name: "solver".into(), needs: 3, total: 2 },
             ],
         ),
+    ];
+    refused(&cases);
+}
+
+#[test]
+fn everything_that_is_too_large_is_told_at_once() {
+    let largest = |what: &str, needs, largest, host| Misfit::Largest {
+        what: what.into(),
+        needs,
+        largest,
+        host: HostId(host),
+    };
+    let gpus = |kind: Option<&str>, count, per| Some(Gpus { kind: kind.map(str::to_owned), count, per });
+    let cases = [
         (
             with(|r| {
                 r.cpus_per_task = 9;
@@ -110,9 +127,7 @@ fn every_reason_is_told_at_once() {
             vec![Misfit::Overflow { what: "CPUs" }],
         ),
     ];
-    for (request, misfits) in cases {
-        assert_eq!(cluster.intern(&request), Err(misfits), "{request:?}");
-    }
+    refused(&cases);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Replays against the naive reference: on an excerpt of a real log, and on any small trace.
 
+mod malleable;
 mod naive;
 
 use muster_core::policy::Policy;
@@ -13,6 +14,7 @@ const EXCERPT: &[u8] = include_bytes!("excerpt.swf");
 
 /// Hashes of the excerpt's schedules, which the naive reference gives, too: policy, batch, per event.
 const HASHES: &[(&str, &str, &str)] = &[
+    ("default", "d04bd6f50d267aa7", "a14a3fb5ec0e0719"),
     ("fcfs", "50695e1329847aa1", "50695e1329847aa1"),
     ("easy", "f9eb293e6b19acf8", "22ff7c4801439ac4"),
     ("easy-sjf", "1083f9bf2a3371e4", "1083f9bf2a3371e4"),
@@ -97,7 +99,8 @@ fn traces() -> impl Strategy<Value = Trace> {
         let job = |(i, (gap, run, more, width)): (usize, (i64, i64, i64, u32))| {
             now += gap / 2;
             let estimate = run + more / 2;
-            TraceJob { id: i as i64, submit: Time(now), run, estimate, width, user: -1 }
+            let user = i64::from(width % 4) - 1;
+            TraceJob { id: i as i64, submit: Time(now), run, estimate, width, user }
         };
         let jobs = jobs.into_iter().enumerate().map(job).collect();
         Trace { procs, jobs, dropped: Dropped::default() }

@@ -15,6 +15,8 @@ pub(crate) fn starts(trace: &Trace, policy: Policy, mode: Mode) -> Vec<i64> {
         started: vec![None; trace.jobs.len()],
         order: Vec::new(),
         ended: vec![false; trace.jobs.len()],
+        learnt: Vec::new(),
+        outlook: vec![(0, i64::MAX); trace.jobs.len()],
         arrived: 0,
     };
     while let Some(now) = world.next_moment() {
@@ -27,6 +29,7 @@ pub(crate) fn starts(trace: &Trace, policy: Policy, mode: Mode) -> Vec<i64> {
                 world.pass(now);
             }
             Mode::PerEvent => {
+                world.learn(ends.iter().copied().filter(|&j| world.estimated_end(j) <= now).collect());
                 for _ in 0..arrivals {
                     world.arrive(now);
                     world.pass(now);
@@ -54,6 +57,10 @@ struct World {
     /// Jobs in the order in which they started.
     order: Vec<usize>,
     ended: Vec<bool>,
+    /// Jobs in the order in which they became known to have ended.
+    learnt: Vec<usize>,
+    /// How long each that came was to run, and for how long it may wait.
+    outlook: Vec<(i64, i64)>,
     arrived: usize,
 }
 
@@ -91,16 +98,43 @@ impl World {
         if self.policy == Policy::Conservative {
             self.promised[j] = Some(self.earliest(j, now));
         }
+        if self.policy == Policy::Default {
+            self.outlook[j] = self.expect(j, now);
+        }
     }
 
     fn end(&mut self, ends: &[usize], now: i64) {
         ends.iter().for_each(|&j| self.ended[j] = true);
+        self.learn(ends.to_vec());
         if self.policy == Policy::Conservative && ends.iter().any(|&j| self.estimated_end(j) > now) {
             for j in self.waiting() {
                 self.promised[j] = None;
                 self.promised[j] = Some(self.earliest(j, now));
             }
         }
+    }
+
+    fn learn(&mut self, ends: Vec<usize>) {
+        for j in ends {
+            if !self.learnt.contains(&j) {
+                self.learnt.push(j);
+            }
+        }
+    }
+
+    /// How long `j`, which comes now, will run, and for how long it may wait.
+    fn expect(&self, j: usize, now: i64) -> (i64, i64) {
+        let share = |&l: &usize| (self.jobs[l].run * 65536 / self.jobs[l].estimate).max(1);
+        let of_user = |l: &usize| self.jobs[j].user >= 0 && self.jobs[*l].user == self.jobs[j].user;
+        let recent: Vec<i64> = self.learnt.iter().rev().filter(|l| of_user(l)).take(8).map(share).collect();
+        assert!(self.learnt.len() < 2048, "the site's mean forgets nothing yet");
+        let site = (self.learnt.iter().map(share).sum::<i64>() + 65536) / (self.learnt.len() as i64 + 1);
+        let mean = (recent.iter().sum::<i64>() + site) as f64 / (65536 * (recent.len() + 1)) as f64;
+        let predicted = (self.jobs[j].estimate as f64 * mean).ceil() as i64;
+        let waits: i64 =
+            self.waiting().into_iter().filter(|&w| w != j).map(|w| self.outlook[w].0 * self.width(w)).sum();
+        let drain = self.running().into_iter().map(|r| self.estimated_end(r) - now).max().unwrap_or(0).max(0);
+        (predicted.max(1), (3 * (waits / self.procs + drain) + 1) / 2)
     }
 
     /// The first moment from which `j` never meets more than the machine, among all moments in which something changes.
@@ -139,6 +173,10 @@ impl World {
                 .sum::<i64>()
     }
 
+    fn urgent(&self, j: usize, now: i64) -> bool {
+        now - self.jobs[j].submit.0 > self.outlook[j].1
+    }
+
     fn pass(&mut self, now: i64) {
         let mut queue = self.waiting();
         let (key, candidates) = match self.policy {
@@ -149,8 +187,13 @@ impl World {
             }
             Policy::Fcfs => (Key::Submit, None),
             Policy::Easy(key, candidates) => (key, Some(candidates)),
+            Policy::Default => (Key::Unicep, Some(Candidates::InOrder)),
         };
-        let value = |j: usize| value(key, &self.jobs[j], now);
+        let value = |j: usize| match self.policy {
+            Policy::Default if self.urgent(j, now) => f64::NEG_INFINITY,
+            Policy::Default => value(key, &TraceJob { estimate: self.outlook[j].0, ..self.jobs[j] }, now),
+            _ => value(key, &self.jobs[j], now),
+        };
         queue.sort_by(|&a, &b| value(a).partial_cmp(&value(b)).unwrap());
         while let Some(&j) = queue.first()
             && self.width(j) <= self.free_at(now)
@@ -167,8 +210,10 @@ impl World {
         if candidates == Candidates::Shortest {
             queue.sort_by_key(|&j| self.jobs[j].estimate);
         }
+        let predicting = self.policy == Policy::Default && !self.urgent(head, now);
         for j in queue {
-            let outlives = now + self.jobs[j].estimate > shadow;
+            let lasts = if predicting { self.outlook[j].0 } else { self.jobs[j].estimate };
+            let outlives = now + lasts > shadow;
             if self.width(j) <= self.free_at(now) && (!outlives || self.width(j) <= extra) {
                 self.start(j, now);
                 extra -= if outlives { self.width(j) } else { 0 };
