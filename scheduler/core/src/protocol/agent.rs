@@ -20,7 +20,7 @@ pub enum AgentInput {
     Controller(ToAgent),
     /// A shepherd speaks.
     Shepherd(AttemptId, FromShepherd),
-    /// A shepherd has died.
+    /// A shepherd has died, or has left.
     ShepherdDied(AttemptId),
     /// No process of the attempt is left, after [`AgentOutput::KillGroup`].
     GroupGone(AttemptId),

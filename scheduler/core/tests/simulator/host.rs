@@ -307,7 +307,11 @@ impl World {
                 }
             }
             ShepherdOutput::Resize(_) => {}
-            ShepherdOutput::Leave => drop(known.shepherds.remove(&id)),
+            ShepherdOutput::Leave => {
+                known.shepherds.remove(&id);
+                // To who watches, that it left is as that it died.
+                self.local(host, |_| Event::Agent { host, life, input: AgentInput::ShepherdDied(id) });
+            }
         }
         Ok(())
     }
