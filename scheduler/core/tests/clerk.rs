@@ -14,13 +14,13 @@ use muster_core::job::{Owner, Submitted};
 use muster_core::jobspec::{ArraySpec, JobSpec, Work};
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput};
 use muster_core::protocol::clerk::{Ask, Clerk, Launch, Told};
-use muster_core::protocol::controller::{Answer, Controller, Input, Output, Outputs, Request};
+use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
 use muster_core::protocol::format::Format;
-use muster_core::protocol::journal;
+use muster_core::protocol::journal::{self, JournalError};
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, ToShepherd};
 use muster_core::protocol::stamp::{AttemptId, Boot};
-use muster_core::protocol::standing::Standing;
+use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 use muster_core::trace;
 use proptest::prelude::*;
@@ -327,6 +327,38 @@ fn a_journal_is_a_log_of_what_ran() {
             assert_eq!((job.submit, job.requested_procs, job.estimate), (submit, cpus, estimate));
             // An end is heard with the next report, which may be a second later.
             assert!((run..=run + 1).contains(&job.run), "{job:?}");
+        }
+    }
+}
+
+/// What a controller wrote in the test below when resizes were new.
+const RESIZED: &[u8] = include_bytes!("journal-v1-resized.bin");
+
+#[test]
+fn resizes_are_read_back_and_refused_where_they_cannot_follow() {
+    let mut pool = Pool::new();
+    pool.submit(kernel(1, HOSTS as u32, 20));
+    (0..3).for_each(|_| pool.second());
+    pool.submit(spec((2, CPUS, 5, None)));
+    (0..60).for_each(|_| pool.second());
+    let file = journal::pack(pool.journal.iter().map(|record| &record[..]));
+    for file in [&file[..], RESIZED] {
+        let records = journal::unpack(file).expect("it is whole");
+        journal::replay(fresh(), 0, records.iter().copied()).expect("each record follows");
+        let is_resize = |record: &&[u8]| {
+            let entry: Entry<Event> = Format::Journal.decode(record).expect("a record");
+            matches!(entry.record, Record::Resized(..))
+        };
+        let at: Vec<usize> = (0..records.len()).filter(|at| is_resize(&records[*at])).collect();
+        assert!(at.len() >= 3, "it grew, shrank and grew again: {at:?}");
+        for at in at {
+            let twice = records[..=at].iter().chain(&records[at..=at]).copied();
+            let refused = journal::replay(fresh(), 0, twice).expect_err("it has these hosts");
+            let number = at as u64 + 2;
+            assert!(
+                matches!(refused, JournalError::CannotFollow { number: which, .. } if which == number),
+                "{refused}"
+            );
         }
     }
 }
