@@ -11,16 +11,16 @@ use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::job::state::State;
 use muster_core::job::{Owner, Submitted};
-use muster_core::jobspec::{ArraySpec, JobSpec};
+use muster_core::jobspec::{ArraySpec, JobSpec, Work};
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput};
 use muster_core::protocol::clerk::{Ask, Clerk, Launch, Told};
-use muster_core::protocol::controller::{Answer, Controller, Input, Output, Outputs, Request};
+use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
 use muster_core::protocol::format::Format;
-use muster_core::protocol::journal;
+use muster_core::protocol::journal::{self, JournalError};
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, ToShepherd};
 use muster_core::protocol::stamp::{AttemptId, Boot};
-use muster_core::protocol::standing::Standing;
+use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 use muster_core::trace;
 use proptest::prelude::*;
@@ -40,6 +40,8 @@ struct Pool {
     answers: Vec<Answer<Told>>,
     /// What runs, on how many CPUs, and when it ends by itself.
     scripts: BTreeMap<(AttemptId, usize), (u32, Option<Time>)>,
+    /// Which hosts foremen were told to use.
+    told: BTreeMap<AttemptId, Vec<HostId>>,
 }
 
 fn fresh() -> Standing<Clerk> {
@@ -57,6 +59,7 @@ impl Pool {
             said: VecDeque::new(),
             answers: Vec::new(),
             scripts: BTreeMap::new(),
+            told: BTreeMap::new(),
         };
         pool.hear(Input::Begin);
         pool.ask(Ask::Site(Event::Partition(Partition { is_default: true, ..Partition::named("all") })));
@@ -75,6 +78,11 @@ impl Pool {
     fn ask(&mut self, ask: Ask) -> Answer<Told> {
         self.hear(Input::Client(0, Request::Desk(ask)));
         self.answers.pop().expect("every request is answered")
+    }
+
+    fn submit(&mut self, spec: JobSpec) {
+        let answer = self.ask(Ask::Submit(Submitted { owner: owner(), spec: Arc::new(spec) }));
+        assert!(matches!(answer, Answer::Desk(Told::Accepted(_))), "{answer:?}");
     }
 
     /// The controller dies, and another goes on from the journal.
@@ -155,9 +163,19 @@ impl Pool {
                     let ended = FromShepherd::Ended(Ended::Killed);
                     self.agent_hears(host, AgentInput::Shepherd(id, ended));
                 }
+                AgentOutput::Tell(id, ToShepherd::Forget) => {
+                    self.agent_hears(host, AgentInput::ShepherdDied(id));
+                }
+                AgentOutput::Tell(id, ToShepherd::Resize(hosts)) => drop(self.told.insert(id, hosts)),
                 _ => {}
             }
         }
+    }
+
+    /// The hosts on which something of a job runs.
+    fn hosts_of(&self, job: JobId) -> Vec<HostId> {
+        let keys = self.scripts.keys().filter(|(id, _)| id.run.job == job);
+        keys.map(|(_, host)| HostId(*host as u32)).collect()
     }
 }
 
@@ -177,6 +195,56 @@ fn spec((hosts, cpus, seconds, elements): Wish) -> JobSpec {
     spec
 }
 
+/// A kernel step on `least` to `most` whole hosts.
+fn kernel(least: u32, most: u32, seconds: i64) -> JobSpec {
+    let mut spec = spec((least, CPUS, seconds, None));
+    (spec.work, spec.size.max_nodes) = (Work::Kernel, Some(most));
+    spec
+}
+
+#[test]
+fn idle_hosts_are_lent_to_a_kernel_and_taken_back() {
+    let (lender, waits) = (JobId(1), JobId(2));
+    for restart in 0..60 {
+        let mut pool = Pool::new();
+        pool.submit(kernel(1, HOSTS as u32, 90));
+        let mut widths = Vec::new();
+        for second in 0..300_u32 {
+            if second == restart {
+                pool.restart();
+            }
+            if second == 15 {
+                pool.submit(spec((2, CPUS, 10, None)));
+            }
+            pool.second();
+            let hosts = pool.hosts_of(lender);
+            if pool.hosts_of(waits).len() == 2 {
+                assert_eq!(hosts.len(), 1, "restart at {restart}, second {second}");
+            }
+            // Agents answer at once, so at the end of a second the foreman knows what it has.
+            if let Some(open) = pool.controller.standing().open.get(&RunId { job: lender, element: None })
+                && let Some(told) = pool.told.get(&open.begun.id)
+                && second.abs_diff(restart) > 15
+            {
+                let mut told = told.clone();
+                told.sort();
+                assert_eq!(told, hosts, "restart at {restart}, second {second}");
+            }
+            widths.push(hosts.len());
+        }
+        let mut rest = widths.iter();
+        let grew = [3, 1, 3, 0].iter().all(|width| rest.any(|other| other == width));
+        assert!(grew, "restart at {restart}: {widths:?}");
+        for job in [lender, waits] {
+            let run = pool.controller.standing().desk.books().job(job).and_then(|job| job.run(None));
+            let run = run.expect("it is kept");
+            let State::Done(done) = run.state else { panic!("job {job} is {:?}", run.state) };
+            assert_eq!((run.attempts, done.outcome), (1, Outcome::Completed));
+        }
+        pool.restart();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -184,6 +252,7 @@ proptest! {
     fn jobs_come_to_their_ends(
         wishes in prop::collection::vec(
             (1u32..=HOSTS as u32, 1u32..=CPUS, 1i64..40, prop::option::of(1u32..5)), 1..12),
+        kernels in prop::collection::vec((1u32..=2, 2u32..=HOSTS as u32, 1i64..60), 0..4),
         restart_s in 1i64..60, cancel_s in 1i64..60, cancelled in 0usize..12, requeue_s in 1i64..60,
     ) {
         let mut pool = Pool::new();
@@ -192,7 +261,10 @@ proptest! {
             let answer = pool.ask(Ask::Submit(submitted));
             prop_assert!(matches!(answer, Answer::Desk(Told::Accepted(_))), "{:?}", answer);
         }
-        let cancelled = JobId(1 + (cancelled % wishes.len()) as u32);
+        for (least, most, seconds) in &kernels {
+            pool.submit(kernel(*least, *most, *seconds));
+        }
+        let cancelled = JobId(1 + (cancelled % (wishes.len() + kernels.len())) as u32);
         for second in 0..2_000 {
             if second == restart_s {
                 pool.restart();
@@ -255,6 +327,38 @@ fn a_journal_is_a_log_of_what_ran() {
             assert_eq!((job.submit, job.requested_procs, job.estimate), (submit, cpus, estimate));
             // An end is heard with the next report, which may be a second later.
             assert!((run..=run + 1).contains(&job.run), "{job:?}");
+        }
+    }
+}
+
+/// What a controller wrote in the test below when resizes were new.
+const RESIZED: &[u8] = include_bytes!("journal-v1-resized.bin");
+
+#[test]
+fn resizes_are_read_back_and_refused_where_they_cannot_follow() {
+    let mut pool = Pool::new();
+    pool.submit(kernel(1, HOSTS as u32, 20));
+    (0..3).for_each(|_| pool.second());
+    pool.submit(spec((2, CPUS, 5, None)));
+    (0..60).for_each(|_| pool.second());
+    let file = journal::pack(pool.journal.iter().map(|record| &record[..]));
+    for file in [&file[..], RESIZED] {
+        let records = journal::unpack(file).expect("it is whole");
+        journal::replay(fresh(), 0, records.iter().copied()).expect("each record follows");
+        let is_resize = |record: &&[u8]| {
+            let entry: Entry<Event> = Format::Journal.decode(record).expect("a record");
+            matches!(entry.record, Record::Resized(..))
+        };
+        let at: Vec<usize> = (0..records.len()).filter(|at| is_resize(&records[*at])).collect();
+        assert!(at.len() >= 3, "it grew, shrank and grew again: {at:?}");
+        for at in at {
+            let twice = records[..=at].iter().chain(&records[at..=at]).copied();
+            let refused = journal::replay(fresh(), 0, twice).expect_err("it has these hosts");
+            let number = at as u64 + 2;
+            assert!(
+                matches!(refused, JournalError::CannotFollow { number: which, .. } if which == number),
+                "{refused}"
+            );
         }
     }
 }

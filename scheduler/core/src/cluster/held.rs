@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Allocation {
     /// What it asked for.
     pub class: ClassId,
-    /// What it holds of each of its hosts, ascending by host.
+    /// What it holds of each of its hosts, ascending by host; then of those that came later.
     pub parts: Vec<Part>,
 }
 

@@ -1,7 +1,8 @@
 //! Resizing: hosts that nobody waits for are lent to running kernels, and taken back when a waiting job can start with them.
 //!
-//! Plans alone: nothing has changed until the new places are recorded. A shrunk team hands its hosts over when it has
-//! drained, so its record comes then; a grown one has its hosts from the record on.
+//! Plans alone: nothing has changed until the new places are recorded. Hosts that leave are free when nothing of the
+//! kernel is left there, and are planned as its own until then; those that join are its own from the record on. Invariant:
+//! a kernel keeps its first host, where its foreman is.
 
 use super::{Passed, Scheduler, asks, number};
 use crate::books::Books;
@@ -125,8 +126,8 @@ fn grown(trial: &mut Hosts, all: Vec<Malleable<'_>>) -> Vec<Resize> {
         let mut more = most.saturating_sub(one.parts.len());
         while more > 0 {
             if let Some(parts) = more_hosts(trial, &one, more as u32) {
+                // Its first host is that of its foreman: who came last goes first.
                 one.parts.extend(parts);
-                one.parts.sort_by_key(|part| part.host);
                 one.place(trial);
                 break;
             }

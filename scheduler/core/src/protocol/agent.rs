@@ -91,6 +91,8 @@ enum Held {
     Orphan,
     /// The outcome, and whether a shepherd still waits to be let go.
     Over(Ended, bool),
+    /// The same, of a shepherd that was let go and has not left: another may not take its place before.
+    Leaving(Ended),
 }
 
 impl Agent {
@@ -117,7 +119,7 @@ impl Agent {
                 }
             }
             AgentInput::Shepherd(_, FromShepherd::Running) => {}
-            AgentInput::ShepherdDied(id) => self.shepherd_died(id, &mut out),
+            AgentInput::ShepherdDied(id) => self.shepherd_died(now, id, &mut out),
             AgentInput::GroupGone(id) => {
                 if let Some(held @ Held::Orphan) = self.holds.get_mut(&id) {
                     *held = Held::Over(Ended::ShepherdLost, false);
@@ -163,7 +165,7 @@ impl Agent {
         self.holds.insert(id, held);
     }
 
-    fn shepherd_died(&mut self, id: AttemptId, out: &mut Vec<AgentOutput>) {
+    fn shepherd_died(&mut self, now: Time, id: AttemptId, out: &mut Vec<AgentOutput>) {
         match self.holds.get_mut(&id) {
             Some(held @ Held::Shepherd) if Guard::ShepherdWatched.stands() => {
                 *held = Held::Orphan;
@@ -171,6 +173,11 @@ impl Agent {
             }
             Some(held @ Held::Shepherd) => *held = Held::Over(Ended::ShepherdLost, false),
             Some(Held::Over(_, shepherd)) => *shepherd = false,
+            Some(Held::Leaving(_)) => {
+                out.push(AgentOutput::Unnote(id));
+                self.holds.remove(&id);
+                self.speaks = now;
+            }
             _ => {}
         }
     }
@@ -248,16 +255,18 @@ impl Agent {
                     out.push(AgentOutput::Tell(id, ToShepherd::Kill));
                 }
             }
-            Order::Forget(id) => {
-                if let Some(&Held::Over(_, shepherd)) = self.holds.get(&id) {
-                    // A shepherd may die before it hears of this: its note goes all the same.
-                    if shepherd {
-                        out.push(AgentOutput::Tell(id, ToShepherd::Forget));
-                    }
+            Order::Forget(id) => match self.holds.get_mut(&id) {
+                // It leaves, or dies before it hears of this: its note goes in either case.
+                Some(held @ &mut Held::Over(how, true)) => {
+                    *held = Held::Leaving(how);
+                    out.push(AgentOutput::Tell(id, ToShepherd::Forget));
+                }
+                Some(Held::Over(_, false)) => {
                     out.push(AgentOutput::Unnote(id));
                     self.holds.remove(&id);
                 }
-            }
+                _ => {}
+            },
             Order::Resize(id, hosts) => out.push(AgentOutput::Tell(id, ToShepherd::Resize(hosts))),
         }
     }
@@ -278,7 +287,7 @@ impl Agent {
             }
         }));
         if !Guard::KeepOutcome.stands() {
-            self.holds.retain(|_, held| !matches!(held, Held::Over(..)));
+            self.holds.retain(|_, held| !matches!(held, Held::Over(..) | Held::Leaving(_)));
         }
     }
 }
@@ -287,7 +296,7 @@ impl Held {
     fn holding(self) -> Holding {
         match self {
             Held::Shepherd | Held::Orphan => Holding::Running,
-            Held::Over(how, _) => Holding::Ended(how),
+            Held::Over(how, _) | Held::Leaving(how) => Holding::Ended(how),
         }
     }
 }

@@ -3,14 +3,14 @@
 //! Invariants: books and foresight are the fold of what is noted; free resources and the queue can be made anew from them,
 //! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
 
-use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
+use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::format::Format;
 use super::message::{Conduct, Role};
 use super::stamp::AttemptId;
 use crate::books::Books;
 use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
-use crate::cluster::{HostId, HostState, Hosts};
+use crate::cluster::{Allocation, HostId, HostState, Hosts, Part};
 use crate::decide::Scheduler;
 use crate::decide::foresight::Foresight;
 use crate::decide::preempt::Preempt;
@@ -212,6 +212,13 @@ impl Clerk {
         self.books.job(job).is_some_and(|job| job.spec().queue.requeue == Requeue::Allowed)
     }
 
+    /// What an attempt has of each of its hosts by the books.
+    fn parts(&self, id: AttemptId) -> Vec<Part> {
+        let run = self.books.run(id.run);
+        let placed = run.as_ref().and_then(|run| run.state.placed());
+        placed.map_or(Vec::new(), |placed| placed.on.allocation.parts.clone())
+    }
+
     /// Tells the books of an attempt, and whoever plans by them.
     fn tell(&mut self, at: Time, event: Event) {
         let fact = Fact { at, event };
@@ -285,7 +292,11 @@ impl Desk for Clerk {
         let Clerk { books, planner, .. } = self;
         let Planner { scheduler, hosts, .. } = &mut **planner;
         let passed = scheduler.pass(books, hosts, now);
-        let victims = scheduler.preempt(books, hosts, &passed).map(|preemption| preemption.victims);
+        let resizes = scheduler.resize(books, hosts, &passed);
+        // What is lent is taken back before anybody has to end.
+        let makes_room = passed.head.is_some() && !resizes.is_empty();
+        let preemption = if makes_room { None } else { scheduler.preempt(books, hosts, &passed) };
+        let victims = preemption.map(|preemption| preemption.victims);
         let end = victims.into_iter().flatten().filter_map(|victim| {
             let why = match victim.how {
                 Preempt::Checkpoint | Preempt::Requeue => Why::Preempted,
@@ -298,17 +309,25 @@ impl Desk for Clerk {
         let end = end.collect();
         let begun = passed.starts.into_iter().map(|start| {
             let conduct = books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec()));
-            let role = |at| if at == 0 { Role::Batch } else { Role::Member };
-            let parts = start.on.allocation.parts.iter().enumerate();
             Begun {
                 id: AttemptId { run: start.run, attempt: start.attempt },
                 conduct,
                 limit_ms: start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
-                places: parts.map(|(at, part)| Place { host: part.host, role: role(at) }).collect(),
+                places: places(&start.on),
                 plan: Format::Journal.encode(&start.on),
             }
         });
-        Decided { begun: begun.collect(), end }
+        let resized = resizes.into_iter().map(|resize| Resized {
+            id: AttemptId { run: resize.run, attempt: resize.attempt },
+            places: places(&resize.on),
+            plan: Format::Journal.encode(&resize.on),
+        });
+        Decided { begun: begun.collect(), resized: resized.collect(), end }
+    }
+
+    fn may_resize(&self, resized: &Resized) -> bool {
+        let Ok(on) = Format::Journal.decode::<Arc<Placement>>(&resized.plan) else { return false };
+        self.follows(&replaced(resized.id, on))
     }
 
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
@@ -331,6 +350,25 @@ impl Desk for Clerk {
 
     fn up(&mut self, at: Time, id: AttemptId) {
         self.tell(at, Event::Run(id.run, RunEvent::Began { attempt: id.attempt }));
+    }
+
+    fn resized(&mut self, at: Time, resized: &Resized) {
+        let on: Arc<Placement> = Format::Journal
+            .decode(&resized.plan)
+            .expect("it was encoded by a desk, and checked if it was read back");
+        let mut parts = on.allocation.parts.clone();
+        let stays = |part: &Part| on.allocation.parts.iter().any(|other| other.host == part.host);
+        parts.extend(self.parts(resized.id).into_iter().filter(|part| !stays(part)));
+        self.tell(at, replaced(resized.id, with_parts(&on, parts)));
+    }
+
+    fn left(&mut self, at: Time, id: AttemptId, host: HostId) {
+        let run = self.books.run(id.run);
+        if let Some(placed) = run.as_ref().and_then(|run| run.state.placed()) {
+            let mut parts = self.parts(id);
+            parts.retain(|part| part.host != host);
+            self.tell(at, replaced(id, with_parts(&placed.on, parts)));
+        }
     }
 
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
@@ -364,6 +402,22 @@ fn seen(state: &HostState, usable: bool) -> HostState {
         HostState::Up if !usable => HostState::Down { reason: "it is not heard of".into() },
         state => state.clone(),
     }
+}
+
+/// What an attempt does on each of its hosts.
+fn places(on: &Placement) -> Vec<Place> {
+    let role = |at| if at == 0 { Role::Batch } else { Role::Member };
+    let parts = on.allocation.parts.iter().enumerate();
+    parts.map(|(at, part)| Place { host: part.host, role: role(at) }).collect()
+}
+
+fn replaced(id: AttemptId, on: Arc<Placement>) -> Event {
+    Event::Run(id.run, RunEvent::Replaced { attempt: id.attempt, on })
+}
+
+fn with_parts(on: &Placement, parts: Vec<Part>) -> Arc<Placement> {
+    let allocation = Arc::new(Allocation { class: on.allocation.class, parts });
+    Arc::new(Placement { allocation, ..on.clone() })
 }
 
 fn conduct(spec: &JobSpec) -> Conduct {

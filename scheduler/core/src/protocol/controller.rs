@@ -3,13 +3,13 @@
 //! Part of step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
 //! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
 
-use super::desk::{Begun, Decided, Desk, Due, Place, Why};
+use super::desk::{Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::guard::Guard;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
 use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
-use super::standing::{PartEnd, Record, Standing};
+use super::standing::{Part, PartEnd, Record, Standing};
 use super::watch::{Heard, Voice, Watch};
 use crate::cluster::HostId;
 use crate::job::id::RunId;
@@ -215,8 +215,13 @@ impl<D: Desk> Controller<D> {
         let Some(heard) = heard.flatten() else {
             return self.turn.sends.push((host, ToAgent::Stale { stamp, term }));
         };
-        if heard == Heard::First {
-            self.miss(now, host, report);
+        match heard {
+            Heard::First => self.miss(now, host, report),
+            Heard::Again => {}
+            Heard::Late => {
+                self.turn.speak.insert(host);
+                return;
+            }
         }
         for (id, holding) in &report.holds {
             self.held(now, host, (*id, *holding));
@@ -268,6 +273,8 @@ impl<D: Desk> Controller<D> {
             Holding::Running if ours => {
                 let open = &self.standing.open[&id.run];
                 if !open.up && open.parts[&host].role == Role::Batch {
+                    // It may be lent hosts from now on.
+                    self.turn.decide |= open.begun.conduct == Conduct::Fenced;
                     self.note(now, Record::Up(id));
                 }
             }
@@ -301,9 +308,11 @@ impl<D: Desk> Controller<D> {
     /// Ends what has a reason to end, and closes what is over.
     fn wind_up(&mut self, now: Time) {
         while let Some(run) = self.turn.touched.pop_first() {
-            let Some(open) = self.standing.open.get(&run).filter(|open| open.cause.is_some()) else {
+            let Some(open) = self.standing.open.get(&run) else { continue };
+            if open.cause.is_none() {
+                self.keep_to_hosts(run);
                 continue;
-            };
+            }
             let (id, end) = (open.begun.id, open.end());
             // What is over only by our reckoning may run, or begin, where its host is heard again.
             let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
@@ -322,10 +331,24 @@ impl<D: Desk> Controller<D> {
         }
     }
 
+    /// Orders that a kernel step that goes on use the hosts that it has, and no other.
+    fn keep_to_hosts(&mut self, run: RunId) {
+        let open = &self.standing.open[&run];
+        if open.begun.conduct != Conduct::Fenced {
+            return;
+        }
+        let (id, batch, hosts) = (open.begun.id, open.begun.places[0].host, open.hosts());
+        let leave: Vec<HostId> = open.parts.keys().filter(|host| open.leaves(**host)).copied().collect();
+        self.ordered(batch, |joined| joined.resize(id, hosts));
+        for host in leave {
+            self.ordered(host, |joined| joined.kill(id));
+        }
+    }
+
     /// Begins what can begin.
     fn place(&mut self, now: Time) {
         for host in std::mem::take(&mut self.turn.looked_at) {
-            let usable = self.hosts[&host].is_usable();
+            let usable = self.hosts[&host].is_usable(|id| self.standing.attempt(id).is_some());
             if usable != self.usable.contains(&host) {
                 self.standing.desk.usable(host, usable);
                 self.turn.decide |= usable;
@@ -339,18 +362,47 @@ impl<D: Desk> Controller<D> {
         if !std::mem::take(&mut self.turn.decide) {
             return;
         }
-        let Decided { begun, end } = self.standing.desk.decide(self.standing.last.max(now));
+        let Decided { begun, resized, end } = self.standing.desk.decide(self.standing.last.max(now));
         for begun in begun {
-            let boot = |place: &Place| self.hosts.get(&place.host)?.joined.as_ref().map(|joined| joined.boot);
-            let boots: Vec<Boot> = begun.places.iter().filter_map(boot).collect();
-            assert_eq!(boots.len(), begun.places.len(), "the desk places on usable hosts alone");
+            let boots = self.boots(&begun.places);
             self.note(now, Record::Begun(begun.clone(), boots));
-            self.order_start(&begun);
+            self.order_start(&begun, &begun.places);
+        }
+        for resized in resized {
+            self.resize(now, resized);
         }
         for (run, why) in end {
             self.end(now, run, why);
         }
         self.wind_up(now);
+    }
+
+    /// The lives of the hosts of these places.
+    fn boots(&self, places: &[Place]) -> Vec<Boot> {
+        let boot = |place: &Place| self.hosts.get(&place.host)?.joined.as_ref().map(|joined| joined.boot);
+        let boots: Vec<Boot> = places.iter().filter_map(boot).collect();
+        assert_eq!(boots.len(), places.len(), "the desk places on usable hosts alone");
+        boots
+    }
+
+    /// Gives an open attempt other hosts, if it can have them now.
+    fn resize(&mut self, now: Time, resized: Resized) {
+        let id = resized.id;
+        let Some(open) = self.standing.attempt(id).filter(|open| open.can_resize(&resized)) else { return };
+        let joins: Vec<Place> = open.joins(&resized).collect();
+        let stays = |host| resized.places.iter().any(|place| place.host == host);
+        // What is lost and leaves may run, or begin, where its host is heard again.
+        let lost =
+            |(host, part): &(&HostId, &Part)| !stays(**host) && part.over.is_some() && !part.is_surely_gone();
+        let lost: Vec<HostId> = open.parts.iter().filter(lost).map(|(host, _)| *host).collect();
+        let boots = self.boots(&joins);
+        self.note(now, Record::Resized(resized, boots));
+        for host in lost {
+            self.ordered(host, |joined| joined.kill(id));
+        }
+        let begun = self.standing.open[&id.run].begun.clone();
+        self.order_start(&begun, &joins);
+        self.turn.touched.insert(id.run);
     }
 
     /// Notes what is due by itself.
@@ -365,9 +417,9 @@ impl<D: Desk> Controller<D> {
         }
     }
 
-    fn order_start(&mut self, begun: &Begun) {
+    fn order_start(&mut self, begun: &Begun, places: &[Place]) {
         let Begun { id, conduct, limit_ms, .. } = *begun;
-        for place in &begun.places {
+        for place in places {
             // One clock decides when its time is over.
             let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
             let launch = self.standing.desk.launch(begun, place);
@@ -402,8 +454,14 @@ impl<D: Desk> Controller<D> {
 
     /// What `id` had on `host` is over.
     fn over(&mut self, now: Time, (id, host): (AttemptId, HostId), end: PartEnd) {
+        let leaves = self.standing.leaves(id, host);
         self.note(now, Record::Over(id, host, end));
         self.watched(host, |watch| watch.runs.remove(&id));
+        self.turn.decide |= leaves;
+        // It is nobody's any more, and may run, or begin, where its host is heard again.
+        if leaves && !end.is_surely_gone() {
+            self.ordered(host, |joined| joined.kill(id));
+        }
         self.turn.touched.insert(id.run);
     }
 

@@ -43,6 +43,9 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// noted before this is asked again.
     fn decide(&mut self, now: Time) -> Decided;
 
+    /// Whether an open attempt can have other hosts, as far as is known; asked of a journal that is read back.
+    fn may_resize(&self, resized: &Resized) -> bool;
+
     /// What the host of a place is to launch, encoded for whoever does.
     fn launch(&self, begun: &Begun, place: &Place) -> Vec<u8>;
 
@@ -54,6 +57,12 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// Its batch host says that it runs.
     fn up(&mut self, at: Time, id: AttemptId);
+
+    /// It has hosts that join from now on; those that leave are its own until [`Desk::left`] says so.
+    fn resized(&mut self, at: Time, resized: &Resized);
+
+    /// Nothing of it is left, or can do harm, on a host that leaves.
+    fn left(&mut self, at: Time, id: AttemptId, host: HostId);
 
     /// It comes to an end, and something of it may still run. Said again when a user's word changes how it ends.
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
@@ -67,6 +76,8 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 pub struct Decided {
     /// What begins.
     pub begun: Vec<Begun>,
+    /// What shall have other hosts. What cannot now is left out: hosts are still on their way out of it, or it ends.
+    pub resized: Vec<Resized>,
     /// What shall end to make room, and why.
     pub end: Vec<(RunId, Why)>,
 }
@@ -107,6 +118,17 @@ pub struct Begun {
     /// Its time limit in milliseconds.
     pub limit_ms: Option<i64>,
     /// Where, the batch host first.
+    pub places: Vec<Place>,
+    /// What the desk wants to be told when the journal is read back, encoded by it.
+    pub plan: Vec<u8>,
+}
+
+/// An open attempt of a kernel step that shall have other hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resized {
+    /// Which.
+    pub id: AttemptId,
+    /// Where, all of it, the batch host first, which it keeps.
     pub places: Vec<Place>,
     /// What the desk wants to be told when the journal is read back, encoded by it.
     pub plan: Vec<u8>,

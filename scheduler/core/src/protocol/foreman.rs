@@ -165,6 +165,10 @@ impl Foreman {
     }
 
     fn resize(&mut self, hosts: Vec<HostId>, out: &mut Vec<ForemanOutput>) {
+        // A new session of its agent says again what it knows.
+        if self.hosts == hosts {
+            return;
+        }
         self.hosts = hosts;
         if let State::Working(work) = &mut self.state
             && !std::mem::replace(&mut work.stopping, true)

@@ -42,6 +42,12 @@ pub enum Guard {
     AllPartsOver,
     /// What is missing from an inventory of another boot has perhaps begun.
     BootKnown,
+    /// A host that leaves a kernel step is free only when nothing of it is left there.
+    FreeWhenLeft,
+    /// A host gets nothing new before it has forgotten what it left: it may be given the same attempt again.
+    ForgottenFirst,
+    /// Of the reports of a session, one that a newer has overtaken is not believed.
+    NewestReport,
     /// The store takes commits of the newest attempt alone.
     FencedCommit,
     /// The store takes no block twice.
@@ -71,6 +77,9 @@ impl Guard {
         Guard::LeftoversFirst,
         Guard::AllPartsOver,
         Guard::BootKnown,
+        Guard::FreeWhenLeft,
+        Guard::ForgottenFirst,
+        Guard::NewestReport,
         Guard::FencedCommit,
         Guard::BlockOnce,
         Guard::DoneWhenStored,

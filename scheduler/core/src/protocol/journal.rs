@@ -7,7 +7,7 @@ use super::controller::Entry;
 use super::desk::Desk;
 use super::format::{Format, FormatError};
 use super::ledger::Verdict;
-use super::standing::{Record, Standing};
+use super::standing::{Open, Record, Standing};
 
 /// Why a journal cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,5 +117,9 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             ledger.is_some_and(|ledger| ledger.judge(*id, commit) == Verdict::New)
         }
         Record::Over(id, host, _) => standing.runs_at(*id, *host),
+        Record::Resized(resized, boots) => {
+            let fits = |open: &Open| open.can_resize(resized) && boots.len() == open.joins(resized).count();
+            standing.attempt(resized.id).is_some_and(fits) && standing.desk.may_resize(resized)
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants: [`Standing::apply`] is the only writer, so a replay of the journal equals the memory; a run has at most
 //! one open attempt; an attempt is closed when no part of it can do harm any more.
 
-use super::desk::{AttemptEnd, Begun, Desk, Why};
+use super::desk::{AttemptEnd, Begun, Desk, Place, Resized, Why};
+use super::guard::Guard;
 use super::ledger::{Commit, Ledger, Step};
 use super::message::{Conduct, Ended, Role};
 use super::stamp::{AttemptId, Boot, Term};
@@ -12,7 +13,7 @@ use crate::job::id::RunId;
 use crate::job::outcome::Outcome;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub enum Record<E> {
     Step(RunId, Step),
     /// Blocks of a kernel step are done.
     Commit(AttemptId, [u8; 16], Commit),
+    /// A kernel step has other hosts; the lives of those that join, in the order of their places.
+    Resized(Resized, Vec<Boot>),
 }
 
 /// Why what an attempt had on a host is over.
@@ -57,9 +60,9 @@ pub enum PartEnd {
 /// An attempt that is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// What was decided.
+    /// What was decided, and decided anew when it was given other hosts.
     pub begun: Begun,
-    /// What it has on each host.
+    /// What it has on each host; also on those that leave, until it is over there.
     pub parts: BTreeMap<HostId, Part>,
     /// Whether its batch host has said that it runs.
     pub up: bool,
@@ -133,6 +136,7 @@ impl<D: Desk> Standing<D> {
                 }
             }
             Record::End(id, why) => self.attempt_changes(at, *id, |open| open.shall_end(*why)),
+            Record::Over(id, host, _) if self.leaves(*id, *host) => self.left(at, *id, *host),
             Record::Over(id, host, end) => self.attempt_changes(at, *id, |open| open.over(*host, *end)),
             Record::Closed(id, end) => {
                 self.open.remove(&id.run);
@@ -150,6 +154,36 @@ impl<D: Desk> Standing<D> {
                     ledger.apply(*id, commit.clone());
                 }
             }
+            Record::Resized(resized, boots) => self.resized(at, resized, boots),
+        }
+    }
+
+    /// Whether `id` has something on `host` that is not over, and shall not have it any more.
+    pub fn leaves(&self, id: AttemptId, host: HostId) -> bool {
+        self.runs_at(id, host) && self.attempt(id).is_some_and(|open| open.leaves(host))
+    }
+
+    fn resized(&mut self, at: Time, resized: &Resized, boots: &[Boot]) {
+        let id = resized.id;
+        let Some(open) = self.attempt_mut(id) else { return };
+        open.resize(resized, boots);
+        let leave = open.parts.iter().filter(|(host, _)| open.leaves(**host));
+        let leave: Vec<(HostId, bool)> = leave.map(|(host, part)| (*host, part.over.is_some())).collect();
+        self.desk.resized(at, resized);
+        for (host, over) in leave {
+            // What was lost has nothing to leave with.
+            if over {
+                self.left(at, id, host);
+            } else if !Guard::FreeWhenLeft.stands() {
+                self.desk.left(at, id, host);
+            }
+        }
+    }
+
+    fn left(&mut self, at: Time, id: AttemptId, host: HostId) {
+        if let Some(open) = self.attempt_mut(id) {
+            open.parts.remove(&host);
+            self.desk.left(at, id, host);
         }
     }
 
@@ -171,7 +205,14 @@ impl<D: Desk> Standing<D> {
 impl Part {
     /// Whether its agent has said, one way or the other, that nothing of it is left.
     pub fn is_surely_gone(&self) -> bool {
-        matches!(self.over, Some(PartEnd::Reported(_) | PartEnd::NeverBegan | PartEnd::Rebooted))
+        self.over.is_some_and(PartEnd::is_surely_gone)
+    }
+}
+
+impl PartEnd {
+    /// Whether its agent has said so, one way or the other.
+    pub fn is_surely_gone(self) -> bool {
+        matches!(self, PartEnd::Reported(_) | PartEnd::NeverBegan | PartEnd::Rebooted)
     }
 }
 
@@ -200,6 +241,44 @@ impl Open {
     /// Whether [`Record::End`] would change anything.
     pub fn can_end(&self, why: Why) -> bool {
         self.cause.is_none_or(|cause| cause.may_run_again() && !why.runs_again())
+    }
+
+    /// Whether it can have these hosts now: it is a kernel step that runs and goes on, keeps its foreman where it is, and
+    /// gets no host back that is still on its way out.
+    pub fn can_resize(&self, resized: &Resized) -> bool {
+        let Resized { places, .. } = resized;
+        let goes_on = self.begun.conduct == Conduct::Fenced && self.up && self.cause.is_none();
+        let hosts = |places: &[Place]| places.iter().map(|place| place.host).collect::<BTreeSet<HostId>>();
+        let new = hosts(places);
+        let members = places.iter().skip(1).all(|place| place.role == Role::Member);
+        let sound = places.first() == self.begun.places.first() && members && new.len() == places.len();
+        let free = new.iter().all(|host| !self.parts.contains_key(host) || !self.leaves(*host));
+        goes_on && sound && free && new != hosts(&self.begun.places)
+    }
+
+    /// The places that are new in `resized`.
+    pub fn joins<'a>(&'a self, resized: &'a Resized) -> impl Iterator<Item = Place> + 'a {
+        resized.places.iter().filter(|place| !self.parts.contains_key(&place.host)).copied()
+    }
+
+    /// Whether it shall have nothing on a host any more.
+    pub fn leaves(&self, host: HostId) -> bool {
+        self.begun.places.iter().all(|place| place.host != host)
+    }
+
+    /// The hosts that its team can use, the batch host first.
+    pub fn hosts(&self) -> Vec<HostId> {
+        let lives = |host: &HostId| self.parts.get(host).is_some_and(|part| part.over.is_none());
+        self.begun.places.iter().map(|place| place.host).filter(lives).collect()
+    }
+
+    fn resize(&mut self, resized: &Resized, boots: &[Boot]) {
+        let joins: Vec<Place> = self.joins(resized).collect();
+        for (place, boot) in joins.into_iter().zip(boots) {
+            self.parts.insert(place.host, Part { role: place.role, boot: *boot, over: None });
+        }
+        self.begun.places.clone_from(&resized.places);
+        self.begun.plan.clone_from(&resized.plan);
     }
 
     fn shall_end(&mut self, why: Why) {

@@ -8,6 +8,7 @@ use super::guard::Guard;
 use super::lease::Lease;
 use super::message::{Order, ToAgent};
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
+use crate::cluster::HostId;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -60,6 +61,8 @@ pub(super) struct Joined {
     kills: BTreeMap<AttemptId, u32>,
     /// What was ordered to be forgotten, until it is.
     forgets: BTreeSet<AttemptId>,
+    /// Which hosts the foremen here were last ordered to use.
+    told: BTreeMap<AttemptId, Vec<HostId>>,
 }
 
 impl Watch {
@@ -124,9 +127,10 @@ impl Watch {
     /// Whether a report of this session is to be believed; true as well when the session begins with it.
     pub(super) fn hear(&mut self, now: Time, session: Session, (sent, done): (Time, u32)) -> Option<Heard> {
         let heard = if let Some(joined) = self.joined.as_mut().filter(|joined| joined.session == session) {
+            let overtaken = sent < joined.sent && Guard::NewestReport.stands();
             joined.sent = joined.sent.max(sent);
             joined.obeyed(done);
-            Heard::Again
+            if overtaken { Heard::Late } else { Heard::Again }
         } else if let Some(offer) = self.offer.filter(|offer| offer.session == session) {
             self.offer = None;
             self.joined = Some(Joined::new(offer.boot, session, sent));
@@ -150,11 +154,13 @@ impl Watch {
         Some(ToAgent::Grant { stamp, sent: joined.sent, first: joined.done + 1, orders })
     }
 
-    /// Whether new work may go there: it is heard, and nothing is left of what is over.
-    pub(super) fn is_usable(&self) -> bool {
+    /// Whether new work may go there: it is heard, nothing is left of what is over, and what it left of attempts that are
+    /// open is forgotten.
+    pub(super) fn is_usable(&self, open: impl Fn(AttemptId) -> bool) -> bool {
         let clean = |joined: &Joined| joined.kills.keys().all(|id| self.runs.contains(id));
         let clean = self.joined.as_ref().is_some_and(|j| clean(j) || !Guard::LeftoversFirst.stands());
-        clean && self.voice == Voice::Clear
+        let left = self.joined.iter().flat_map(|joined| &joined.forgets).any(|id| open(*id));
+        clean && (!left || !Guard::ForgottenFirst.stands()) && self.voice == Voice::Clear
     }
 }
 
@@ -165,12 +171,14 @@ pub(super) enum Heard {
     First,
     /// A later one.
     Again,
+    /// One that a newer one has overtaken: that it came says that the host is there, and no more.
+    Late,
 }
 
 impl Joined {
     fn new(boot: Boot, session: Session, sent: Time) -> Self {
-        let (kills, forgets) = (BTreeMap::new(), BTreeSet::new());
-        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets }
+        let (kills, forgets, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets, told }
     }
 
     fn obeyed(&mut self, done: u32) {
@@ -197,6 +205,14 @@ impl Joined {
     pub(super) fn forget(&mut self, id: AttemptId) {
         if self.forgets.insert(id) {
             self.orders.push_back(Order::Forget(id));
+        }
+    }
+
+    /// Orders that the foreman of `id` use `hosts`, unless that is what it was last told.
+    pub(super) fn resize(&mut self, id: AttemptId, hosts: Vec<HostId>) {
+        if self.told.get(&id) != Some(&hosts) {
+            self.orders.push_back(Order::Resize(id, hosts.clone()));
+            self.told.insert(id, hosts);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What must hold of what really runs, whatever the controller believes.
 
 use crate::small_desk::{Change, SmallDesk, Spec, State};
+use muster_core::cluster::HostId;
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::controller::Entry;
@@ -20,9 +21,12 @@ pub(crate) type Running = BTreeMap<(AttemptId, usize), Spec>;
 pub(crate) struct Checks {
     /// What the journal on disk says.
     begun: BTreeSet<AttemptId>,
+    /// How often each was given each host: a kernel step may be given one again.
+    given: BTreeMap<(AttemptId, usize), u32>,
     closed: BTreeSet<AttemptId>,
+    has: BTreeMap<AttemptId, BTreeSet<HostId>>,
     /// What has ever run.
-    spawned: BTreeSet<(AttemptId, usize)>,
+    spawned: BTreeMap<(AttemptId, usize), u32>,
     pub(crate) running: Running,
     /// Batch scripts that came to their own end.
     pub(crate) finished: BTreeSet<AttemptId>,
@@ -53,6 +57,8 @@ impl Checks {
         match &entry.record {
             Record::Begun(begun, _) => {
                 self.begun.insert(begun.id);
+                begun.places.iter().for_each(|place| self.give(begun.id, place.host));
+                self.has.insert(begun.id, begun.places.iter().map(|place| place.host).collect());
                 ensure(!self.cancelled.contains(&begun.id.run), || {
                     format!("{} begins though cancelled", begun.id)
                 })?;
@@ -60,6 +66,11 @@ impl Checks {
             Record::Closed(id, end) => {
                 self.closed.insert(*id);
                 self.is_over(*id, *end)?;
+            }
+            Record::Resized(resized, _) => {
+                let hosts: BTreeSet<HostId> = resized.places.iter().map(|place| place.host).collect();
+                let before = self.has.insert(resized.id, hosts.clone()).unwrap_or_default();
+                hosts.difference(&before).for_each(|host| self.give(resized.id, *host));
             }
             Record::Step(run, step) => drop(self.steps.insert(*run, (step.blocks, BTreeMap::new()))),
             Record::Commit(id, _, commit) => self.committed(*id, commit)?,
@@ -71,6 +82,10 @@ impl Checks {
             _ => {}
         }
         Ok(())
+    }
+
+    fn give(&mut self, id: AttemptId, host: HostId) {
+        *self.given.entry((id, host.0 as usize)).or_default() += 1;
     }
 
     /// An attempt is over on the books: only a kernel's may run on, and a kernel's answer has every block once.
@@ -116,7 +131,13 @@ impl Checks {
     /// Processes begin.
     pub(crate) fn spawn(&mut self, id: AttemptId, host: usize, spec: Spec, cpus: u32) -> Verdict {
         ensure(self.begun.contains(&id), || format!("{id} begins before its start is on disk"))?;
-        ensure(self.spawned.insert((id, host)), || format!("{id} begins twice on host {host}"))?;
+        let times = self.spawned.entry((id, host)).or_default();
+        *times += 1;
+        let given = self.given.get(&(id, host)).copied().unwrap_or_default();
+        ensure(*times <= given, || {
+            format!("{id} begins {times} times on host {host}, given it {given} times")
+        })?;
+        ensure(!self.running.contains_key(&(id, host)), || format!("{id} runs twice on host {host}"))?;
         ensure(spec.conduct == Conduct::Fenced || !self.closed.contains(&id), || {
             format!("{id} begins on host {host} after it was closed")
         })?;
@@ -130,7 +151,7 @@ impl Checks {
                 })?;
             }
             Conduct::Stay => {
-                let before = self.spawned.iter().find(|(other, _)| others(*other));
+                let before = self.spawned.keys().find(|(other, _)| others(*other));
                 ensure(before.is_none() || self.meddled.contains(&id.run), || {
                     let (other, at) = before.expect("it was found");
                     format!(

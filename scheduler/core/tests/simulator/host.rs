@@ -10,6 +10,7 @@ use crate::small_desk::Spec;
 use crate::world::{Event, KILLED, World};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
+use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
@@ -306,7 +307,10 @@ impl World {
                     self.after(delay, Event::ShepherdWake { host, boot, id, number });
                 }
             }
-            ShepherdOutput::Resize(_) => {}
+            ShepherdOutput::Resize(hosts) => {
+                let input = ForemanInput::Resize(hosts);
+                self.local(host, |boot| Event::Foreman { host, boot, id, input });
+            }
             ShepherdOutput::Leave => {
                 known.shepherds.remove(&id);
                 // To who watches, that it left is as that it died.

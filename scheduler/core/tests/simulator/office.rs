@@ -2,6 +2,7 @@
 
 use crate::checks::value;
 use crate::world::{Event, World};
+use muster_core::cluster::HostId;
 use muster_core::protocol::foreman::{Foreman, ForemanInput, ForemanOutput};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::ledger::{FromStore, Step};
@@ -24,7 +25,7 @@ impl World {
         spec[..4].copy_from_slice(&id.run.job.0.to_le_bytes());
         let step =
             Step { spec, class: "exact".into(), blocks: herd.spec.blocks, hosts: (1, herd.spec.hosts) };
-        let foreman = Foreman::new(id, step, Vec::new());
+        let foreman = Foreman::new(id, step, vec![HostId(host as u32)]);
         herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), team: (0, Vec::new()) });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
     }
@@ -113,7 +114,7 @@ impl World {
         }
     }
 
-    /// A team folds a block or two, is lost, or gets other hosts.
+    /// A team folds a block or two, or is lost.
     fn team_works(&mut self, host: usize, id: AttemptId, team: u32) -> Result<(), String> {
         let (luck, take) = (self.random.below(100), self.random.between(1, 2) as usize);
         let calm = self.calm;
@@ -132,9 +133,6 @@ impl World {
         let sum = folded.iter().fold(0_u64, |sum, block| sum.wrapping_add(value(id.run, *block)));
         let nodes = folded.iter().map(|block| Node::leaf(*block)).collect();
         self.foreman_hears(host, id, ForemanInput::Finished(team, nodes, sum.to_le_bytes().to_vec()))?;
-        if luck > 95 {
-            self.foreman_hears(host, id, ForemanInput::Resize(Vec::new()))?;
-        }
         if more && self.office(host, id).is_some() {
             self.team_goes_on(host, id, team);
         }

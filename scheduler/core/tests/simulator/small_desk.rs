@@ -3,7 +3,7 @@
 
 use muster_core::cluster::HostId;
 use muster_core::job::id::{Attempt, JobId, RunId};
-use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Why};
+use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use muster_core::protocol::message::{Conduct, Role};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -17,6 +17,8 @@ pub(crate) struct Spec {
     /// CPUs on each host.
     pub(crate) cpus: u32,
     pub(crate) hosts: u32,
+    /// How many hosts it may be given while it runs, when it is a kernel step.
+    pub(crate) most: u32,
     /// How long its script runs when nothing happens to it.
     pub(crate) runs_ms: i64,
     /// How many blocks it has, when it is a kernel step.
@@ -57,8 +59,17 @@ pub(crate) struct Job {
     pub(crate) state: State,
     attempts: u32,
     up: bool,
+    /// What it holds, the batch host first.
     hosts: Vec<HostId>,
+    /// How often its attempt was given other hosts.
+    resizes: u32,
 }
+
+/// How often an attempt is given other hosts: each time its team starts again.
+const MOST_RESIZES: u32 = 6;
+
+/// How long to wait for the next time, at most, milliseconds.
+const RESIZE_MS: i64 = 12_000;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SmallDesk {
@@ -140,9 +151,9 @@ impl Desk for SmallDesk {
         match *event {
             Change::Submitted(job, spec) => {
                 self.last = job.0;
-                let job_state =
-                    Job { spec, state: State::Pending, attempts: 0, up: false, hosts: Vec::new() };
-                self.jobs.insert(RunId { job, element: None }, job_state);
+                let (state, hosts) = (State::Pending, Vec::new());
+                let new = Job { spec, state, attempts: 0, up: false, hosts, resizes: 0 };
+                self.jobs.insert(RunId { job, element: None }, new);
             }
             Change::Cancelled(run) => {
                 let end = AttemptEnd::Ended(Why::Cancelled(1000));
@@ -167,7 +178,7 @@ impl Desk for SmallDesk {
         postcard::to_stdvec(&self.jobs[&begun.id.run].spec).expect("a spec can be encoded")
     }
 
-    fn decide(&mut self, _: Time) -> Decided {
+    fn decide(&mut self, now: Time) -> Decided {
         let mut free = self.free();
         for (host, cpus) in (0..).zip(&mut free) {
             *cpus *= u32::from(self.usable.0.contains(&HostId(host)));
@@ -189,11 +200,16 @@ impl Desk for SmallDesk {
             let (conduct, limit_ms) = (job.spec.conduct, job.spec.limit_ms);
             begins.push(Begun { id, conduct, limit_ms, places, plan: Vec::new() });
         }
-        Decided { begun: begins, end: Vec::new() }
+        let resized = self.jobs.iter().filter_map(|(run, job)| resize(now, *run, job, &mut free)).collect();
+        Decided { begun: begins, resized, end: Vec::new() }
     }
 
-    fn wake(&self, _: Time) -> Option<Time> {
-        None
+    fn may_resize(&self, resized: &Resized) -> bool {
+        self.jobs.get(&resized.id.run).is_some_and(|job| job.state == State::Running(resized.id))
+    }
+
+    fn wake(&self, now: Time) -> Option<Time> {
+        self.jobs.values().any(Job::may_resize).then(|| now.after(RESIZE_MS))
     }
 
     fn begun(&mut self, _: Time, begun: &Begun) {
@@ -201,6 +217,22 @@ impl Desk for SmallDesk {
         job.attempts = begun.id.attempt.0;
         job.state = State::Running(begun.id);
         job.hosts = begun.places.iter().map(|place| place.host).collect();
+        job.resizes = 0;
+    }
+
+    fn resized(&mut self, _: Time, resized: &Resized) {
+        let job = self.jobs.get_mut(&resized.id.run).expect("a job that runs is there");
+        job.resizes += 1;
+        for place in &resized.places {
+            if !job.hosts.contains(&place.host) {
+                job.hosts.push(place.host);
+            }
+        }
+    }
+
+    fn left(&mut self, _: Time, id: AttemptId, host: HostId) {
+        let job = self.jobs.get_mut(&id.run).expect("a job that runs is there");
+        job.hosts.retain(|other| *other != host);
     }
 
     fn up(&mut self, _: Time, id: AttemptId) {
@@ -219,4 +251,40 @@ impl Desk for SmallDesk {
             _ => State::Done(end),
         };
     }
+}
+
+impl Job {
+    fn may_resize(&self) -> bool {
+        self.up
+            && self.spec.most > 1
+            && self.resizes < MOST_RESIZES
+            && matches!(self.state, State::Running(_))
+    }
+}
+
+/// Other hosts for a kernel step, at times and of a choice that hang on the time alone, so that stories are told twice
+/// alike: some that it has go, and some that are free come.
+fn resize(now: Time, run: RunId, job: &Job, free: &mut [u32]) -> Option<Resized> {
+    let State::Running(id) = job.state else { return None };
+    let mut luck = (now.0 as u64 ^ u64::from(run.job.0) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut draw = |of: u64| {
+        luck = (luck ^ luck >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (luck >> 33) % of
+    };
+    if !job.may_resize() || draw(3) > 0 {
+        return None;
+    }
+    let mut hosts = vec![*job.hosts.first()?];
+    hosts.extend(job.hosts.iter().skip(1).filter(|_| draw(2) == 0));
+    for host in (0..free.len() as u32).map(HostId) {
+        let room = &mut free[host.0 as usize];
+        let joins = *room >= job.spec.cpus && !job.hosts.contains(&host);
+        if joins && hosts.len() < job.spec.most as usize && draw(2) == 0 {
+            *room -= job.spec.cpus;
+            hosts.push(host);
+        }
+    }
+    let role = |at| if at == 0 { Role::Batch } else { Role::Member };
+    let places = hosts.into_iter().enumerate().map(|(at, host)| Place { host, role: role(at) });
+    Some(Resized { id, places: places.collect(), plan: Vec::new() })
 }

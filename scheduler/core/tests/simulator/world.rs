@@ -177,7 +177,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 7_757_883_587_058_586_632;
+pub(crate) const HUNDRED: u64 = 14_005_536_549_115_881_960;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
@@ -258,7 +258,8 @@ impl World {
         let limit_ms = self.random.chance(150).then(|| self.random.between(5_000, 100_000));
         let cpus = self.random.between(1, i64::from(least)) as u32;
         let blocks = if conduct == Conduct::Fenced { self.random.between(1, 9) as u32 } else { 0 };
-        Spec { conduct, cpus, hosts, runs_ms, blocks, limit_ms }
+        let most = if conduct == Conduct::Fenced { self.random.between(1, 4) as u32 } else { hosts };
+        Spec { conduct, cpus, hosts, most, runs_ms, blocks, limit_ms }
     }
 
     fn run(&mut self) -> Result<(), String> {
