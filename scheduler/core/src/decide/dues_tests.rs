@@ -58,7 +58,8 @@ fn terms() -> Terms {
 impl Site {
     fn new() -> Site {
         let policy = Policy::Easy(Key::Submit, Candidates::InOrder);
-        let scheduler = Scheduler::new(policy).with_dues(Dues::new(terms(), None, Time(0)));
+        let scheduler =
+            Scheduler::new(policy).expect("a policy for hosts").with_dues(Dues::new(terms(), None, Time(0)));
         let hosts = Hosts::new(&BTreeMap::new());
         let mut site = Site { books: Books::new(Rules::default()), hosts, scheduler, now: 0 };
         for number in 0..4 {
