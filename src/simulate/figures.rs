@@ -34,6 +34,9 @@ pub(super) struct Figures {
     wall_s: f64,
 }
 
+/// Which share of the jobs is malleable, what a resize costs in seconds, and how many there were.
+pub(super) type Resizes = (Share, u32, u64);
+
 /// What malleable jobs changed, beside the same trace with rigid jobs alone under the same policy.
 #[derive(Serialize)]
 pub(super) struct Resized {
@@ -52,7 +55,7 @@ pub(super) struct Resized {
 
 impl Resized {
     /// `schedule` is one of `trace`, of which the share was resized at this cost so many times.
-    pub(super) fn new(trace: &Trace, schedule: &Schedule, how: (Share, u32, u64)) -> Resized {
+    pub(super) fn new(trace: &Trace, schedule: &Schedule, how: Resizes) -> Resized {
         let (share, resize_cost_s, resizes) = how;
         let before = replay(trace, "easy".parse().expect("it is a policy"), Mode::Batch);
         let rigid: Vec<usize> = (0..trace.jobs.len()).filter(|at| !share.holds(trace.jobs[*at].id)).collect();

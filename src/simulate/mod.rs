@@ -5,7 +5,7 @@
 mod figures;
 mod plot;
 
-use figures::{Figures, Resized, Source};
+use figures::{Figures, Resized, Resizes, Source};
 use muster_core::cluster::{Hosts, Shape, synthetic};
 use muster_core::policy::Policy;
 use muster_core::protocol::journal;
@@ -148,7 +148,7 @@ fn schedule(
     policy: Policy,
     args: &SimulateArgs,
     cluster: Option<&Cluster>,
-) -> Result<(Schedule, Option<(Share, u32, u64)>), Problems> {
+) -> Result<(Schedule, Option<Resizes>), Problems> {
     if let Some(share) = args.malleable {
         let replayed = malleable::replay(trace, share, args.resize_cost);
         let resizes = replayed.resizes.iter().map(|resizes| u64::from(*resizes)).sum();

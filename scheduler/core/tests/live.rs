@@ -2,7 +2,7 @@
 //! the replay of the same trace decides, run after run, and after a reload from the journal at any point.
 
 use muster_core::books::Books;
-use muster_core::books::event::{Event, Fact, Record};
+use muster_core::books::event::{Event, Fact};
 use muster_core::books::partition::Partition;
 use muster_core::books::rules::Rules;
 use muster_core::cluster::{Host, Hosts, Shape};
@@ -14,6 +14,7 @@ use muster_core::job::usage::Usage;
 use muster_core::job::{Owner, Submitted};
 use muster_core::jobspec::{JobSpec, Size};
 use muster_core::policy::Policy;
+use muster_core::protocol::format::Format;
 use muster_core::time::Time;
 use muster_core::trace::replay::Schedule;
 use muster_core::trace::report::{Report, start_lines};
@@ -58,7 +59,7 @@ impl<'a> Live<'a> {
 
     fn record(&mut self, at: Time, event: Event) {
         let fact = Fact { at, event };
-        self.journal.push(postcard::to_stdvec(&Record::V1(fact.clone())).expect("a record encodes"));
+        self.journal.push(Format::Journal.encode(&fact));
         self.take(&fact);
     }
 
@@ -74,11 +75,11 @@ impl<'a> Live<'a> {
         let before = std::mem::replace(&mut self.books, Books::new(Rules::default()));
         (self.hosts, self.scheduler) = (empty, Scheduler::new(self.policy).expect("a policy for hosts"));
         for bytes in std::mem::take(&mut self.journal) {
-            let Record::V1(fact) = postcard::from_bytes(&bytes).expect("a record decodes");
+            let fact: Fact = Format::Journal.decode(&bytes).expect("a record decodes");
             self.take(&fact);
             self.journal.push(bytes);
         }
-        let bytes = |books: &Books| postcard::to_stdvec(books).expect("books encode");
+        let bytes = |books: &Books| Format::Journal.encode(books);
         assert_eq!(bytes(&self.books), bytes(&before), "a replay equals memory");
     }
 

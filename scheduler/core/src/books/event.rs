@@ -12,13 +12,6 @@ use crate::job::id::{JobId, RunId};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
-/// A record as it is written, by the version of its format. A reader that does not know a version refuses it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Record {
-    /// The first.
-    V1(Fact),
-}
-
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {

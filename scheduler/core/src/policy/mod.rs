@@ -3,7 +3,6 @@
 //! Step 5 of a job's way (DESIGN section 4). Pure: the same values give the same decisions.
 
 pub mod conservative;
-pub mod decision;
 pub mod history;
 pub mod key;
 pub mod machine;
