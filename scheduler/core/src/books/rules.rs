@@ -12,6 +12,9 @@ pub struct Rules {
     pub most_elements: u32,
     /// Whether a job is ended when what it depends on cannot come true any more, where it does not say itself.
     pub end_invalid_dependency: bool,
+    /// For how long a running job is safe from those that it would make room for, seconds from its start, where its
+    /// quality of service does not say itself.
+    pub exempt_s: u32,
     /// How many licences there are of each name. When there are fewer than are held, nobody gets one until enough came back.
     pub licences: BTreeMap<String, u32>,
 }
@@ -24,6 +27,7 @@ impl Default for Rules {
             keep_s: 300,
             most_elements: 4_000_000,
             end_invalid_dependency: false,
+            exempt_s: 0,
             licences: BTreeMap::new(),
         }
     }

@@ -37,6 +37,9 @@ impl Scheduler {
         }
         changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
         if self.seen.is_none() {
+            if let Some(dues) = &mut self.dues {
+                dues.adopt(books, now);
+            }
             self.give_back_places(books, hosts);
         }
         self.seen = Some((now, books.terms()));

@@ -24,6 +24,8 @@ mod number;
 mod decide_tests;
 #[cfg(test)]
 mod dues_tests;
+#[cfg(test)]
+mod preempt_tests;
 
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
@@ -176,7 +178,8 @@ impl Scheduler {
 
     /// When to run a pass again though nothing happens, after one at `now`.
     pub fn next_wake(&self, books: &Books, now: Time) -> Option<Time> {
-        self.next_start(books, now).into_iter().chain(books.next_wake(now)).min()
+        let exempt = self.next_exempt_end(books, now);
+        self.next_start(books, now).into_iter().chain(books.next_wake(now)).chain(exempt).min()
     }
 
     /// When time alone lets something start, after a pass at `now`.
