@@ -301,6 +301,34 @@ fn what_could_never_start_is_refused() {
     assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "{answer:?}");
 }
 
+#[test]
+fn licences_are_in_the_journal() {
+    let mut pool = Pool::new();
+    let mut licensed = spec((1, 1, 30, None));
+    licensed.needs.licences = vec![("solver".into(), 1)];
+    let submitted = Submitted { owner: owner(), spec: Arc::new(licensed) };
+    let answer = pool.ask(Ask::Submit(submitted.clone()));
+    assert!(matches!(answer, Answer::Desk(Told::Refused(_))), "nobody knows the licence: {answer:?}");
+    let licences = BTreeMap::from([("solver".to_owned(), 1)]);
+    let rules = Rules { keep_s: 1_000_000, licences, ..Rules::default() };
+    pool.ask(Ask::Site(Event::Rules(rules.clone())));
+    for _ in 0..2 {
+        let answer = pool.ask(Ask::Submit(submitted.clone()));
+        assert!(matches!(answer, Answer::Desk(Told::Accepted(_))), "{answer:?}");
+    }
+    for second in 0..40 {
+        if second == 10 {
+            pool.restart();
+            assert_eq!(pool.controller.standing().desk.books().rules(), &rules);
+        }
+        pool.second();
+        assert!(pool.scripts.len() <= 1, "one licence for two");
+    }
+    (0..40).for_each(|_| pool.second());
+    let books = pool.controller.standing().desk.books();
+    assert!(books.jobs().all(|job| job.ended().is_some()));
+}
+
 /// What a controller wrote in the test below when version 1 was new: every journal of this version can be read.
 const FIXTURE: &[u8] = include_bytes!("journal-v1.bin");
 

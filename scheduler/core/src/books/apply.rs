@@ -55,7 +55,10 @@ impl Books {
                     self.hosts.push(Host::clone(host));
                 }
             },
-            Event::Rules(rules) => self.rules = *rules,
+            Event::Rules(rules) => {
+                self.terms += 1;
+                self.rules = rules.clone();
+            }
         }
     }
 

@@ -83,6 +83,7 @@ impl Allowed {
 
 /// What is done to a running job when one of a higher tier needs its hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PreemptMode {
     /// Nothing: it runs to its end.
     Off,

@@ -79,9 +79,16 @@ impl Classes {
         self.numbers.get(request).copied()
     }
 
-    /// The class of a request that was not interned before, or every reason why it could never start.
-    pub(crate) fn intern(&mut self, request: &Request, site: Site<'_>) -> Result<ClassId, Vec<Misfit>> {
+    /// The class of a request that was not interned before, or every reason why it could never start, with what its
+    /// licences are `short` of.
+    pub(crate) fn intern(
+        &mut self,
+        request: &Request,
+        site: Site<'_>,
+        short: Vec<Misfit>,
+    ) -> Result<ClassId, Vec<Misfit>> {
         let mut misfits = misfit::unknown(request, site);
+        misfits.extend(short);
         let cut = cut(request);
         match cut {
             Ok((need, sizes)) if misfits.is_empty() => {

@@ -9,7 +9,7 @@ use super::free::Free;
 use super::held::{Allocation, Held};
 use super::host::{Host, HostId, HostState};
 use super::licence::Licences;
-use super::misfit::Misfit;
+use super::misfit::{self, Misfit};
 use super::promise::Ready;
 use super::request::Request;
 use super::room::Rooms;
@@ -170,11 +170,29 @@ impl Hosts {
     ///
     /// Every reason why it could never start, were all hosts up and empty.
     pub fn intern(&mut self, request: &Request) -> Result<ClassId, Vec<Misfit>> {
-        if let Some(class) = self.classes.find(request) {
-            return Ok(class);
+        let short = misfit::licences(request, &self.licences);
+        match self.classes.find(request) {
+            Some(class) if short.is_empty() => Ok(class),
+            Some(_) => Err(short),
+            None => self.intern_new(request, short),
         }
+    }
+
+    /// The class of what runs already: it holds its licences even if the cluster has no more so many.
+    ///
+    /// # Errors
+    ///
+    /// Every other reason why it could never start.
+    pub(crate) fn intern_held(&mut self, request: &Request) -> Result<ClassId, Vec<Misfit>> {
+        for name in request.licences.keys() {
+            self.licences.number(name);
+        }
+        self.classes.find(request).map_or_else(|| self.intern_new(request, Vec::new()), Ok)
+    }
+
+    fn intern_new(&mut self, request: &Request, short: Vec<Misfit>) -> Result<ClassId, Vec<Misfit>> {
         let Hosts { roster, free, licences, windows, classes, .. } = self;
-        let class = classes.intern(request, Site { roster, free, licences, windows })?;
+        let class = classes.intern(request, Site { roster, free, licences, windows }, short)?;
         let hosts = self.len();
         self.rooms.resize_with(self.classes.needs(), || (Rooms::new(hosts), None));
         Ok(class)
@@ -208,6 +226,12 @@ impl Hosts {
     /// Free CPUs of a host, whether it is up or not.
     pub fn free_cpus(&self, host: HostId) -> u32 {
         self.free.cpus(host.0 as usize)
+    }
+
+    /// Makes these all licences that there are. There may be fewer than are held: then none is free until enough came
+    /// back. Classes of requests for more are not interned any more, and do not start.
+    pub fn set_licences(&mut self, totals: &BTreeMap<String, u32>) {
+        self.licences.set(totals);
     }
 
     /// Whether jobs may start on a host.

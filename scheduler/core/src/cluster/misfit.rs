@@ -4,6 +4,7 @@ use super::class::{Class, Classes, Needed, Site};
 use super::constraint::Expr;
 use super::free::Level;
 use super::host::HostId;
+use super::licence::Licences;
 use super::request::Request;
 use super::room::Rooms;
 use super::select::{Group, GroupOf};
@@ -133,7 +134,7 @@ pub enum Misfit {
     },
 }
 
-/// The names in a request that nothing has, and licences that there are not so many of.
+/// The names in a request that nothing has.
 pub(crate) fn unknown(request: &Request, site: Site<'_>) -> Vec<Misfit> {
     let (only, roster) = (&request.only, site.roster);
     let constraint = &only.constraint;
@@ -151,14 +152,20 @@ pub(crate) fn unknown(request: &Request, site: Site<'_>) -> Vec<Misfit> {
     if let (Some(id), None) = (only.reservation, named.filter(|w| w.purpose == Purpose::Reservation)) {
         out.push(unknown("reservation", &id.0.to_string()));
     }
-    for (name, &needs) in &request.licences {
-        match site.licences.find(name).map(|number| site.licences.get(number).total) {
-            None => out.push(unknown("licence", name)),
-            Some(total) if total < needs => out.push(Misfit::Licence { name: name.clone(), needs, total }),
-            Some(_) => {}
-        }
-    }
     out
+}
+
+/// Licences in a request that there are not, or not so many of.
+pub(crate) fn licences(request: &Request, licences: &Licences) -> Vec<Misfit> {
+    let misfit = |(name, &needs): (&String, &u32)| {
+        let name = name.clone();
+        match licences.find(&name).and_then(|number| licences.get(number).total) {
+            None => Some(Misfit::Unknown { what: "licence", name }),
+            Some(total) if total < needs => Some(Misfit::Licence { name, needs, total }),
+            Some(_) => None,
+        }
+    };
+    request.licences.iter().filter_map(misfit).collect()
 }
 
 /// Why the cluster is too small for a class; nothing when one of its needs fits.

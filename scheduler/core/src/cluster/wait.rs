@@ -102,8 +102,9 @@ impl Hosts {
         let mut missing = Vec::new();
         for &(number, needs) in &class.licences {
             let licence = self.licences.get(number);
-            if licence.free < needs {
-                missing.push(Missing::Licence { name: licence.name.clone(), needs, free: licence.free });
+            let free = licence.free();
+            if free < needs {
+                missing.push(Missing::Licence { name: licence.name.clone(), needs, free });
             }
         }
         if !usable.fit {
@@ -203,13 +204,14 @@ impl Hosts {
         }
         for &(number, needs) in &self.classes.get(id).licences {
             let licence = self.licences.get(number);
-            let mut free = licence.free;
-            for &(end, running, count) in &licence.held {
+            if licence.free() >= needs {
+                continue;
+            }
+            for (end, running, free) in licence.frees() {
+                holders.entry((end, running)).or_default();
                 if free >= needs {
                     break;
                 }
-                free += count;
-                holders.entry((end, running)).or_default();
             }
         }
         let holder = |((end, running), hosts)| Holder { running, end, hosts };

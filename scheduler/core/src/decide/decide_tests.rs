@@ -4,13 +4,13 @@ use super::decision::{Decided, Decision};
 use super::forecast::{Horizon, forecast, what_if};
 use super::preempt::Preempt;
 use super::reason::{Reason, word};
-use super::{Passed, Scheduler};
+use super::{NotForHosts, Passed, Scheduler};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::{Partition, PartitionState, PreemptMode};
 use crate::books::reservation::{Purpose, Reservation};
 use crate::books::rules::Rules;
-use crate::cluster::{Host, Hosts, Shape};
+use crate::cluster::{Host, Hosts, Misfit, Shape};
 use crate::job::dependency::{Clause, Dependency, Join, Target};
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::hold::HeldBy;
@@ -21,8 +21,8 @@ use crate::job::update::{Field, Update};
 use crate::job::usage::Usage;
 use crate::job::{Body, Owner, Submitted};
 use crate::jobspec::{ArraySpec, JobSpec, Size, Work};
-use crate::policy::Policy;
 use crate::policy::key::Key;
+use crate::policy::{Candidates, Policy};
 use crate::time::Time;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
-        let scheduler = Scheduler::new(Policy::Easy(Key::Submit, crate::policy::Candidates::InOrder));
-        let mut site = Site { books: Books::new(Rules::default()), hosts: cluster(), scheduler, now: 0 };
+        let scheduler = easy();
+        let mut site = Site { books: Books::new(rules(1)), hosts: cluster(), scheduler, now: 0 };
         for number in 0..4 {
             let shape = Shape::parse("1x4x8G").expect("a shape");
             let partitions = ["low", "high"].map(String::from).into();
@@ -104,9 +104,18 @@ impl Site {
     }
 }
 
-/// A cluster of which only the licences are known.
+/// A cluster of which nothing is known yet.
 fn cluster() -> Hosts {
-    Hosts::new(&BTreeMap::from([("solver".to_owned(), 1)]))
+    Hosts::new(&BTreeMap::new())
+}
+
+/// Rules of a site with so many solvers.
+fn rules(solvers: u32) -> Rules {
+    Rules { licences: BTreeMap::from([("solver".to_owned(), solvers)]), ..Rules::default() }
+}
+
+fn easy() -> Scheduler {
+    Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)).expect("a policy for hosts")
 }
 
 fn hosts(count: u32, minutes: u64) -> JobSpec {
@@ -180,6 +189,56 @@ fn each_way_of_waiting_has_its_word() {
     let Reason::Resources { holders, .. } = &reasons[0] else { panic!("resources, not {reasons:?}") };
     assert_eq!(holders[..], [(RunId { job: first, element: None }, Time(60 * MINUTE))]);
     assert_eq!(word(reasons), "Resources");
+}
+
+#[test]
+fn licences_are_those_of_the_rules() {
+    let mut site = Site::new();
+    let solver = |count| {
+        let mut spec = hosts(1, 10);
+        spec.needs.licences = vec![("solver".to_owned(), count)];
+        spec
+    };
+    let [a, b] = [1, 1].map(|count| site.submit(solver(count)));
+    assert_eq!(site.words(b), ["Licenses"]);
+    site.event(Event::Rules(rules(2)));
+    assert_eq!(site.pass().starts[0].run.job, b);
+    let two = site.submit(solver(2));
+    let one = site.submit(solver(1));
+    assert_eq!(site.words(two), ["Licenses"]);
+    site.event(Event::Rules(rules(1)));
+    assert_eq!(site.words(two), ["Licenses"]);
+    let passed = site.pass();
+    let told = site.explain(two, &passed);
+    assert!(matches!(
+        told[0].decision.reasons(),
+        [Reason::Misfit(Misfit::Licence { needs: 2, total: 1, .. })]
+    ));
+    // Two are held of one: the first that comes back is none for others, after a restart, too.
+    for holder in [a, b] {
+        assert_eq!(site.pass().starts, []);
+        let anew = easy().decide(&mut site.books.clone(), &mut cluster(), Time(site.now));
+        assert!(!anew.iter().any(|one| matches!(one.decision, Decision::Start(..))), "{anew:?}");
+        site.end(holder);
+    }
+    assert_eq!(site.pass().starts[0].run.job, one);
+    site.event(Event::Rules(Rules::default()));
+    let unknown = site.submit(solver(1));
+    let passed = site.pass();
+    let told = site.explain(unknown, &passed);
+    assert!(matches!(told[0].decision.reasons(), [Reason::Misfit(Misfit::Unknown { what: "licence", .. })]));
+    site.event(Event::Rules(rules(3)));
+    let starts: Vec<_> = site.pass().starts.iter().map(|start| start.run.job).collect();
+    assert_eq!(starts, [two], "and one is held");
+}
+
+#[test]
+fn a_policy_that_cannot_keep_its_word_on_hosts_is_refused() {
+    for policy in Policy::all() {
+        let made = Scheduler::new(policy).map(drop);
+        let refused = policy == Policy::Conservative;
+        assert_eq!(made, if refused { Err(NotForHosts(policy)) } else { Ok(()) });
+    }
 }
 
 #[test]
@@ -402,7 +461,7 @@ proptest! {
                     site.event(fact.event);
                 }
             }
-            let fresh = Scheduler::new(Policy::Easy(Key::Submit, crate::policy::Candidates::InOrder));
+            let fresh = easy();
             let mut of_all: Books = serde_json::from_str(&serde_json::to_string(&site.books).unwrap()).unwrap();
             let anew = fresh.clone().decide(&mut of_all, &mut cluster(), Time(site.now));
             let decided = site.scheduler.clone().decide(&mut site.books.clone(), &mut site.hosts.clone(), Time(site.now));

@@ -15,7 +15,7 @@ use crate::job::id::{JobId, RunId};
 use crate::job::state::State;
 use crate::jobspec::{GresPer, JobSpec, Memory};
 use crate::policy::priority::{Candidate, Multifactor, PartitionWeight, Site, Valuation};
-use crate::share::accounts::{Accounts, Payer, QosId};
+use crate::share::accounts::{Accounts, Payer, Qos, QosId};
 use crate::share::book::{Meter, UsageBook};
 use crate::share::check::{Ask, Check, Obstacle};
 use crate::share::fair_tree::FairTree;
@@ -62,7 +62,31 @@ impl Dues {
         Dues { terms, holdings, usage, valuation, submitted: BTreeMap::new(), live: BTreeMap::new() }
     }
 
-    /// What everybody has used, for a snapshot: it cannot be made anew from the jobs that are left.
+    /// What everybody holds by the books, and has used by a snapshot: `usage` is what [`Dues::usage`] was after a
+    /// [`Dues::tick`] at `now`, and the books are those of that time. What was recorded since is to be observed.
+    pub fn restore(terms: Terms, usage: UsageBook, books: &Books, now: Time) -> Dues {
+        let mut dues = Dues::new(terms, Some(usage), now);
+        dues.adopt(books, now);
+        dues
+    }
+
+    /// Counts in what the books have and was not seen yet, which is charged from `now` on.
+    pub(super) fn adopt(&mut self, books: &Books, now: Time) {
+        for job in books.jobs().filter(|job| job.ended().is_none()) {
+            if !self.submitted.contains_key(&job.id()) {
+                self.count(books, job.id());
+            }
+        }
+        for (run, _) in books.live() {
+            // What is known is charged when something happens to it, as it would be if nobody looked.
+            if !self.live.contains_key(&run) {
+                self.run(books, run, now);
+            }
+        }
+    }
+
+    /// What everybody has used, for a snapshot: it cannot be made anew from the jobs that are left. It is charged up to
+    /// the last [`Dues::tick`] at least.
     pub fn usage(&self) -> &UsageBook {
         &self.usage
     }
@@ -117,6 +141,37 @@ impl Dues {
             None => of.default_qos,
         };
         Ok(Payer { association, qos })
+    }
+
+    /// The quality of service that a job asks for, or has by its account; none where there is none.
+    pub fn qos(&self, job: &Job) -> Option<&Qos> {
+        self.payer(job).ok()?.qos.map(|qos| self.terms.accounts.qos_of(qos))
+    }
+
+    /// The quality of service under which something runs; none where there is none.
+    pub fn qos_of_run(&self, run: RunId) -> Option<&Qos> {
+        let (payer, ..) = self.live.get(&run)?;
+        payer.qos.map(|qos| self.terms.accounts.qos_of(qos))
+    }
+
+    /// Whether jobs of one quality of service may preempt those of another.
+    pub fn preempts(&self, by: &Qos, of: &Qos) -> bool {
+        self.terms.accounts.qos_named(&of.name).is_some_and(|of| by.preempts.contains(&of))
+    }
+
+    /// All qualities of service of the site.
+    pub fn all_qos(&self) -> &[Qos] {
+        self.terms.accounts.qos()
+    }
+
+    /// Who pays for what runs: when the job names an account or a quality of service since that is not for its user, the
+    /// user's first account. So it follows from the books alone, and nobody runs for nothing.
+    fn charged(&self, job: &Job) -> Option<Payer> {
+        let first = || {
+            let association = self.terms.accounts.associations_of(&job.owner().user).first().copied()?;
+            Some(Payer { association, qos: self.terms.accounts.association(association).default_qos })
+        };
+        self.payer(job).ok().or_else(first)
     }
 
     /// The limits that are in a job's way, beside what `holdings` says is held.
@@ -201,18 +256,18 @@ impl Dues {
         let state = books.run(run).map(|run| run.state);
         let load = state.as_ref().and_then(|state| {
             let placed = state.placed()?;
-            // What is stopped uses nothing, and holds its place among those that may run.
-            let end = state.expected_end().unwrap_or(at.after(FOREVER));
+            // What is stopped uses nothing, and holds its place among those that may run. Its end hangs on the books
+            // alone, not on when they were looked at.
+            let end = state.expected_end().unwrap_or(placed.started.after(FOREVER));
             Some(Load { amounts: held(&placed.on.allocation), end })
         });
         let accounts = &self.terms.accounts;
         let known = self.live.remove(&run);
-        let payer = known.as_ref().map(|(payer, ..)| *payer);
         if let Some((payer, load, mut meter)) = known {
             meter.advance(accounts, &mut self.usage, at);
             self.holdings.stop(accounts, payer, &load);
         }
-        let payer = payer.or_else(|| self.payer(books.job(run.job)?).ok());
+        let payer = books.job(run.job).and_then(|job| self.charged(job));
         if let (Some(load), Some(payer)) = (load, payer) {
             self.holdings.start(accounts, payer, &load);
             let suspended = matches!(state, Some(State::Suspended { .. }));

@@ -22,6 +22,7 @@ use crate::share::holdings::Holdings;
 use crate::share::resource::Amounts;
 use crate::share::usage::Decay;
 use crate::time::Time;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,15 +37,15 @@ const TABLE: &str = r#"
     [qos.high]
     priority = 100"#;
 
-struct Site {
-    books: Books,
-    hosts: Hosts,
-    scheduler: Scheduler,
-    now: i64,
+pub(super) struct Site {
+    pub(super) books: Books,
+    pub(super) hosts: Hosts,
+    pub(super) scheduler: Scheduler,
+    pub(super) now: i64,
 }
 
-fn terms() -> Terms {
-    let accounts = Accounts::new(toml::from_str(TABLE).expect("a table")).expect("accounts");
+pub(super) fn terms(table: &str) -> Terms {
+    let accounts = Accounts::new(toml::from_str(table).expect("a table")).expect("accounts");
     let amounts = Amounts { cpus: 16, gpus: 0, memory_mib: 32_768, hosts: 4 };
     Terms {
         accounts: Arc::new(accounts),
@@ -55,22 +56,32 @@ fn terms() -> Terms {
     }
 }
 
+pub(super) fn easy() -> Scheduler {
+    Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)).expect("a policy for hosts")
+}
+
 impl Site {
     fn new() -> Site {
-        let policy = Policy::Easy(Key::Submit, Candidates::InOrder);
-        let scheduler = Scheduler::new(policy).with_dues(Dues::new(terms(), None, Time(0)));
+        Site::with(terms(TABLE), [Partition { is_default: true, ..Partition::named("p") }])
+    }
+
+    /// Four hosts of four CPUs that are in all these partitions.
+    pub(super) fn with(terms: Terms, partitions: impl IntoIterator<Item = Partition>) -> Site {
+        let scheduler = easy().with_dues(Dues::new(terms, None, Time(0)));
         let hosts = Hosts::new(&BTreeMap::new());
         let mut site = Site { books: Books::new(Rules::default()), hosts, scheduler, now: 0 };
+        let all: Vec<Partition> = partitions.into_iter().collect();
         for number in 0..4 {
             let shape = Shape::parse("1x4x8G").expect("a shape");
-            let host = Host { partitions: ["p".to_owned()].into(), ..Host::new(format!("n{number}"), shape) };
+            let partitions = all.iter().map(|partition| partition.name.clone()).collect();
+            let host = Host { partitions, ..Host::new(format!("n{number}"), shape) };
             site.event(Event::Host(Box::new(host)));
         }
-        site.event(Event::Partition(Partition { is_default: true, ..Partition::named("p") }));
+        all.into_iter().for_each(|partition| site.event(Event::Partition(partition)));
         site
     }
 
-    fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event) {
         self.now += 1000;
         let fact = Fact { at: Time(self.now), event };
         self.books.check(&fact).expect("it can happen");
@@ -78,13 +89,13 @@ impl Site {
         self.scheduler.observe(&self.books, &mut self.hosts, &fact);
     }
 
-    fn submit(&mut self, request: Submitted) -> JobId {
+    pub(super) fn submit(&mut self, request: Submitted) -> JobId {
         let id = self.books.next_id();
         self.event(Event::Submitted(id, request));
         id
     }
 
-    fn pass(&mut self) -> Passed {
+    pub(super) fn pass(&mut self) -> Passed {
         let passed = self.scheduler.pass(&mut self.books, &mut self.hosts, Time(self.now));
         for start in &passed.starts {
             self.event(Event::Run(
@@ -108,7 +119,7 @@ impl Site {
     }
 }
 
-fn asks(user: &str, account: Option<&str>, qos: Option<&str>, cpus: u32) -> Submitted {
+pub(super) fn asks(user: &str, account: Option<&str>, qos: Option<&str>, cpus: u32) -> Submitted {
     let mut spec = JobSpec::named("j");
     spec.size = Size { cpus_per_task: Some(cpus), ..Size::default() };
     spec.time_limit_s = Some(600);
@@ -196,10 +207,122 @@ fn books_balance_when_all_is_over() {
         site.event(Event::Run(run, RunEvent::Ended { attempt, outcome, usage }));
     }
     let dues = site.scheduler.dues().expect("accounts");
-    assert_eq!(dues.holdings, Holdings::new(&terms().accounts));
+    assert_eq!(dues.holdings, Holdings::new(&terms(TABLE).accounts));
     assert_eq!(site.hosts.free_cpus(crate::cluster::HostId(0)), 4);
-    let association = terms().accounts.association_named("lab", "bob").expect("bob");
+    let association = terms(TABLE).accounts.association_named("lab", "bob").expect("bob");
     let counted = crate::share::usage::Counted::Amount(crate::share::resource::Resource::Cpus);
     let used = dues.usage().association_s(association, counted, Time(site.now));
     assert!(used > 6.0, "three elements of two CPUs ran for seconds: {used}");
+}
+
+/// Limits of each kind that hangs on what is held or was used.
+const TIGHT: &str = r#"
+    [accounts.lab]
+    shares = 3
+    limits.total = { submitted = 40, amounts = { cpus = 10 }, run_minutes = { cpus = 70 } }
+    users = { ada = { shares = 2 }, bob = {} }
+    [accounts.open]
+    limits.total = { minutes = { cpus = 60 } }
+    users = { ada = {} }
+    [qos.one]
+    priority = 10
+    usage_factor = 2.0
+    limits.per_user.jobs = 2"#;
+
+fn tight() -> Terms {
+    let weights = Weights { qos: 1000, fairshare: 100_000, ..Weights::default() };
+    Terms { rule: Multifactor { weights, ..Multifactor::default() }, ..terms(TIGHT) }
+}
+
+/// What may happen next: something is submitted, ends, is stopped, goes on, or is changed.
+fn random_event(books: &Books, (kind, pick): (u8, u8)) -> Option<Event> {
+    let live: Vec<_> = books.live().collect();
+    let some =
+        live.get(usize::from(pick) % live.len().max(1)).map(|(run, live)| (*run, Attempt(live.attempts)));
+    let (outcome, usage) = (Outcome::Completed, Usage::default());
+    let (user, account) = [("ada", "lab"), ("ada", "open"), ("bob", "lab")][usize::from(pick) % 3];
+    let qos = (pick % 4 == 0).then_some("one");
+    let run =
+        |event: &dyn Fn(Attempt) -> RunEvent| some.map(|(run, attempt)| Event::Run(run, event(attempt)));
+    match kind % 10 {
+        0..=2 => {
+            let request = asks(user, Some(account), qos, u32::from(pick) % 4 + 1);
+            Some(Event::Submitted(books.next_id(), request))
+        }
+        3 => Some(Event::Submitted(books.next_id(), array(3))),
+        4 => run(&|attempt| RunEvent::Suspended { attempt }),
+        5 => run(&|attempt| RunEvent::Resumed { attempt }),
+        6 => run(&|attempt| RunEvent::Began { attempt }),
+        7 => {
+            let account = if pick % 2 == 0 { "lab" } else { "nosuch" };
+            let fields = vec![Field::Account(Some(account.into()))];
+            some.map(|(run, _)| Event::Job(run.job, JobEvent::Updated(Box::new(Update { fields }))))
+        }
+        8 => run(&|attempt| RunEvent::Requeued { attempt, outcome, usage, hold: None, from: Time(0) }),
+        _ => run(&|attempt| RunEvent::Ended { attempt, outcome, usage }),
+    }
+}
+
+/// What starts and where: classes of requests are numbered anew after a restart.
+fn said(passed: &Passed) -> Vec<String> {
+    let starts = passed.starts.iter().map(|start| format!("{:?} {:?}", start.run, start.on.allocation.parts));
+    starts.chain([format!("{:?} {:?}", passed.head.map(|head| head.job), passed.limited)]).collect()
+}
+
+impl Site {
+    /// The same site as a snapshot of now makes it anew.
+    fn restored(&mut self) -> Site {
+        let now = Time(self.now);
+        self.scheduler.tick(&self.books, now);
+        let usage = serde_json::to_string(self.scheduler.dues().expect("accounts").usage()).expect("JSON");
+        let books = serde_json::to_string(&self.books).expect("JSON");
+        let books: Books = serde_json::from_str(&books).expect("JSON");
+        let usage = serde_json::from_str(&usage).expect("JSON");
+        let scheduler = easy().with_dues(Dues::restore(tight(), usage, &books, now));
+        Site { books, hosts: Hosts::new(&BTreeMap::new()), scheduler, now: self.now }
+    }
+
+    /// A pass that is not recorded yet.
+    fn try_pass(&mut self) -> Passed {
+        self.scheduler.pass(&mut self.books, &mut self.hosts, Time(self.now))
+    }
+}
+
+proptest! {
+    /// Whoever goes on from a snapshot decides as one that was there all the time, and charges the same.
+    #[test]
+    fn a_snapshot_is_as_good_as_memory(
+        before in prop::collection::vec(any::<(u8, u8)>(), 1..40),
+        after in prop::collection::vec(any::<(u8, u8)>(), 1..40),
+    ) {
+        let mut sites = vec![Site::with(tight(), [Partition { is_default: true, ..Partition::named("p") }])];
+        for (number, step) in before.iter().chain(&after).enumerate() {
+            if number == before.len() {
+                let anew = sites[0].restored();
+                sites.push(anew);
+            }
+            sites.iter_mut().for_each(|site| site.now += 20_000);
+            let (books, at) = (&sites[0].books, Time(sites[0].now + 1000));
+            let event = random_event(books, *step);
+            let can = |event: &Event| books.check(&Fact { at, event: event.clone() }).is_ok();
+            if let Some(event) = event.filter(can) {
+                sites.iter_mut().for_each(|site| site.event(event.clone()));
+            }
+            let passed: Vec<Passed> = sites.iter_mut().map(Site::try_pass).collect();
+            let said: Vec<_> = passed.iter().map(said).collect();
+            prop_assert!(said.iter().all(|other| *other == said[0]), "{:#?}", said);
+            for start in &passed[0].starts {
+                let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone() };
+                sites.iter_mut().for_each(|site| site.event(Event::Run(start.run, started.clone())));
+            }
+            let held = |site: &Site| site.scheduler.dues().map(|dues| dues.holdings.clone());
+            prop_assert!(sites.iter().all(|site| held(site) == held(&sites[0])));
+        }
+        let used = |site: &mut Site| {
+            site.scheduler.tick(&site.books, Time(site.now));
+            site.scheduler.dues().map(|dues| dues.usage().clone())
+        };
+        let used: Vec<_> = sites.iter_mut().map(used).collect();
+        prop_assert_eq!(&used[0], &used[1]);
+    }
 }

@@ -29,6 +29,7 @@ impl Scheduler {
         };
         if self.seen.is_none_or(|(_, terms)| terms != books.terms()) {
             keep_hosts(books, hosts);
+            hosts.set_licences(&books.rules().licences);
             self.keep_windows(books, hosts);
             changed.extend(books.waiting().map(Job::id));
         } else if books.reservations().any(turned) {
@@ -36,6 +37,9 @@ impl Scheduler {
         }
         changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
         if self.seen.is_none() {
+            if let Some(dues) = &mut self.dues {
+                dues.adopt(books, now);
+            }
             self.give_back_places(books, hosts);
         }
         self.seen = Some((now, books.terms()));
@@ -58,10 +62,11 @@ impl Scheduler {
             if hosts.allocation(running).is_some() {
                 continue;
             }
-            // Classes are numbered anew. What cannot be asked for any more holds hosts alone, and no licences.
+            // Classes are numbered anew. What cannot be asked for any more for another reason than its licences holds
+            // hosts alone.
             let class = asks::request(job.spec(), &placed.on.partition, self.reservation(job))
                 .ok()
-                .and_then(|request| hosts.intern(&request).ok())
+                .and_then(|request| hosts.intern_held(&request).ok())
                 .or_else(|| hosts.intern(&Request::cpus(1)).ok());
             if let Some(class) = class {
                 let parts = placed.on.allocation.parts.clone();

@@ -24,6 +24,8 @@ mod number;
 mod decide_tests;
 #[cfg(test)]
 mod dues_tests;
+#[cfg(test)]
+mod preempt_tests;
 
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
@@ -53,6 +55,11 @@ const STEP: i64 = 5 * TICKS as i64;
 
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
+
+/// A policy that plans processors that are counted: on hosts it cannot keep what it promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} plans processors that are counted, not hosts: choose default, fcfs, easy or a key with easy")]
+pub struct NotForHosts(pub Policy);
 
 /// What follows the books and decides.
 #[derive(Clone, Debug)]
@@ -119,16 +126,24 @@ pub struct Head {
     pub at: Option<Time>,
 }
 
+impl Default for Scheduler {
+    /// One that decides by the shipped policy, and has not looked at any books.
+    fn default() -> Scheduler {
+        Scheduler::queued(Policy::SHIPPED)
+    }
+}
+
 impl Scheduler {
     /// One that has not looked at any books.
-    pub fn new(policy: Policy) -> Scheduler {
-        let (key, backfill) = match policy {
-            Policy::Fcfs => (Key::Submit, Backfill::None),
-            Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
-            Policy::Default => (Key::Unicep, Backfill::Predicted),
-            // Promises to all are for machines that are counted; on hosts, the head's is kept.
-            Policy::Conservative => (Key::Submit, Backfill::Easy(crate::policy::Candidates::InOrder)),
-        };
+    ///
+    /// # Errors
+    ///
+    /// A policy that is not one for hosts.
+    pub fn new(policy: Policy) -> Result<Scheduler, NotForHosts> {
+        policy.queued().map(Scheduler::queued).ok_or(NotForHosts(policy))
+    }
+
+    fn queued((key, backfill): (Key, Backfill)) -> Scheduler {
         Scheduler {
             backfill,
             queue: Queue::new(key, TICKS),
@@ -163,7 +178,8 @@ impl Scheduler {
 
     /// When to run a pass again though nothing happens, after one at `now`.
     pub fn next_wake(&self, books: &Books, now: Time) -> Option<Time> {
-        self.next_start(books, now).into_iter().chain(books.next_wake(now)).min()
+        let exempt = self.next_exempt_end(books, now);
+        self.next_start(books, now).into_iter().chain(books.next_wake(now)).chain(exempt).min()
     }
 
     /// When time alone lets something start, after a pass at `now`.

@@ -63,6 +63,20 @@ pub enum Backfill {
 }
 
 impl Policy {
+    /// The order and the backfilling of [`Policy::Default`].
+    pub(crate) const SHIPPED: (Key, Backfill) = (Key::Unicep, Backfill::Predicted);
+
+    /// In which order the queue stands and who may start out of it; none for a policy that is more than a pass over a
+    /// queue, and not one for hosts.
+    pub(crate) fn queued(self) -> Option<(Key, Backfill)> {
+        match self {
+            Policy::Fcfs => Some((Key::Submit, Backfill::None)),
+            Policy::Easy(key, candidates) => Some((key, Backfill::Easy(candidates))),
+            Policy::Default => Some(Policy::SHIPPED),
+            Policy::Conservative => None,
+        }
+    }
+
     /// Every policy, in the order of the documentation.
     pub fn all() -> Vec<Policy> {
         let mut all = vec![Policy::Default, Policy::Fcfs];

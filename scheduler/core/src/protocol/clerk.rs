@@ -22,7 +22,6 @@ use crate::job::placement::Placement;
 use crate::job::usage::Usage;
 use crate::job::{Owner, Submitted};
 use crate::jobspec::{JobSpec, Requeue, Work};
-use crate::policy::Policy;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +100,7 @@ impl From<Clerk> for Written {
 
 impl From<Written> for Clerk {
     fn from(Written { books, foresight }: Written) -> Clerk {
-        let scheduler = Scheduler::new(Policy::Default).with_foresight(foresight);
+        let scheduler = Scheduler::default().with_foresight(foresight);
         Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new() }
     }
 }

@@ -19,6 +19,7 @@
 //!
 //! Nothing is checked here but the form: see [`Accounts`](crate::share::accounts::Accounts).
 
+use crate::books::partition::PreemptMode;
 use crate::share::limits::{HeldLimits, Limits};
 use crate::share::resource::{Amounts, PerResource};
 use crate::share::shares::Shares;
@@ -89,7 +90,12 @@ pub struct QosEntry {
     pub at_least: Amounts,
     /// QOS whose running jobs its waiting jobs may preempt.
     pub preempts: BTreeSet<String>,
-    /// Seconds that a preempted job of it has to end by itself.
+    /// What is done to its running jobs when one that may preempt them needs their hosts; what their partition says when
+    /// absent.
+    pub preempt: Option<PreemptMode>,
+    /// For how long its running jobs are safe from that, seconds from their start; what the site says when absent.
+    pub exempt_s: Option<u32>,
+    /// Seconds that a preempted job of it has to end by itself, if its partition does not give it more.
     pub grace_s: u32,
     /// By how much its usage is multiplied; 1 when absent.
     pub usage_factor: Option<f64>,

@@ -3,18 +3,16 @@
 use super::Trace;
 use super::replay::{Mode, Queued, Schedule, run};
 use crate::cluster::{ClassId, Hosts, Misfit, Request, Tasks};
-use crate::policy::key::Key;
-use crate::policy::{Backfill, Policy};
+use crate::decide::NotForHosts;
+use crate::policy::Policy;
 use std::collections::BTreeMap;
 
 /// Why a trace cannot be replayed on hosts.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OnHostsError {
     /// The policy plans counted processors.
-    #[error(
-        "{0} plans processors that are counted, not hosts: choose default, fcfs, easy or a key with easy"
-    )]
-    Policy(Policy),
+    #[error(transparent)]
+    Policy(#[from] NotForHosts),
     /// A job does not fit the empty cluster.
     #[error("job {id} does not fit: {}", .misfits.iter().map(Misfit::to_string).collect::<Vec<_>>().join("; "))]
     Job {
@@ -31,12 +29,7 @@ pub enum OnHostsError {
 ///
 /// When the policy is not one for hosts, or a job is larger than all of them.
 pub fn replay_on(hosts: Hosts, trace: &Trace, policy: Policy, mode: Mode) -> Result<Schedule, OnHostsError> {
-    let (key, backfill) = match policy {
-        Policy::Fcfs => (Key::Submit, Backfill::None),
-        Policy::Easy(key, candidates) => (key, Backfill::Easy(candidates)),
-        Policy::Default => (Key::Unicep, Backfill::Predicted),
-        Policy::Conservative => return Err(OnHostsError::Policy(policy)),
-    };
+    let (key, backfill) = policy.queued().ok_or(NotForHosts(policy))?;
     let mut hosts = hosts;
     let most = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let mut classes: BTreeMap<u32, ClassId> = BTreeMap::new();

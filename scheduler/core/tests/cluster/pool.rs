@@ -1,6 +1,7 @@
 //! On one host of one domain the cluster is the pool of counted processors: every schedule is the same.
 
 use muster_core::cluster::{Request, Shape, synthetic};
+use muster_core::decide::NotForHosts;
 use muster_core::policy::key::Key;
 use muster_core::policy::pool::Pool;
 use muster_core::policy::{Backfill, Candidates, Policy};
@@ -80,7 +81,7 @@ fn on_hosts_conservative_backfilling_is_refused_and_so_is_a_job_that_is_too_larg
         Trace::new(&swf::read(EXCERPT), TraceOptions::default()).expect("the excerpt can be replayed");
     let hosts = || synthetic(1, &Shape::parse("1x1").expect("a shape")).expect("a host");
     let conservative = replay_on(hosts(), &trace, Policy::Conservative, Mode::Batch);
-    assert_eq!(conservative, Err(OnHostsError::Policy(Policy::Conservative)));
+    assert_eq!(conservative, Err(OnHostsError::Policy(NotForHosts(Policy::Conservative))));
     let easy = "easy".parse().expect("a policy");
     assert!(matches!(replay_on(hosts(), &trace, easy, Mode::Batch), Err(OnHostsError::Job { .. })));
 }
