@@ -240,7 +240,7 @@ fn bad_input_is_named_and_exits_with_2() {
         ("kernel monte-carlo --prices nosuch.csv", "cannot be read"),
         ("kernel moments nosuch.csv", "cannot be read"),
         ("kernel moments empty.csv", "is empty"),
-        ("kernel moments ragged.csv", "ragged.csv:3: has 1 fields, and the header 2"),
+        ("kernel moments ragged.csv", "ragged.csv:3: has 1 field, and the header 2"),
         ("kernel moments --generate normal:-5", "not a whole number"),
         ("kernel moments --generate normal:10 --output nosuch/x", "cannot write nosuch/x"),
         ("kernel moments --generate normal:10 --hosts nosuch --ranks 1", "--hosts: cannot read nosuch"),
