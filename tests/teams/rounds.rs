@@ -1,9 +1,9 @@
 //! Kernels of rounds, and kernels of tables, killed inside a round: they go on inside the round, with one hash.
 
 use super::place::groups;
-use super::{Place, answer, hash, mpi, signal};
+use super::{Place, answer, hash, mpi};
 use std::io::{BufRead, BufReader};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// Rounds of some tenths of a second, as without memory the rows are made anew in each.
 const LONG: &str = "kernel k-means --generate mixture:2e6x16x8 --clusters 40 --rounds 9 --tolerance 0 --json";
@@ -41,7 +41,8 @@ fn killed_inside(
         late && event["round"].as_u64() >= round && event["done"].as_u64() > Some(5) && !pids.is_empty()
     });
     assert!(inside, "the job ended before blocks of round {round:?} were done: {words}");
-    signal("KILL", victim(child.id(), &pids));
+    // A fast machine may be done by now, and the process gone: what the job says tells whether the kill hit.
+    let _ = Command::new("kill").args(["-KILL", &victim(child.id(), &pids).to_string()]).status().unwrap();
     // Somebody must read what is said, or the pipe fills.
     lines.for_each(drop);
     child.wait_with_output().unwrap()
@@ -75,8 +76,13 @@ fn a_rank_killed_over_a_table_costs_no_bit() {
     for (job, round) in TABLES {
         let reference = hash(&place.run(&format!("{job} --progress none")));
         let words = format!("{job} --progress json --ranks 3 --threads 1");
-        let answer = answer(&killed_inside(&place, &words, (round, 0.0), |_, pids| pids[1]));
-        assert_eq!((&answer["hash"], &answer["attempts"]), (&reference[..].into(), &2.into()), "{job}");
+        // A kill that comes after the last block costs no attempt, and is tried again.
+        let hit = (0..10).any(|_| {
+            let answer = answer(&killed_inside(&place, &words, (round, 0.0), |_, pids| pids[1]));
+            assert_eq!(answer["hash"], reference[..], "{job}");
+            answer["attempts"] == 2
+        });
+        assert!(hit, "ten kills, and none before the end: {job}");
     }
 }
 
