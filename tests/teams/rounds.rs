@@ -7,6 +7,9 @@ use std::process::{Command, Output, Stdio};
 
 /// Rounds of some tenths of a second, as without memory the rows are made anew in each.
 const LONG: &str = "kernel k-means --generate mixture:2e6x16x8 --clusters 40 --rounds 9 --tolerance 0 --json";
+/// Rounds enough that a run is not over before its ledger has blocks of a later one, twice in a row.
+const LONGER: &str =
+    "kernel k-means --generate mixture:2e6x16x8 --clusters 40 --rounds 40 --tolerance 0 --json";
 const FORGETFUL: &str = "--memory-limit 192K --progress json";
 
 /// Jobs over a table, and the round in which they are killed; kernels of one round do not count them.
@@ -89,17 +92,17 @@ fn a_rank_killed_over_a_table_costs_no_bit() {
 #[test]
 fn muster_killed_inside_a_round_goes_on_inside_it() {
     let place = Place::new("inside");
-    let reference = hash(&place.run(&format!("{LONG} --progress none")));
+    let reference = hash(&place.run(&format!("{LONGER} --progress none")));
     // The ledger is written once a second: a kill may come before blocks of a later round are in it.
     for more in ["", "--resume", "--resume", "--resume"] {
-        killed_inside(&place, &format!("{LONG} {FORGETFUL} {more}"), (Some(3), 1.3), |muster, _| {
+        killed_inside(&place, &format!("{LONGER} {FORGETFUL} {more}"), (Some(3), 1.3), |muster, _| {
             muster.into()
         });
         let listed = answer(&place.run("ledger list --json"));
         let (round, done) = (&listed[0]["round"], &listed[0]["done"]);
         if round.as_u64() >= Some(3) && done.as_u64() > Some(0) {
             let resumed =
-                answer(&place.run(&format!("{LONG} --resume --ranks 2 --threads 1 --team threads")));
+                answer(&place.run(&format!("{LONGER} --resume --ranks 2 --threads 1 --team threads")));
             assert_eq!(resumed["hash"], reference[..]);
             assert_eq!((&resumed["resumed_round"], &resumed["resumed_blocks"]), (round, done));
             return;
