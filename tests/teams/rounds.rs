@@ -14,11 +14,11 @@ const FORGETFUL: &str = "--memory-limit 192K --progress json";
 
 /// Jobs over a table, and the round in which they are killed; kernels of one round do not count them.
 const TABLES: [(&str, Option<u64>); 5] = [
-    ("kernel linreg groups.csv --y x --x n --json", None),
-    ("kernel histogram groups.csv --of x,n --json", Some(1)),
-    ("kernel quantile groups.csv --of x,n --at 0.1,0.9 --json", Some(2)),
-    ("kernel group-by groups.csv --by word,n --compute sum(x),max(x) --limit 9 --json", None),
-    (r"kernel log-scan (\w+),(\d+), groups.csv --group-by 1,2 --top 9 --json", None),
+    ("kernel linreg groups*.csv --y x --x n --json", None),
+    ("kernel histogram groups*.csv --of x,n --json", Some(1)),
+    ("kernel quantile groups*.csv --of x,n --at 0.1,0.9 --json", Some(2)),
+    ("kernel group-by groups*.csv --by word,n --compute sum(x),max(x) --limit 9 --json", None),
+    (r"kernel log-scan (\w+),(\d+), groups*.csv --group-by 1,2 --top 9 --json", None),
 ];
 /// Some 100 MB.
 const ROWS: u32 = 5_000_000;
@@ -76,6 +76,10 @@ fn a_rank_killed_over_a_table_costs_no_bit() {
     }
     let place = Place::new("table");
     groups(&place, ROWS);
+    // What takes a tenth of a second over one file is over before a kill arrives: it has the same file under more names.
+    for n in 0..12 {
+        std::fs::hard_link(place.0.join("groups.csv"), place.0.join(format!("groups{n}.csv"))).unwrap();
+    }
     for (job, round) in TABLES {
         let reference = hash(&place.run(&format!("{job} --progress none")));
         let words = format!("{job} --progress json --ranks 3 --threads 1");
