@@ -3,6 +3,8 @@
 mod check;
 mod kernel;
 mod ledger;
+mod pool;
+mod request;
 mod run;
 mod simulate;
 mod topology;
@@ -61,6 +63,8 @@ enum Subcommands {
     Simulate(simulate::SimulateArgs),
     /// Show the NUMA domains of this host: cores, memory and distances, as teams are planned over them
     Topology(topology::TopologyArgs),
+    #[command(flatten)]
+    Pool(pool::PoolCommand),
     /// List or remove the ledgers of unfinished work
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -76,5 +80,6 @@ fn main() -> ExitCode {
         Subcommands::Simulate(args) => simulate::run(&args),
         Subcommands::Topology(args) => topology::run(&args),
         Subcommands::Ledger(command) => ledger::run(&command),
+        Subcommands::Pool(command) => pool::run(&command),
     }
 }

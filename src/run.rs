@@ -1,13 +1,12 @@
 //! `muster run [options] job.sh [args]`: runs a job script here, without a daemon.
 
-use crate::check;
+use crate::request::{self, After, Request, Told};
 use crossbeam_channel::unbounded;
-use muster_slurm::{Given, Mistake, Origin, Script, build, jobspec, words};
+use muster_core::payload::Program;
 use muster_worker::progress::{Event, Progress, Style};
 use muster_worker::script::{Happening, Outcome, ScriptJob, run as run_script};
 use muster_worker::{command, state};
-use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,58 +30,19 @@ pub(crate) struct RunScriptArgs {
 pub(crate) fn run(args: &RunScriptArgs) -> ExitCode {
     match prepare(args) {
         Ok((job, quiet)) => start(&job, quiet),
-        Err(mistakes) => {
-            for (place, what) in mistakes {
-                eprintln!("muster: error: {place}{what}");
-            }
+        Err(told) => {
+            request::complain(&told);
             ExitCode::from(command::BAD_INPUT)
         }
     }
 }
 
-type Told = Vec<(String, String)>;
-
-fn told(name: &str, mistakes: Vec<Mistake>) -> Told {
-    let one = |m: Mistake| match m.origin {
-        Origin::CommandLine => (String::new(), m.what),
-        Origin::Directive { line, column } => (format!("{name}:{line}:{column}: "), m.what),
-    };
-    mistakes.into_iter().map(one).collect()
-}
-
 /// Reads command line, environment and script into a job.
 fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
-    let line: Vec<_> = args.words.iter().map(|w| (w.clone(), Origin::CommandLine)).collect();
-    let (mut given, mut mistakes): (Vec<Given>, Vec<Mistake>) = (Vec::new(), Vec::new());
-    let used = words::read(&line, &mut given, &mut mistakes);
-    if !mistakes.is_empty() {
-        return Err(told("", mistakes));
-    }
-    let mut rest = args.words[used..].iter();
-    let wrap = given.iter().rfind(|g| g.option.long == "wrap").map(|g| g.value.clone());
-    let (name, bytes) = match (wrap, rest.next()) {
-        (Some(_), Some(_)) => {
-            return Err(vec![(String::new(), "Script arguments not permitted with --wrap option".into())]);
-        }
-        (Some(command), None) => (
-            "wrap".to_owned(),
-            format!("#!/bin/sh\n# This script was created by muster run --wrap.\n\n{command}\n").into(),
-        ),
-        (None, Some(path)) => (path.clone(), check::read_script(path)?),
-        (None, None) => ("sbatch".to_owned(), standard_input()?),
-    };
-    let script = Script::read(&bytes).map_err(|m| told(&name, m))?;
-    let mut all = Vec::new();
-    words::read(&script.words, &mut all, &mut mistakes);
-    all.extend(build::from_environment(|name| std::env::var(name).ok()));
-    all.extend(given);
-    let short = PathBuf::from(&name).file_name().map_or(name.clone(), |n| n.to_string_lossy().into_owned());
-    let spec = match jobspec(&all, &short) {
-        Ok(spec) if mistakes.is_empty() => spec,
-        spec => {
-            mistakes.extend(spec.err().into_iter().flatten());
-            return Err(told(&name, mistakes));
-        }
+    let request = request::read(&args.words, After::Script)?;
+    let quiet = request.has("quiet");
+    let Request { spec, program: Program::Script { text, args: script_args }, .. } = request else {
+        unreachable!("nothing else was asked for");
     };
     if spec.size.nodes > 1 {
         eprintln!(
@@ -94,22 +54,14 @@ fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
         std::env::current_dir().map_err(|e| vec![(String::new(), format!("no working directory: {e}"))])?;
     let job = ScriptJob {
         spec,
-        text: script.text,
-        args: rest.cloned().collect(),
+        text,
+        args: script_args,
         state: state::dir(),
         submit_dir: here,
         follow: args.follow || (!args.no_follow && std::io::stdout().is_terminal()),
         kill_wait: KILL_WAIT,
     };
-    Ok((job, all.iter().any(|g| g.option.long == "quiet")))
-}
-
-fn standard_input() -> Result<Vec<u8>, Told> {
-    let mut bytes = Vec::new();
-    match std::io::stdin().read_to_end(&mut bytes) {
-        Ok(_) => Ok(bytes),
-        Err(e) => Err(vec![(String::new(), format!("cannot read a script from standard input: {e}"))]),
-    }
+    Ok((job, quiet))
 }
 
 fn start(job: &ScriptJob, quiet: bool) -> ExitCode {

@@ -3,6 +3,8 @@
 //! Invariants: books and foresight are the fold of what is noted; free resources and the queue can be made anew from them,
 //! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
 
+mod counsel;
+
 use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::format::Format;
 use super::message::{Conduct, Role};
@@ -17,7 +19,6 @@ use crate::decide::preempt::Preempt;
 use crate::decide::refusal::Refusal as Hopeless;
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
-use crate::job::outcome::Outcome;
 use crate::job::placement::Placement;
 use crate::job::usage::Usage;
 use crate::job::{Owner, Submitted};
@@ -140,6 +141,11 @@ impl Clerk {
     /// The books.
     pub fn books(&self) -> &Books {
         &self.books
+    }
+
+    /// Whether new work may go to a host, as far as the protocol knows.
+    pub fn is_usable(&self, host: HostId) -> bool {
+        self.usable.contains(&host)
     }
 
     /// Brings the scheduler and the hosts up to date.
@@ -373,12 +379,12 @@ impl Desk for Clerk {
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
         self.tell(
             at,
-            Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: outcome(end) }),
+            Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: end.outcome() }),
         );
     }
 
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
-        let (usage, attempt, outcome) = (Usage::default(), id.attempt, outcome(end));
+        let (usage, attempt, outcome) = (Usage::default(), id.attempt, end.outcome());
         let again = end.may_run_again() && self.may_requeue(id.run.job);
         let event = if again {
             RunEvent::Requeued { attempt, outcome, usage, hold: None, from: at }
@@ -424,16 +430,5 @@ fn conduct(spec: &JobSpec) -> Conduct {
         (Work::Kernel, _) => Conduct::Fenced,
         (Work::Script, Requeue::Allowed) => Conduct::Requeue,
         (Work::Script, Requeue::Never) => Conduct::Stay,
-    }
-}
-
-fn outcome(end: AttemptEnd) -> Outcome {
-    match end {
-        AttemptEnd::Exited(outcome) => outcome,
-        AttemptEnd::Ended(Why::Cancelled(user)) => Outcome::Cancelled(user),
-        AttemptEnd::Ended(Why::Preempted | Why::Requeued | Why::Evicted) => Outcome::Preempted,
-        AttemptEnd::Ended(Why::Deadline) => Outcome::Deadline,
-        AttemptEnd::Lost => Outcome::HostFailed,
-        AttemptEnd::NeverBegan => Outcome::NotStarted,
     }
 }

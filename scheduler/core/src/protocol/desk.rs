@@ -179,6 +179,18 @@ pub enum AttemptEnd {
 }
 
 impl AttemptEnd {
+    /// How the attempt ended, in the words of jobs.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            AttemptEnd::Exited(outcome) => outcome,
+            AttemptEnd::Ended(Why::Cancelled(user)) => Outcome::Cancelled(user),
+            AttemptEnd::Ended(Why::Preempted | Why::Requeued | Why::Evicted) => Outcome::Preempted,
+            AttemptEnd::Ended(Why::Deadline) => Outcome::Deadline,
+            AttemptEnd::Lost => Outcome::HostFailed,
+            AttemptEnd::NeverBegan => Outcome::NotStarted,
+        }
+    }
+
     /// Whether another attempt may follow, if the job lets it.
     pub fn may_run_again(self) -> bool {
         match self {

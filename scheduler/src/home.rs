@@ -1,0 +1,124 @@
+//! The state directory of a pool: where its files are, who may have it, and that one controller has it at a time.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A state directory, and the right to be the only controller in it for as long as this lives.
+#[derive(Debug)]
+pub struct Home {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a controller cannot have a state directory.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// It cannot be made, or written to.
+    #[error("cannot use {path}: {error} (--state DIR or MUSTER_STATE names another state directory)", path = path.display())]
+    Unusable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is on a file system of another machine.
+    #[error(
+        "{path} is on a network file system ({kind}), where a journal is not safe: name a local directory with --state DIR or MUSTER_STATE",
+        path = path.display()
+    )]
+    Network {
+        /// The directory.
+        path: PathBuf,
+        /// What kind of file system.
+        kind: &'static str,
+    },
+    /// Another controller has it.
+    #[error("a pool is up in {path} already: `muster hosts` shows it, and `muster down` ends it", path = path.display())]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// File systems on which neither locks nor syncs can be trusted, by their magic numbers (linux/magic.h and theirs).
+const NETWORK: [(u32, &str); 9] = [
+    (0x6969, "NFS"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x517B, "SMB"),
+    (0x5346_414F, "AFS"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x00C3_6400, "Ceph"),
+    (0x0102_1997, "9P"),
+    (0x4750_4653, "GPFS"),
+];
+
+impl Home {
+    /// Takes a state directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be written to, is on a network file system, or another controller has it.
+    pub fn take(path: &Path) -> Result<Home, HomeError> {
+        let unusable = |path: &Path| {
+            let path = path.to_owned();
+            move |error| HomeError::Unusable { path, error }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable(path))?;
+        let kind = rustix::fs::statfs(path).map_err(|errno| unusable(path)(errno.into()))?.f_type as u32;
+        if let Some((_, kind)) = NETWORK.iter().find(|(magic, _)| *magic == kind) {
+            return Err(HomeError::Network { path: path.to_owned(), kind });
+        }
+        let lock = path.join("controller.lock");
+        let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock);
+        let file = open.map_err(unusable(&lock))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Home { path: path.to_owned(), _lock: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Taken { path: path.to_owned() }),
+            Err(errno) => Err(unusable(&lock)(errno.into())),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database of journal and accounting.
+    pub fn journal(&self) -> PathBuf {
+        self.path.join("journal.db")
+    }
+
+    /// The socket of local commands.
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.path)
+    }
+}
+
+/// The socket of local commands in a state directory.
+pub fn socket(state: &Path) -> PathBuf {
+    state.join("api.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_controller_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("a/b");
+        let home = Home::take(&state).unwrap();
+        assert!(matches!(Home::take(&state), Err(HomeError::Taken { .. })));
+        drop(home);
+        Home::take(&state).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Home::take(file.path()).unwrap_err();
+        assert!(error.to_string().contains("--state DIR"), "{error}");
+    }
+}

@@ -1,0 +1,190 @@
+//! A pool: journal, engine and API of one state directory, from start to end.
+
+use crate::api::{Shared, router};
+use crate::blobs::Blobs;
+use crate::door::Caller;
+use crate::engine::{Engine, Running};
+use crate::home::{Home, HomeError};
+use crate::journal::{Journal, JournalFault};
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use crossbeam_channel::bounded;
+use muster_core::books::Books;
+use muster_core::books::event::Event;
+use muster_core::books::partition::Partition;
+use muster_core::books::rules::Rules;
+use muster_core::cluster::{Host, HostId, Shape};
+use muster_core::payload::BlobId;
+use muster_core::protocol::clerk::{Ask, Clerk, Told};
+use muster_core::protocol::controller::{Answer, Request};
+use muster_core::protocol::lease::Lease;
+use muster_core::protocol::standing::Standing;
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+
+/// The partition of a pool that nobody has configured.
+pub const PARTITION: &str = "main";
+
+/// A pool that is up.
+pub struct Pool {
+    running: Running,
+    shared: Arc<Shared>,
+    home: Home,
+}
+
+/// Why a pool does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// Its state directory cannot be had.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalFault),
+    /// A file or socket.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was done.
+        what: String,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// The pool's own host or partition is refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What there is before the first record.
+pub fn fresh() -> Standing<Clerk> {
+    Standing::new(Clerk::new(Books::new(Rules::default())))
+}
+
+impl Pool {
+    /// Brings the pool of a state directory up: its journal is read back, and its engine runs. Nothing listens yet.
+    ///
+    /// # Errors
+    /// When another pool has the directory, or the journal cannot be read.
+    pub fn up(state: &Path, rules: Lease) -> Result<Pool, PoolError> {
+        let home = Home::take(state)?;
+        let io = |what: &str| {
+            let what = what.to_owned();
+            move |error| PoolError::Io { what, error }
+        };
+        let blobs = Blobs::open(state).map_err(io("cannot keep scripts"))?;
+        let (journal, standing) = Journal::open(&home.journal(), fresh())?;
+        blobs.keep_only(&used(&standing)).map_err(io("cannot look through scripts"))?;
+        let running = Running::start(rules, journal, standing);
+        let shared = Arc::new(Shared {
+            engine: running.engine().clone(),
+            blobs,
+            journal: home.journal(),
+            owner: rustix::process::geteuid().as_raw(),
+            state: state.to_owned(),
+            stop: tokio::sync::Notify::new(),
+        });
+        Ok(Pool { running, shared, home })
+    }
+
+    /// For those who ask.
+    pub fn engine(&self) -> &Engine {
+        self.running.engine()
+    }
+
+    /// What handlers share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Makes a host known, in the pool's partition, and says its number.
+    ///
+    /// # Errors
+    /// When a host of this name was another one.
+    pub fn host(&self, name: &str, shape: Shape) -> Result<HostId, PoolError> {
+        let (send, found) = bounded(1);
+        let known = name.to_owned();
+        let look = move |view: &crate::engine::View| {
+            let books = view.clerk.books();
+            let found = (books.default_partition().is_some(), books.host(&known).cloned());
+            drop(send.send(found));
+        };
+        let down = |_| PoolError::Refused("the pool went down while it came up".into());
+        self.engine().look(look).map_err(|error| PoolError::Refused(error.to_string()))?;
+        let (partition, host) = found.recv().map_err(down)?;
+        if !partition {
+            let main = Partition { is_default: true, ..Partition::named(PARTITION) };
+            self.site(Event::Partition(main))?;
+        }
+        if host.is_none_or(|host| host.shape != shape) {
+            let mut host = Host::new(name, shape);
+            host.partitions.insert(PARTITION.into());
+            self.site(Event::Host(Box::new(host)))?;
+        }
+        let (send, found) = bounded(1);
+        let known = name.to_owned();
+        let look = move |view: &crate::engine::View| {
+            let hosts = view.clerk.books().hosts();
+            let _ = send.send(hosts.iter().position(|host| host.name == known));
+        };
+        self.engine().look(look).map_err(|error| PoolError::Refused(error.to_string()))?;
+        let number = found.recv().map_err(down)?;
+        Ok(HostId(number.expect("it was made known") as u32))
+    }
+
+    fn site(&self, event: Event) -> Result<(), PoolError> {
+        let (send, told) = bounded(1);
+        let asked = self.engine().ask(Request::Desk(Ask::Site(event)), move |answer| drop(send.send(answer)));
+        asked.map_err(|error| PoolError::Refused(error.to_string()))?;
+        match told.recv() {
+            Ok(Answer::Desk(Told::Refused(why))) => Err(PoolError::Refused(match why {
+                muster_core::protocol::clerk::Refusal::Books(error) => error.to_string(),
+                other => format!("{other:?}"),
+            })),
+            Ok(_) => Ok(()),
+            Err(_) => Err(PoolError::Refused("the pool went down while it came up".into())),
+        }
+    }
+
+    /// Listens for local commands until somebody ends the pool, or `ended` does; `ready` is called when it listens.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub async fn serve(&self, ready: impl FnOnce(), ended: impl Future<Output = ()>) -> Result<(), PoolError> {
+        let socket = self.home.socket();
+        // The lock is ours, so what is there is of one that is dead.
+        let _ = std::fs::remove_file(&socket);
+        let io = |error| PoolError::Io { what: format!("cannot listen on {}", socket.display()), error };
+        let listener = UnixListener::bind(&socket).map_err(io)?;
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        ready();
+        let service = router(self.shared.clone()).into_make_service_with_connect_info::<Caller>();
+        tokio::select! {
+            served = async { axum::serve(listener, service).await } => served.map_err(io)?,
+            () = self.shared.stop.notified() => {}
+            () = ended => {}
+        }
+        let _ = std::fs::remove_file(&socket);
+        Ok(())
+    }
+
+    /// Ends it: all that is known is on disk.
+    pub fn down(self) {
+        self.running.stop();
+    }
+}
+
+/// The blobs of jobs that are remembered.
+fn used(standing: &Standing<Clerk>) -> BTreeSet<BlobId> {
+    standing.desk.books().jobs().filter_map(|job| job.spec().payload).collect()
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Caller {
+        // Who cannot be told is nobody.
+        let nobody = (u32::MAX, u32::MAX);
+        let (uid, gid) = stream.io().peer_cred().map_or(nobody, |peer| (peer.uid(), peer.gid()));
+        Caller { uid, gid, user: crate::door::user_name(uid) }
+    }
+}

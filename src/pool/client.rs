@@ -1,0 +1,140 @@
+//! The client of a pool's API, over its local socket.
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+/// No pool is up, or it does not answer.
+pub(crate) const NO_POOL: u8 = 3;
+
+/// A pool that is asked.
+pub(crate) struct Client {
+    state: PathBuf,
+    runtime: Runtime,
+}
+
+/// What went wrong, with the exit code for it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) what: String,
+    pub(crate) exit: u8,
+    /// The API's status, where it answered.
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Failed {
+    pub(crate) fn new(what: impl Into<String>, exit: u8) -> Failed {
+        Failed { what: what.into(), exit, status: None }
+    }
+
+    /// Says it, and the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("muster: error: {}", self.what);
+        ExitCode::from(self.exit)
+    }
+}
+
+/// Success, or what went wrong said.
+pub(crate) fn exit(done: Result<(), Failed>) -> ExitCode {
+    done.map_or_else(|failed| failed.report(), |()| ExitCode::SUCCESS)
+}
+
+impl Client {
+    /// The pool of a state directory.
+    pub(crate) fn new(state: &Path) -> Client {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Client { state: state.to_owned(), runtime: runtime.expect("a runtime of one thread starts") }
+    }
+
+    /// Asks for something.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        self.call(Method::GET, path, &())
+    }
+
+    /// Asks for a change.
+    pub(crate) fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failed> {
+        self.call(Method::POST, path, body)
+    }
+
+    fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failed> {
+        let body = if method == Method::GET {
+            Vec::new()
+        } else {
+            serde_json::to_vec(body).expect("a request encodes")
+        };
+        let (status, bytes) = self.runtime.block_on(send(&self.state, (method, path), body))?;
+        if !status.is_success() {
+            let said = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+            let said = said.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
+            let what = said.unwrap_or_else(|| {
+                format!("the pool answers {status} {}", String::from_utf8_lossy(&bytes)).trim_end().to_owned()
+            });
+            return Err(Failed { what, exit: exit_of(status), status: Some(status) });
+        }
+        let garbled = |error| {
+            let what = format!("the pool's answer is not understood ({error}): is it of another version?");
+            Failed::new(what, NO_POOL)
+        };
+        serde_json::from_slice(&bytes).map_err(garbled)
+    }
+}
+
+fn exit_of(status: StatusCode) -> u8 {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => NO_POOL,
+        status if status.is_client_error() => muster_worker::command::BAD_INPUT,
+        _ => 1,
+    }
+}
+
+async fn send(
+    state: &Path,
+    (method, path): (Method, &str),
+    body: Vec<u8>,
+) -> Result<(StatusCode, Bytes), Failed> {
+    let socket = muster_scheduler::home::socket(state);
+    let stream = UnixStream::connect(&socket).await.map_err(|error| unreachable(state, &error))?;
+    let lost = |error: hyper::Error| {
+        Failed::new(format!("the pool in {} went away: {error}", state.display()), NO_POOL)
+    };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "muster")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .expect("a path of ours");
+    let response = sender.send_request(request).await.map_err(lost)?;
+    let status = response.status();
+    let bytes = response.into_body().collect().await.map_err(lost)?.to_bytes();
+    Ok((status, bytes))
+}
+
+fn unreachable(state: &Path, error: &std::io::Error) -> Failed {
+    let state = state.display();
+    let what = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
+            "no pool is up in {state}: `muster up` starts one (`muster run JOB.SH` runs a script without), and --state \
+             DIR or MUSTER_STATE names another"
+        ),
+        ErrorKind::PermissionDenied => format!("the pool in {state} is another user's: {error}"),
+        _ => format!("the pool in {state} does not answer: {error}"),
+    };
+    Failed::new(what, NO_POOL)
+}

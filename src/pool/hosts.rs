@@ -1,0 +1,80 @@
+//! `muster hosts`, `muster drain HOST`, `muster resume HOST`.
+
+use super::Which;
+use super::client::{Client, Failed, exit};
+use super::table::{memory, table};
+use muster_scheduler::api::Because;
+use muster_scheduler::listing::HostRow;
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// How to list.
+#[derive(clap::Args)]
+pub(crate) struct HostsArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which host, and why.
+#[derive(clap::Args)]
+pub(crate) struct DrainArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The host
+    host: String,
+    /// Why, for those who wonder
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Which host.
+#[derive(clap::Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The host
+    host: String,
+}
+
+pub(crate) fn run(args: &HostsArgs) -> ExitCode {
+    exit(list(args))
+}
+
+pub(crate) fn drain(args: &DrainArgs) -> ExitCode {
+    let because = Because { reason: args.reason.clone() };
+    let path = format!("/v1/hosts/{}/drain", args.host);
+    exit(Client::new(&args.which.dir()).post::<_, Value>(&path, &because).map(drop))
+}
+
+pub(crate) fn resume(args: &ResumeArgs) -> ExitCode {
+    let path = format!("/v1/hosts/{}/resume", args.host);
+    exit(Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop))
+}
+
+fn list(args: &HostsArgs) -> Result<(), Failed> {
+    let rows: Vec<HostRow> = Client::new(&args.which.dir()).get("/v1/hosts")?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
+        return Ok(());
+    }
+    let cells = |row: &HostRow| {
+        let domains: Vec<String> = row.domains.iter().map(ToString::to_string).collect();
+        vec![
+            row.host.clone(),
+            row.state.clone(),
+            format!("{}/{}", row.cores_held, row.cores),
+            domains.join("+"),
+            format!("{}/{}", memory(row.memory_held_mib), memory(row.memory_mib)),
+            row.gpus.len().to_string(),
+            row.running.to_string(),
+            row.partitions.join(","),
+            row.labels.iter().cloned().chain(row.reason.clone()).collect::<Vec<_>>().join(" "),
+        ]
+    };
+    let heading = ["HOST", "STATE", "CORES", "DOMAINS", "MEMORY", "GPUS", "RUNS", "PARTITIONS", "NOTES"];
+    print!("{}", table(&heading, &[2, 4, 5, 6], &rows.iter().map(cells).collect::<Vec<_>>()));
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The commands of a pool: bringing it up, submitting to it, and asking what it does.
+
+mod client;
+mod down;
+mod history;
+mod hosts;
+mod job;
+mod logs;
+mod queue;
+mod submit;
+mod table;
+mod up;
+mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What is done with a pool.
+#[derive(clap::Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Bring up a pool: the controller, and the agent of this host
+    Up(up::UpArgs),
+    /// End the pool; its jobs are kept
+    Down(Which),
+    /// Submit a script, a command or a kernel to the pool's queue: the options of sbatch go before it
+    Submit(submit::SubmitArgs),
+    /// List what runs and what waits
+    Queue(queue::QueueArgs),
+    /// Show everything about a job
+    Show(job::ShowArgs),
+    /// Tell every reason why a job waits, and when it will start
+    Why(why::WhyArgs),
+    /// Print the output of a job
+    Logs(logs::LogsArgs),
+    /// Cancel jobs, or elements of them
+    Cancel(job::JobsArgs),
+    /// Hold jobs that wait
+    Hold(job::JobsArgs),
+    /// Release jobs that are held
+    Release(job::JobsArgs),
+    /// End jobs that run, and run them again
+    Requeue(job::JobsArgs),
+    /// List what ran, and how it ended
+    History(history::HistoryArgs),
+    /// List the pool's hosts
+    Hosts(hosts::HostsArgs),
+    /// Start nothing new on a host
+    Drain(hosts::DrainArgs),
+    /// Start jobs on a host again
+    Resume(hosts::ResumeArgs),
+    /// Hold what an agent starts; agents start it
+    #[command(hide = true)]
+    Shepherd(Which),
+}
+
+/// Which pool.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// The pool's state directory [default: MUSTER_STATE, else ~/.local/state/muster]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+impl Which {
+    /// Its state directory.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.state.clone().unwrap_or_else(muster_worker::state::dir)
+    }
+}
+
+pub(crate) fn run(command: &PoolCommand) -> ExitCode {
+    match command {
+        PoolCommand::Up(args) => up::run(args),
+        PoolCommand::Down(which) => down::run(which),
+        PoolCommand::Submit(args) => submit::run(args),
+        PoolCommand::Queue(args) => queue::run(args),
+        PoolCommand::Show(args) => job::show(args),
+        PoolCommand::Why(args) => why::run(args),
+        PoolCommand::Logs(args) => logs::run(args),
+        PoolCommand::Cancel(args) => job::change(args, "cancel"),
+        PoolCommand::Hold(args) => job::change(args, "hold"),
+        PoolCommand::Release(args) => job::change(args, "release"),
+        PoolCommand::Requeue(args) => job::change(args, "requeue"),
+        PoolCommand::History(args) => history::run(args),
+        PoolCommand::Hosts(args) => hosts::run(args),
+        PoolCommand::Drain(args) => hosts::drain(args),
+        PoolCommand::Resume(args) => hosts::resume(args),
+        PoolCommand::Shepherd(which) => match muster_worker::agent::shepherd(&which.dir()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("muster: error: {why}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

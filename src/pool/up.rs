@@ -1,0 +1,163 @@
+//! `muster up`: a controller and the agent of this host in one process, as an ordinary user and without configuration.
+//!
+//! Step 4 of a job's way (DESIGN section 4) begins here. The agent's end is a thread; what it started goes on when this
+//! process ends, and is found again by the next.
+
+use super::Which;
+use super::client::{Client, Failed, exit};
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use muster_core::cluster::HostId;
+use muster_core::payload::BlobId;
+use muster_core::protocol::lease::Lease;
+use muster_core::protocol::message::{ToAgent, ToController};
+use muster_scheduler::api::Shared;
+use muster_scheduler::engine::ToHost;
+use muster_scheduler::pool::Pool;
+use muster_worker::agent::{self, AgentConfig, Payloads};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+/// How the pool comes up.
+#[derive(clap::Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Return when the pool answers; it goes on in the background, and tells what it has to say in STATE/pool.log
+    #[arg(long)]
+    detach: bool,
+    /// This host's name in the pool [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Scripts of jobs, out of the controller's own keeping.
+struct Own(Arc<Shared>);
+
+impl Payloads for Own {
+    fn fetch(&self, id: BlobId) -> Result<Vec<u8>, String> {
+        self.0.blobs.get(id).map_err(|error| format!("the script of this job cannot be read: {error}"))
+    }
+}
+
+pub(crate) fn run(args: &UpArgs) -> ExitCode {
+    exit(if args.detach { detach(args) } else { up(args) })
+}
+
+fn failed(error: impl ToString) -> Failed {
+    Failed::new(error.to_string(), muster_worker::command::BAD_INPUT)
+}
+
+fn up(args: &UpArgs) -> Result<(), Failed> {
+    let state = args.which.dir();
+    let rules = Lease::default();
+    let shape = agent::shape().map_err(failed)?;
+    let name = args.name.clone().unwrap_or_else(host_name);
+    let pool = Pool::up(&state, rules).map_err(failed)?;
+    let host = pool.host(&name, shape.clone()).map_err(failed)?;
+    let config = AgentConfig {
+        state: state.clone(),
+        rules,
+        program: std::env::current_exe().map_err(failed)?,
+        host: name.clone(),
+    };
+    let (stop, stopped) = bounded::<()>(0);
+    let agent = start_agent(&pool, host, config, stopped)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(failed)?;
+    let served = runtime.block_on(async {
+        let cores = shape.cores();
+        let ready = || {
+            println!("the pool in {} is up: host {name} with {cores} cores", state.display());
+            println!("next: muster submit JOB.SH, muster queue, muster hosts; muster down ends it");
+            let _ = std::io::stdout().flush();
+        };
+        pool.serve(ready, interrupted()).await.map_err(failed)
+    });
+    drop(stop);
+    let _ = agent.join();
+    pool.down();
+    served
+}
+
+/// Somebody presses Ctrl-C, or a service manager ends us.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+        _ => std::future::pending().await,
+    }
+}
+
+/// The agent of this host, on threads of this process.
+fn start_agent(
+    pool: &Pool,
+    host: HostId,
+    config: AgentConfig,
+    stop: Receiver<()>,
+) -> Result<std::thread::JoinHandle<()>, Failed> {
+    let (to_agent, hear) = unbounded::<ToAgent>();
+    let (say, said) = unbounded::<ToController>();
+    let line = move |to: ToHost| match to {
+        ToHost::Agent(message) => drop(to_agent.send(message)),
+        // A team of this host keeps its ledger itself.
+        ToHost::Foreman(_) => {}
+    };
+    let engine = pool.engine().clone();
+    engine.line(host, Box::new(line)).map_err(failed)?;
+    std::thread::spawn(move || said.iter().try_for_each(|message| engine.agent(host, message)));
+    let own = Own(pool.shared().clone());
+    Ok(std::thread::spawn(move || {
+        if let Err(why) = agent::run(&config, &own, &say, &hear, &stop) {
+            eprintln!("muster: error: the agent of this host: {why}");
+        }
+    }))
+}
+
+/// This host's name, without its domain.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or("localhost").to_owned()
+}
+
+/// Starts the same in the background, and waits until it says that it is up.
+fn detach(args: &UpArgs) -> Result<(), Failed> {
+    let state = args.which.dir();
+    if let Ok(pool) = Client::new(&state).get::<Value>("/v1/pool") {
+        return Err(failed(format!("a pool is up in {}: {} jobs; `muster down` ends it", state.display(), pool["jobs"])));
+    }
+    muster_worker::state::folder(&state, "").map_err(failed)?;
+    let path = state.join("pool.log");
+    let log = File::options().create(true).append(true).open(&path);
+    let log = log.map_err(|error| failed(format!("{}: {error}", path.display())))?;
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(["up", "--state"]).arg(&state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    if let Some(name) = &args.name {
+        command.args(["--name", name]);
+    }
+    // Neither a terminal that closes nor its Ctrl-C reaches it.
+    let mut child = command.process_group(0).spawn().map_err(failed)?;
+    let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+    match lines.next() {
+        Some(Ok(line)) => {
+            println!("{line}");
+            lines.map_while(Result::ok).take(1).for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        _ => Err(failed(format!("the pool did not come up: {}", last_line(&path)))),
+    }
+}
+
+fn last_line(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let last = text.lines().last().unwrap_or("it said nothing").trim_start_matches("muster: error: ");
+    last.to_owned()
+}
