@@ -1,6 +1,7 @@
 //! The jobspec: a validated request. Who asks, in which dialect, does not show here.
 
 use crate::job::dependency::Dependency;
+use crate::payload::BlobId;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub struct JobSpec {
     pub when: When,
     /// What its hosts must have, and be.
     pub needs: Needs,
+    /// What it runs, with its environment, kept apart; none where nothing is really run.
+    pub payload: Option<BlobId>,
 }
 
 /// What a job runs.
@@ -165,6 +168,7 @@ impl JobSpec {
             queue: Queueing::default(),
             when: When::default(),
             needs: Needs::default(),
+            payload: None,
         }
     }
 

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod decide;
 pub mod job;
 pub mod jobspec;
+pub mod payload;
 pub mod plan;
 pub mod policy;
 pub mod protocol;
