@@ -1,5 +1,6 @@
 //! One host: its topology and NUMA pools, the team, the foreman and the ledger, and how a team is launched.
 
+pub mod agent;
 pub mod comm;
 pub mod command;
 mod commits;
