@@ -18,6 +18,11 @@ const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     (Rule::Unsafe, "kernels/src/simd.rs", "compiles a kernel under the target features that pulp has found"),
     (
         Rule::Unsafe,
+        "worker/src/agent/leader.rs",
+        "binds clone3, execve, wait4 and signalfd, for which rustix has nothing safe",
+    ),
+    (
+        Rule::Unsafe,
         "worker/src/pages.rs",
         "binds move_pages, set_mempolicy and mallopt, of which rustix has none",
     ),

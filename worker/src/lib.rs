@@ -1,5 +1,6 @@
 //! One host: its topology and NUMA pools, the team, the foreman and the ledger, and how a team is launched.
 
+pub mod agent;
 pub mod comm;
 pub mod command;
 mod commits;
@@ -11,9 +12,11 @@ mod hub;
 mod hwloc;
 #[cfg(test)]
 mod iterate_tests;
+mod job_environment;
 pub mod launch;
 pub mod ledger;
 pub mod link;
+mod marked;
 mod memory;
 mod pages;
 pub mod pin;
@@ -31,6 +34,7 @@ pub mod script;
 pub mod span;
 pub mod spans;
 pub mod state;
+mod streams;
 mod sysfs;
 pub mod team;
 pub mod topology;

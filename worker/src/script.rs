@@ -3,11 +3,14 @@
 //! Step 7 of a job's way (DESIGN section 4), without a daemon. Each script leads a process group of its own; what
 //! leaves the group stays a descendant of ours, because we are its subreaper, and is found by its environment.
 
+use crate::job_environment::environment;
+use crate::marked::Mark;
 use crate::progress::PROGRESS_FD;
 use crate::state;
+use crate::streams::{Care, Opening, open_input, open_output};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use muster_core::jobspec::{Export, JobSpec};
-use muster_slurm::environment::{Place, batch, thread_budget};
+use muster_core::jobspec::JobSpec;
+use muster_slurm::environment::Place;
 use muster_slurm::pattern::{Names, default_output, fill};
 use rustix::process::{Pid, Signal};
 use std::fs::{File, OpenOptions};
@@ -85,7 +88,7 @@ enum Event {
 struct Running {
     label: String,
     /// What all of its processes carry in their environment.
-    mark: String,
+    mark: Mark,
     pid: Pid,
     began: Instant,
     early: Option<Instant>,
@@ -165,10 +168,10 @@ fn outcome(status: ExitStatus) -> Outcome {
 fn cancel(one: &mut Running, at_once: bool, kill_wait: Duration) {
     one.ended_by.get_or_insert(Outcome::Cancelled);
     if at_once {
-        signal_all(&one.mark, Signal::KILL);
+        one.mark.signal_all(Signal::KILL);
     } else {
-        signal_all(&one.mark, Signal::CONT);
-        signal_all(&one.mark, Signal::TERM);
+        one.mark.signal_all(Signal::CONT);
+        one.mark.signal_all(Signal::TERM);
         one.kill = Some(Instant::now() + kill_wait);
     }
 }
@@ -182,61 +185,28 @@ fn on_time(one: &mut Running, job: &ScriptJob) {
         if let Some(signal) = Signal::from_named_raw(early.signal) {
             match early.batch_only {
                 true => drop(rustix::process::kill_process(one.pid, signal)),
-                false => signal_all(&one.mark, signal),
+                false => one.mark.signal_all(signal),
             }
         }
     }
     if one.limit.is_some_and(|at| at <= now) {
         one.limit = None;
         one.ended_by = Some(Outcome::Timeout);
-        signal_all(&one.mark, Signal::CONT);
-        signal_all(&one.mark, Signal::TERM);
+        one.mark.signal_all(Signal::CONT);
+        one.mark.signal_all(Signal::TERM);
         one.kill = Some(now + job.kill_wait);
     }
     if one.kill.is_some_and(|at| at <= now) {
         one.kill = None;
-        signal_all(&one.mark, Signal::KILL);
+        one.mark.signal_all(Signal::KILL);
     }
 }
 
 /// A mark that no other job of this host carries.
-fn new_mark(job: u64) -> String {
+fn new_mark(job: u64) -> Mark {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!("{}.{}.{job}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// The processes that carry a mark.
-fn processes(mark: &str) -> Vec<Pid> {
-    let mine = format!("{MARK}={mark}");
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|b| *b == 0).any(|v| v == mine.as_bytes())
-    })
-    .filter_map(Pid::from_raw)
-    .collect()
-}
-
-fn signal_all(mark: &str, signal: Signal) {
-    for pid in processes(mark) {
-        let _ = rustix::process::kill_process(pid, signal);
-    }
-}
-
-/// Ends what a script has left behind.
-fn end_all(mark: &str) {
-    // A process that forks while it is looked for is found in the next round.
-    for _ in 0..100 {
-        let left = processes(mark);
-        if left.is_empty() {
-            return;
-        }
-        for pid in left {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
-        std::thread::yield_now();
-    }
+    let value = format!("{}.{}.{job}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    Mark { name: MARK, value }
 }
 
 /// Takes the next numbers of jobs; none is ever given twice.
@@ -294,16 +264,17 @@ fn start(
     let output = chdir.join(fill(&pattern, names));
     let mut command = Command::new(&script);
     let mark = new_mark(names.job);
-    environment(job, names, cpus, &mut command);
-    command.env(MARK, &mark);
+    set_environment(job, names, cpus, &mut command);
+    command.env(mark.name, &mark.value);
     command.args(&job.args).current_dir(&chdir).process_group(0);
     command.stdin(match &job.spec.files.input {
-        Some(pattern) => Stdio::from(open_input(&chdir.join(fill(pattern, names)))?),
+        Some(pattern) => Stdio::from(open_input(&chdir.join(fill(pattern, names)), Care::Plain)?),
         None => Stdio::null(),
     });
-    let out = open_output(&output, job.spec.files.append)?;
+    let opening = Opening { append: job.spec.files.append, care: Care::Plain, mode: 0o666 };
+    let out = open_output(&output, opening)?;
     let err = match &job.spec.files.error {
-        Some(pattern) => open_output(&chdir.join(fill(pattern, names)), job.spec.files.append)?,
+        Some(pattern) => open_output(&chdir.join(fill(pattern, names)), opening)?,
         None => out.try_clone().map_err(|e| e.to_string())?,
     };
     let tee = follow(job.follow, out, err, &mut command)?;
@@ -325,7 +296,7 @@ fn start(
     std::thread::spawn(move || {
         let status = child.wait().unwrap_or_default();
         // As in Slurm, what a script leaves behind ends with it; then its pipes close, and their last lines are read.
-        end_all(&left);
+        left.end_all();
         tee.into_iter().chain([progress]).for_each(|t| drop(t.join()));
         let _ = exits.send(Event::Exited(nth, status));
     });
@@ -339,43 +310,11 @@ fn start(
     Ok(Running { label, mark, pid, began, early, limit, kill: None, ended_by: None })
 }
 
-fn environment(job: &ScriptJob, names: &Names, cpus: u32, command: &mut Command) {
-    if let Export::Only(keep, _) = &job.spec.export {
-        command.env_clear();
-        let always = ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "MUSTER_STATE"].map(str::to_owned);
-        for name in keep.iter().chain(&always) {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
-    }
-    for (name, _) in std::env::vars_os() {
-        // Of a job that this one was started from.
-        if name.to_string_lossy().starts_with("SLURM_") {
-            command.env_remove(name);
-        }
-    }
+fn set_environment(job: &ScriptJob, names: &Names, cpus: u32, command: &mut Command) {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let place = Place { submit_dir: &job.submit_dir, cpus, user: (user, &names.user, group) };
-    command.envs(batch(&job.spec, names, &place));
-    for (name, value) in thread_budget(&job.spec) {
-        if std::env::var_os(&name).is_none() {
-            command.env(name, value);
-        }
-    }
-    let (Export::All(set) | Export::Only(_, set)) = &job.spec.export;
-    command.envs(set.iter().cloned());
-    command.env("MUSTER_RUN", "1").env("MUSTER_STATE", &job.state);
-}
-
-fn open_input(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|e| format!("--input: cannot read {}: {e}", path.display()))
-}
-
-fn open_output(path: &Path, append: bool) -> Result<File, String> {
-    OpenOptions::new().write(true).create(true).append(append).truncate(!append).open(path).map_err(|e| {
-        format!("cannot write the output file {}: {e} (--output FILE names another)", path.display())
-    })
+    let variables = environment(&job.spec, names, &place, &std::env::vars_os().collect());
+    command.env_clear().envs(variables).env("MUSTER_STATE", &job.state);
 }
 
 /// Sends the script's streams to its files, and to the terminal as well when they are followed.

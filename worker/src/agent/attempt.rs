@@ -1,0 +1,183 @@
+//! One attempt in the shepherd's process: its shepherd, its processes, and what they use.
+
+use super::errand::Errand;
+use super::family;
+use super::leader::{self, Reaped, Status};
+use super::prepare::{self, Around, Failure};
+use super::slot::Slot;
+use super::spool::Saved;
+use muster_core::job::outcome::Outcome;
+use muster_core::job::usage::Usage;
+use muster_core::jobspec::EarlySignal;
+use muster_core::payload::{Payload, Program};
+use muster_core::protocol::clerk::Launch;
+use muster_core::protocol::format::Format;
+use muster_core::protocol::message::{Ended, Role};
+use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
+use muster_core::time::Time;
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+
+/// An attempt.
+pub(super) struct Attempt {
+    shepherd: Shepherd,
+    errand: Box<Errand>,
+    /// Its first process, while that runs.
+    leader: Option<Pid>,
+    /// When its shepherd wants to be woken.
+    pub(super) wake: Time,
+    /// The signal before its time is over, and when.
+    early: Option<(Time, EarlySignal)>,
+    usage: Usage,
+    why: Option<String>,
+    script: bool,
+}
+
+impl Attempt {
+    /// An attempt that has not begun.
+    pub(super) fn new(errand: Box<Errand>) -> Attempt {
+        Attempt {
+            shepherd: Shepherd::new(&errand.start, errand.lease),
+            errand,
+            leader: None,
+            wake: Time::NEVER,
+            early: None,
+            usage: Usage::default(),
+            why: None,
+            script: false,
+        }
+    }
+
+    /// Lets its shepherd hear something; what it says to that is to be done in order.
+    pub(super) fn hear(&mut self, now: Time, input: ShepherdInput) -> Vec<ShepherdOutput> {
+        let out = self.shepherd.handle(now, input);
+        self.wake = Time::NEVER;
+        out
+    }
+
+    /// When something is to be done for it.
+    pub(super) fn next(&self) -> Time {
+        self.early.map_or(self.wake, |(at, _)| at.min(self.wake))
+    }
+
+    /// Whether a script of it lies on the spool.
+    pub(super) fn has_script(&self) -> bool {
+        self.script
+    }
+
+    /// How it ended, for the spool.
+    pub(super) fn saved(&self, ended: Ended) -> Saved {
+        Saved { ended, usage: self.usage, why: self.why.clone() }
+    }
+
+    /// Starts its processes: on its batch host. On others it has none before the batch host starts some there.
+    ///
+    /// # Errors
+    /// What becomes of it when it cannot start.
+    pub(super) fn spawn(
+        &mut self,
+        payload: Option<&Payload>,
+        state: &Path,
+        slot: &mut Slot,
+    ) -> Result<(), Outcome> {
+        self.try_spawn(payload, state, slot).map_err(|failure| {
+            self.why = Some(failure.why);
+            failure.outcome
+        })
+    }
+
+    fn try_spawn(&mut self, payload: Option<&Payload>, state: &Path, slot: &mut Slot) -> Result<(), Failure> {
+        let launch: Launch = Format::Message
+            .decode(&self.errand.start.launch)
+            .map_err(|e| Failure::of_host(format!("the order to begin is not understood: {e}")))?;
+        if self.errand.start.role == Role::Member {
+            return Ok(());
+        }
+        let payload = payload.ok_or_else(|| {
+            Failure::of_host(format!("what the job runs is not understood (blob {})", self.errand.blob))
+        })?;
+        slot.begin(&prepare::limits(&self.errand, &launch)).map_err(Failure::of_host)?;
+        let mark = prepare::mark(state, self.errand.start.id);
+        let around = Around { state, mark, limits_memory: slot.limits_memory() };
+        self.script = matches!(payload.program, Program::Script { .. });
+        let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
+        let born = leader::start(&plan, slot.cradle());
+        self.leader = Some(born.map_err(|e| Failure::of_host(format!("cannot start a process: {e}")))?);
+        let limit = self.errand.start.limit_ms;
+        self.early = launch.spec.signal.zip(limit).map(|(early, limit)| {
+            let before = i64::try_from(early.before_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+            (super::clock::now().after(limit.saturating_sub(before).max(0)), early)
+        });
+        Ok(())
+    }
+
+    /// Kills all of its processes; false when it has none. Their end is heard of as any other.
+    pub(super) fn kill(&self, slot: &Slot) -> bool {
+        if self.leader.is_some() {
+            signal_all(slot, Signal::KILL);
+        }
+        self.leader.is_some()
+    }
+
+    /// Sends its early signal, if the time for that has come.
+    pub(super) fn warn(&mut self, now: Time, slot: &Slot) {
+        let (Some((_, early)), Some(leader)) = (self.early.take_if(|(at, _)| *at <= now), self.leader) else {
+            return;
+        };
+        let Some(signal) = Signal::from_named_raw(early.signal) else { return };
+        match early.batch_only {
+            true => drop(kill_process(leader, signal)),
+            false => signal_all(slot, signal),
+        }
+    }
+
+    /// Some process of it has ended. If it was the first, what is left is killed, as in Slurm, and waited for, and this
+    /// is how the attempt ended.
+    pub(super) fn ended(&mut self, slot: &mut Slot) -> Option<Outcome> {
+        let leader = self.leader?.as_raw_nonzero().get();
+        let mut status = None;
+        while let Some(reaped) = leader::reap(false) {
+            self.count(&reaped);
+            if reaped.pid == leader {
+                status = Some(reaped.status);
+            }
+        }
+        let status = status?;
+        while leader::has_children() {
+            signal_all(slot, Signal::KILL);
+            if let Some(reaped) = leader::reap(true) {
+                self.count(&reaped);
+            }
+        }
+        (self.leader, self.early) = (None, None);
+        let counted = slot.end();
+        self.usage.peak_memory_kib = self.usage.peak_memory_kib.max(counted.peak_kib);
+        Some(match status {
+            _ if counted.out_of_memory => Outcome::OutOfMemory,
+            Status::Exited(0) => Outcome::Completed,
+            Status::Exited(code) => Outcome::Failed(code),
+            Status::Signalled(signal) => Outcome::Signalled(signal),
+        })
+    }
+
+    fn count(&mut self, reaped: &Reaped) {
+        let usage = &mut self.usage;
+        usage.user_ms += reaped.user.as_millis() as u64;
+        usage.system_ms += reaped.system.as_millis() as u64;
+        usage.peak_memory_kib = usage.peak_memory_kib.max(reaped.peak_kib);
+        usage.read_bytes += reaped.bytes[0];
+        usage.written_bytes += reaped.bytes[1];
+    }
+}
+
+/// Sends a signal to every process of what runs in this slot: the one place where that is done, SIGKILL first of all.
+fn signal_all(slot: &Slot, signal: Signal) {
+    match signal {
+        // A process may have left the group; it remains a descendant.
+        Signal::KILL => {
+            slot.kill();
+            family::kill_all();
+        }
+        other => family::signal_all(other),
+    }
+}

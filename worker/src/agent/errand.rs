@@ -1,0 +1,51 @@
+//! What the agent and a shepherd's process say to each other.
+//!
+//! A process serves one slot: it holds at most one attempt that runs, and those that are over until they are let go.
+
+use muster_core::payload::BlobId;
+use muster_core::protocol::message::{FromShepherd, Start, ToShepherd};
+use muster_core::protocol::stamp::AttemptId;
+use muster_core::time::Time;
+use serde::{Deserialize, Serialize};
+
+/// An attempt to begin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Errand {
+    /// The order.
+    pub(super) start: Start,
+    /// When the lease ends.
+    pub(super) lease: Time,
+    /// What it runs.
+    pub(super) blob: BlobId,
+    /// The same, where the process has not just had it.
+    pub(super) payload: Option<Vec<u8>>,
+    /// The operating system's numbers of its CPUs; none where nothing can be bound.
+    pub(super) cpus: Vec<u32>,
+    /// This host's name.
+    pub(super) host: String,
+}
+
+/// Agent to process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum ToProcess {
+    /// Begin this.
+    Begin(Box<Errand>),
+    /// To the shepherd of an attempt.
+    Tell(AttemptId, ToShepherd),
+    /// There is nothing more to do: go, unless something runs.
+    Dismiss,
+}
+
+/// Process to agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum FromProcess {
+    /// I am here, and hold this; always first.
+    Hello {
+        /// What runs.
+        running: Option<AttemptId>,
+    },
+    /// The shepherd of an attempt speaks.
+    Said(AttemptId, FromShepherd),
+    /// The shepherd of an attempt has left.
+    Left(AttemptId),
+}

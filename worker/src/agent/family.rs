@@ -1,0 +1,72 @@
+//! The descendants of this process: whatever an attempt has started, since a subreaper inherits what loses its parent.
+
+use crate::marked::pids;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Sends `signal` to every descendant.
+pub(super) fn signal_all(signal: Signal) {
+    for pid in descendants() {
+        send(pid, signal);
+    }
+}
+
+/// Kills every descendant. Those that could still start others are stopped first, until no new one turns up.
+pub(super) fn kill_all() {
+    let mut stopped = BTreeSet::new();
+    loop {
+        let new: Vec<i32> = descendants().into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        new.into_iter().for_each(|pid| send(pid, Signal::STOP));
+    }
+    stopped.into_iter().for_each(|pid| send(pid, Signal::KILL));
+}
+
+fn send(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn descendants() -> Vec<i32> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for pid in pids() {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut out = Vec::new();
+    let mut next = vec![std::process::id() as i32];
+    while let Some(pid) = next.pop() {
+        let born = children.remove(&pid).unwrap_or_default();
+        out.extend(&born);
+        next.extend(born);
+    }
+    out
+}
+
+/// The parent of a process; of one that has exited as well, since other threads of it may still run.
+fn parent(pid: i32) -> Option<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    text[text.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_a_descendant_and_its_parent_is_not() {
+        let mut child =
+            std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let all = descendants();
+        assert!(all.contains(&(child.id() as i32)), "{all:?}");
+        assert!(!all.contains(&(std::process::id() as i32)));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!descendants().contains(&(child.id() as i32)));
+    }
+}

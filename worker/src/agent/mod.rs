@@ -1,0 +1,66 @@
+//! The agent of a host and the processes of its shepherds: the shells around the values of `muster_core::protocol`.
+//!
+//! Step 7 of a job's way (DESIGN section 4). The agent obeys the controller while its lease lasts; a shepherd's process
+//! holds what an attempt starts, and its deadlines, and outlives the agent. Under the state directory:
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `agent.lock` | locked by the one agent |
+//! | `agent.sock` | where shepherds' processes come in, this user's alone |
+//! | `groups` | the control groups that the agent has made |
+//! | `shepherds/PID` | locked while that process lives; the groups of its slot |
+//! | `spool/12_3.2` | attempt 2 of element 3 of job 12: that it has begun, and how it ended |
+//! | `spool/12_3.2.script` | its script, while it runs |
+//! | `shepherd.log` | what shepherds' processes complain of |
+//! | `spool/boot` | the life of the host that the spool is of |
+
+mod alarm;
+mod attempt;
+mod clock;
+mod complaint;
+mod door;
+mod errand;
+mod family;
+mod frame;
+mod groups;
+mod larder;
+mod leader;
+mod prepare;
+mod process;
+mod roll;
+mod roster;
+mod shape;
+mod shell;
+mod slot;
+mod spool;
+
+use muster_core::payload::BlobId;
+use muster_core::protocol::lease::Lease;
+use std::path::PathBuf;
+
+pub use process::shepherd;
+pub use shape::shape;
+pub use shell::run;
+
+/// What an agent is told when it is started.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The state directory.
+    pub state: PathBuf,
+    /// How long it may act unheard.
+    pub rules: Lease,
+    /// This muster, started again as `muster shepherd`, with `MUSTER_STATE` set.
+    pub program: PathBuf,
+    /// This host's name.
+    pub host: String,
+}
+
+/// Where an agent gets what jobs run.
+pub trait Payloads: Send + Sync {
+    /// The bytes of a blob: a `Payload` in the format of messages. Called on a thread of its own, one at a time; it may
+    /// take its time, but must come back.
+    ///
+    /// # Errors
+    /// Why it cannot be had; what was to run it is then not started here.
+    fn fetch(&self, id: BlobId) -> Result<Vec<u8>, String>;
+}

@@ -1,0 +1,305 @@
+//! From an order and a payload to a plan of the first process: its program, environment, directory and files.
+//!
+//! Steps 6 and 7 of a job's way (DESIGN section 4). What a user got wrong (a directory that is not there, a program that
+//! is not one) is a failure of the job, told in its output file where that can be opened; it is not tried again.
+
+use super::errand::Errand;
+use super::leader::Plan;
+use super::slot::Limits;
+use super::spool::Spool;
+use crate::job_environment::{Variables, environment};
+use crate::marked::Mark;
+use crate::streams::{Care, Opening, open_input, open_output};
+use muster_core::job::outcome::Outcome;
+use muster_core::payload::{Payload, Program};
+use muster_core::protocol::clerk::Launch;
+use muster_core::protocol::stamp::AttemptId;
+use muster_slurm::environment::Place;
+use muster_slurm::pattern::{Names, default_output, fill};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for when the job has no `PATH`.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What `muster run` gives its jobs: one that is submitted from there is not of it, and does not end with it.
+const OF_ANOTHER: [&str; 2] = ["MUSTER_RUN_JOB", "MUSTER_PROGRESS_FD"];
+
+/// Why an attempt could not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What becomes of it.
+    pub(super) outcome: Outcome,
+    /// For people.
+    pub(super) why: String,
+}
+
+/// Whoever asked got it wrong: it would fail on any host.
+fn wrong(why: impl Into<String>) -> Failure {
+    Failure { outcome: Outcome::Failed(1), why: why.into() }
+}
+
+impl Failure {
+    /// This host could not do it: another may.
+    pub(super) fn of_host(why: impl Into<String>) -> Failure {
+        Failure { outcome: Outcome::NotStarted, why: why.into() }
+    }
+}
+
+/// What the shepherd of one host has around an attempt.
+pub(super) struct Around<'a> {
+    /// The state directory, with no link in its path.
+    pub(super) state: &'a Path,
+    /// By which its processes are found.
+    pub(super) mark: Mark,
+    /// Whether a control group limits memory.
+    pub(super) limits_memory: bool,
+}
+
+/// What the order says this host may use for it.
+pub(super) fn limits(errand: &Errand, launch: &Launch) -> Limits {
+    let part = launch.on.allocation.parts.first();
+    Limits { memory_mib: part.map_or(0, |part| part.memory()), cpus: errand.cpus.clone() }
+}
+
+/// The mark of an attempt under a state directory.
+pub(super) fn mark(state: &Path, id: AttemptId) -> Mark {
+    Mark { name: "MUSTER_MARK", value: format!("{}.{id}", tag(state)) }
+}
+
+/// A name for a state directory that no other on this host has.
+pub(super) fn tag(state: &Path) -> String {
+    blake3::hash(state.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// The plan of an attempt's first process.
+///
+/// # Errors
+/// Why there is none; the same stands in the output file, where that could be opened.
+pub(super) fn plan(
+    errand: &Errand,
+    launch: &Launch,
+    payload: &Payload,
+    around: &Around,
+) -> Result<Plan, Failure> {
+    let (owner, me) = (&launch.owner, rustix::process::getuid().as_raw());
+    if owner.uid != me {
+        return Err(wrong(format!(
+            "this agent runs as user {me} and starts jobs of that user alone; this one is of {} ({})",
+            owner.user, owner.uid
+        )));
+    }
+    let spec = &launch.spec;
+    let submit_dir = Path::new(&payload.submit_dir);
+    let folder = spec.files.chdir.as_ref().map_or(submit_dir.to_owned(), |d| submit_dir.join(d));
+    let (streams, mut told) = streams(errand, launch, payload, &folder)?;
+    let mut tell = |failure: Failure| {
+        let _ = writeln!(told, "muster: {}", failure.why);
+        failure
+    };
+    let variables = variables(errand, launch, payload, around);
+    let words = words(errand.start.id, payload, (&folder, &variables), around).map_err(&mut tell)?;
+    let environment = variables.into_iter().map(|(name, value)| {
+        let mut text = name.into_vec();
+        text.push(b'=');
+        text.extend(value.into_vec());
+        text
+    });
+    let data_limit = match (around.limits_memory, limits(errand, launch).memory_mib) {
+        (true, _) | (_, 0) => None,
+        (false, mib) => Some(mib.saturating_mul(1 << 20)),
+    };
+    let texts = |all: Vec<Vec<u8>>| all.into_iter().map(text).collect::<Result<Vec<_>, _>>();
+    Ok(Plan {
+        program: text(words.program.into_os_string().into_vec()).map_err(&mut tell)?,
+        words: texts(words.words).map_err(&mut tell)?,
+        environment: texts(environment.collect()).map_err(&mut tell)?,
+        folder: text(folder.into_os_string().into_vec()).map_err(&mut tell)?,
+        streams,
+        umask: payload.umask,
+        data_limit,
+    })
+}
+
+/// Standard input, output and error, and the output once more, for what else there is to tell.
+fn streams(
+    errand: &Errand,
+    launch: &Launch,
+    payload: &Payload,
+    folder: &Path,
+) -> Result<([File; 3], File), Failure> {
+    let (files, names) = (&launch.spec.files, names(errand, launch));
+    let pattern = |pattern: &str| folder.join(fill(pattern, &names));
+    let mode = 0o666 & !payload.umask & 0o777;
+    let opening = Opening { append: files.append, care: Care::Careful, mode };
+    let output = files.output.as_deref().unwrap_or(default_output(names.element.is_some()));
+    let there = folder.is_dir();
+    let opened = open_output(&pattern(output), opening);
+    let mut out = opened.map_err(|why| wrong(if there { why } else { not_there(folder) }))?;
+    let again = |file: &File| file.try_clone().map_err(|e| format!("cannot open the output twice: {e}"));
+    let rest = || -> Result<_, String> {
+        if !there {
+            return Err(not_there(folder));
+        }
+        let input = match &files.input {
+            Some(input) => open_input(&pattern(input), Care::Careful)?,
+            None => File::open("/dev/null").map_err(|e| format!("cannot read /dev/null: {e}"))?,
+        };
+        let error = match &files.error {
+            Some(error) => open_output(&pattern(error), opening)?,
+            None => again(&out)?,
+        };
+        Ok(([input, again(&out)?, error], again(&out)?))
+    };
+    rest().map_err(|why| {
+        let _ = writeln!(out, "muster: {why}");
+        wrong(why)
+    })
+}
+
+fn not_there(folder: &Path) -> String {
+    format!(
+        "the working directory {} is not there on this host (--chdir DIR names another)",
+        folder.display()
+    )
+}
+
+fn text(bytes: Vec<u8>) -> Result<CString, Failure> {
+    CString::new(bytes)
+        .map_err(|_| wrong("a zero byte in an argument or a variable, which no program can get"))
+}
+
+fn names(errand: &Errand, launch: &Launch) -> Names {
+    let run = errand.start.id.run;
+    Names {
+        job: u64::from(run.job.0),
+        element: run.element.map(|element| (u64::from(run.job.0), element)),
+        name: launch.spec.name.clone(),
+        host: errand.host.split('.').next().unwrap_or_default().to_owned(),
+        user: launch.owner.user.clone(),
+    }
+}
+
+/// The environment of the batch step.
+fn variables(errand: &Errand, launch: &Launch, payload: &Payload, around: &Around) -> Variables {
+    let id = errand.start.id;
+    let parts = &launch.on.allocation.parts;
+    let mine = parts.first();
+    let place = Place {
+        submit_dir: Path::new(&payload.submit_dir),
+        cpus: mine.map_or(1, |part| part.cpus()),
+        user: (launch.owner.uid, &launch.owner.user, launch.owner.gid),
+    };
+    let own = |name: &&(String, String)| !OF_ANOTHER.contains(&name.0.as_str());
+    let source = payload.environment.iter().filter(own).map(|(name, value)| (name.into(), value.into()));
+    let source = source.collect();
+    let mut out = environment(&launch.spec, &names(errand, launch), &place, &source);
+    let mut set = |name: &str, value: String| drop(out.insert(name.into(), value.into()));
+    set("SLURM_SUBMIT_HOST", payload.submit_host.clone());
+    set("SLURM_JOB_PARTITION", launch.on.partition.clone());
+    for name in ["SLURM_JOB_NUM_NODES", "SLURM_NNODES"] {
+        set(name, parts.len().max(1).to_string());
+    }
+    if !parts.is_empty() {
+        let cpus = repeated(parts.iter().map(|part| part.cpus()));
+        set("SLURM_TASKS_PER_NODE", repeated(parts.iter().map(|part| part.tasks)));
+        set("SLURM_JOB_CPUS_PER_NODE", cpus);
+        set("SLURM_CPUS_ON_NODE", place.cpus.to_string());
+    }
+    set("MUSTER_STATE", around.state.display().to_string());
+    set("MUSTER_JOB", id.run.to_string());
+    set("MUSTER_ATTEMPT", id.attempt.0.to_string());
+    set(around.mark.name, around.mark.value.clone());
+    out
+}
+
+/// `4(x2),1`: Slurm's way to say a number for each host.
+fn repeated(numbers: impl Iterator<Item = u32>) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((same, times)) if *same == number => *times += 1,
+            _ => runs.push((number, 1)),
+        }
+    }
+    let written = runs.into_iter().map(|(number, times)| match times {
+        1 => number.to_string(),
+        _ => format!("{number}(x{times})"),
+    });
+    written.collect::<Vec<_>>().join(",")
+}
+
+/// A program and the words that it gets.
+struct Words {
+    program: PathBuf,
+    words: Vec<Vec<u8>>,
+}
+
+fn words(
+    id: AttemptId,
+    payload: &Payload,
+    (folder, variables): (&Path, &Variables),
+    around: &Around,
+) -> Result<Words, Failure> {
+    let bytes = |all: &[String]| all.iter().map(|word| word.clone().into_bytes()).collect::<Vec<_>>();
+    Ok(match &payload.program {
+        Program::Script { text, args } => {
+            let program = Spool::of(around.state).script(id);
+            let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&program);
+            open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
+                Failure::of_host(format!("cannot write the script to {}: {e}", program.display()))
+            })?;
+            let name = program.as_os_str().as_bytes().to_vec();
+            Words { program, words: std::iter::once(name).chain(bytes(args)).collect() }
+        }
+        Program::Command(words) => {
+            let first = words.first().ok_or_else(|| wrong("a command without a word"))?;
+            let path = variables.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| OsString::from(PATH));
+            Words { program: find(first, folder, &path)?, words: bytes(words) }
+        }
+        // This very program, even if its file has been replaced by a newer one.
+        Program::Kernel(words) => Words {
+            program: "/proc/self/exe".into(),
+            words: [b"muster".to_vec(), b"kernel".to_vec()].into_iter().chain(bytes(words)).collect(),
+        },
+    })
+}
+
+/// The program that a first word names.
+fn find(word: &str, folder: &Path, path: &OsStr) -> Result<PathBuf, Failure> {
+    if word.contains('/') {
+        return Ok(folder.join(word));
+    }
+    let may_run = |program: &PathBuf| {
+        program.is_file() && rustix::fs::access(program, rustix::fs::Access::EXEC_OK).is_ok()
+    };
+    let mut places = std::env::split_paths(path).map(|place| folder.join(place).join(word));
+    places.find(may_run).ok_or_else(|| Failure {
+        outcome: Outcome::Failed(127),
+        why: format!("no program {word} in PATH ({}) on this host", path.to_string_lossy()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_hosts_are_written_as_slurm_does() {
+        assert_eq!(repeated([4, 4, 1].into_iter()), "4(x2),1");
+        assert_eq!(repeated([2].into_iter()), "2");
+    }
+
+    #[test]
+    fn a_program_is_looked_for_in_the_jobs_path() {
+        let found = find("sh", Path::new("/"), OsStr::new("/nosuch:/bin")).unwrap();
+        assert_eq!(found, Path::new("/bin/sh"));
+        assert_eq!(find("./a.out", Path::new("/work"), OsStr::new("")).unwrap(), Path::new("/work/./a.out"));
+        let failure = find("nosuch-program", Path::new("/"), OsStr::new("/bin")).unwrap_err();
+        assert_eq!(failure.outcome, Outcome::Failed(127));
+    }
+}

@@ -1,0 +1,301 @@
+//! The shepherd's process: serves one slot of a host, with a shepherd (a value of the core) for each attempt.
+//!
+//! Invariants: one thread; one attempt runs at a time; it reads the clock, the socket and its children only in `poll`,
+//! and nothing is looked at again and again; what it holds is held in the kernel's sense, as it is their subreaper, so
+//! when it says that an attempt has exited, the operating system has said that no process of it is left.
+
+use super::alarm::Alarm;
+use super::attempt::Attempt;
+use super::clock;
+use super::complaint::complain;
+use super::errand::{Errand, FromProcess, ToProcess};
+use super::frame::{self, Inbox};
+use super::groups::Groups;
+use super::leader;
+use super::roll;
+use super::slot::Slot;
+use super::spool::Spool;
+use muster_core::job::outcome::Outcome;
+use muster_core::payload::{BlobId, Payload};
+use muster_core::protocol::format::Format;
+use muster_core::protocol::message::Ended;
+use muster_core::protocol::shepherd::{ShepherdInput, ShepherdOutput};
+use muster_core::protocol::stamp::AttemptId;
+use muster_core::time::Time;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// How the process is connected.
+enum Link {
+    /// To an agent; its end is the end of the connection, which is as sure as a pidfd and hears of a clean stop, too.
+    Agent(UnixStream, Inbox),
+    /// To nobody: this tells when another agent has taken the door.
+    Waiting(OwnedFd),
+}
+
+/// The shepherd's process.
+struct Process {
+    state: PathBuf,
+    spool: Spool,
+    slot: Slot,
+    link: Link,
+    ends: OwnedFd,
+    alarm: Alarm,
+    attempts: BTreeMap<AttemptId, Attempt>,
+    running: Option<AttemptId>,
+    /// The last payload, since the elements of an array share one.
+    payload: Option<(BlobId, Payload)>,
+    inputs: VecDeque<(AttemptId, ShepherdInput)>,
+    dismissed: bool,
+    /// Locked for as long as this process lives.
+    _life: File,
+}
+
+/// The shepherd's process: `muster shepherd` calls it with the state directory. Returns when it is not needed.
+///
+/// # Errors
+/// What keeps it from serving: no agent at the door, or something that the operating system does not give.
+pub fn shepherd(state: &Path) -> Result<(), String> {
+    let state = state.canonicalize().map_err(|e| format!("cannot use {}: {e}", state.display()))?;
+    // Its signals and its terminal are not those of whoever started the agent.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| format!("cannot inherit the processes of jobs: {e}"))?;
+    // Modes are always said, since each job has a mask of its own.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let groups: Groups = roll::groups(&state);
+    let slot = Slot::make(&groups);
+    let life = roll::sign(&state, &slot.folders())?;
+    let ends = leader::ends().map_err(|e| format!("cannot hear of the ends of processes: {e}"))?;
+    let link = Link::Waiting(watch(&state)?);
+    let mut process = Process {
+        spool: Spool::of(&state),
+        state,
+        slot,
+        link,
+        ends,
+        alarm: Alarm::new()?,
+        attempts: BTreeMap::new(),
+        running: None,
+        payload: None,
+        inputs: VecDeque::new(),
+        dismissed: false,
+        _life: life,
+    };
+    process.connect();
+    process.serve()
+}
+
+impl Process {
+    fn serve(&mut self) -> Result<(), String> {
+        loop {
+            self.settle();
+            let alone = self.dismissed || matches!(self.link, Link::Waiting(_));
+            if alone && self.running.is_none() {
+                return Ok(());
+            }
+            let running = self.running.and_then(|id| self.attempts.get(&id));
+            self.alarm.set(running.map_or(Time::NEVER, Attempt::next))?;
+            let connection = match &self.link {
+                Link::Agent(stream, _) => PollFd::new(stream, PollFlags::IN),
+                Link::Waiting(watch) => PollFd::new(watch, PollFlags::IN),
+            };
+            let other = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            let mut all = [other(self.ends.as_fd()), other(self.alarm.as_fd()), connection];
+            match poll(&mut all, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other.map_err(|e| format!("cannot wait for anything: {e}"))?,
+            };
+            let [ended, woken, spoken] = all.map(|fd| !fd.revents().is_empty());
+            if ended {
+                self.exited();
+            }
+            if woken {
+                self.woken();
+            }
+            if spoken {
+                self.hear();
+            }
+        }
+    }
+
+    /// Lets shepherds handle what they have heard, and does what they say.
+    fn settle(&mut self) {
+        while let Some((id, input)) = self.inputs.pop_front() {
+            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+            for output in attempt.hear(clock::now(), input) {
+                self.perform(id, output);
+            }
+        }
+    }
+
+    fn perform(&mut self, id: AttemptId, output: ShepherdOutput) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        match output {
+            ShepherdOutput::Spawn => {
+                let payload = self.payload.as_ref().map(|(_, payload)| payload);
+                if let Err(outcome) = attempt.spawn(payload, &self.state, &mut self.slot) {
+                    self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
+                }
+            }
+            ShepherdOutput::Kill => {
+                if !attempt.kill(&self.slot) {
+                    // It held nothing.
+                    self.inputs.push_back((id, ShepherdInput::Exited(Outcome::Completed)));
+                }
+            }
+            ShepherdOutput::Save(ended) => self.save(id, ended),
+            ShepherdOutput::Tell(what) => self.say(&FromProcess::Said(id, what)),
+            // The foreman opens a socket for this when kernel steps run under agents.
+            ShepherdOutput::Resize(_) => {}
+            // Whoever started the agent starts it again: a service manager, or `muster up`.
+            ShepherdOutput::CallAgent => {}
+            ShepherdOutput::Wake(at) => attempt.wake = at,
+            ShepherdOutput::Leave => {
+                self.attempts.remove(&id);
+                self.say(&FromProcess::Left(id));
+            }
+        }
+    }
+
+    /// Writes how it ended. A disk that takes no more has the agent report it all the same; only if the agent dies
+    /// before the controller has heard is the outcome lost, and then it is told as that of a lost shepherd.
+    fn save(&mut self, id: AttemptId, ended: Ended) {
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if let Err(e) = self.spool.save(id, &attempt.saved(ended)) {
+            complain(
+                "shepherd",
+                format!("cannot save how job {id} ended: {e} (free space on the state disk)"),
+            );
+        }
+        if attempt.has_script() {
+            let _ = std::fs::remove_file(self.spool.script(id));
+        }
+        self.running.take_if(|running| *running == id);
+    }
+
+    /// A process has ended, perhaps the first one of what runs.
+    fn exited(&mut self) {
+        let _ = rustix::io::read(&self.ends, &mut [0u8; 128]);
+        let Some(id) = self.running else { return };
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        if let Some(outcome) = attempt.ended(&mut self.slot) {
+            self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
+        }
+    }
+
+    fn woken(&mut self) {
+        self.alarm.heard();
+        let Some(id) = self.running else { return };
+        if let Some(attempt) = self.attempts.get_mut(&id) {
+            attempt.warn(clock::now(), &self.slot);
+            self.inputs.push_back((id, ShepherdInput::Woken));
+        }
+    }
+
+    /// Reads what the agent says, or that there is another one, or none any more.
+    fn hear(&mut self) {
+        let Link::Agent(stream, inbox) = &mut self.link else {
+            if let Link::Waiting(watch) = &self.link {
+                drain(watch);
+            }
+            return self.connect();
+        };
+        let mut goes_on = matches!(inbox.fill(stream), Ok(true));
+        loop {
+            let Link::Agent(_, inbox) = &mut self.link else { return };
+            match inbox.next::<ToProcess>() {
+                Ok(Some(message)) => {
+                    self.told(message);
+                    self.settle();
+                }
+                Ok(None) => break,
+                Err(e) => {
+                    complain("shepherd", format!("the agent is not understood: {e}"));
+                    goes_on = false;
+                    break;
+                }
+            }
+        }
+        if !goes_on {
+            self.lose_agent();
+        }
+    }
+
+    fn told(&mut self, message: ToProcess) {
+        match message {
+            ToProcess::Begin(errand) => self.begin(errand),
+            ToProcess::Tell(id, what) => self.inputs.push_back((id, ShepherdInput::Agent(what))),
+            ToProcess::Dismiss => self.dismissed = true,
+        }
+    }
+
+    fn begin(&mut self, mut errand: Box<Errand>) {
+        if let Some(bytes) = errand.payload.take() {
+            self.payload = Format::Message.decode(&bytes).ok().map(|payload| (errand.blob, payload));
+        } else if self.payload.as_ref().is_none_or(|(blob, _)| *blob != errand.blob) {
+            self.payload = None;
+        }
+        let id = errand.start.id;
+        self.attempts.insert(id, Attempt::new(errand));
+        self.running = Some(id);
+        self.inputs.push_back((id, ShepherdInput::Begin));
+    }
+
+    fn say(&mut self, message: &FromProcess) {
+        if let Link::Agent(stream, _) = &mut self.link {
+            // An agent that has died is heard of by the end of its stream.
+            let _ = frame::write(stream, message);
+        }
+    }
+
+    /// The agent is gone. What is over is on the spool, and the next agent finds it there.
+    fn lose_agent(&mut self) {
+        let Ok(watch) = watch(&self.state) else {
+            // What runs must not go on unheard of for ever: it ends by its lease, or with its limit.
+            return self.dismissed = true;
+        };
+        self.link = Link::Waiting(watch);
+        self.attempts.retain(|id, _| self.running == Some(*id));
+        self.inputs.extend(self.running.map(|id| (id, ShepherdInput::AgentDied)));
+        self.settle();
+        if self.running.is_some() {
+            self.connect();
+        }
+    }
+
+    /// Knocks at the door, if there is one and an agent behind it; else what watches the door will tell.
+    fn connect(&mut self) {
+        let Ok(mut stream) = UnixStream::connect(roll::door(&self.state)) else { return };
+        // Whoever took our door must be our user, or the administrator.
+        let owner = rustix::net::sockopt::socket_peercred(&stream).map(|peer| peer.uid.as_raw());
+        if !owner.is_ok_and(|uid| uid == rustix::process::getuid().as_raw() || uid == 0) {
+            return;
+        }
+        let hello = FromProcess::Hello { running: self.running };
+        if frame::write(&mut stream, &hello).is_ok() {
+            self.link = Link::Agent(stream, Inbox::default());
+        }
+    }
+}
+
+/// Tells when an agent takes the door of a state directory: it makes its socket under another name, and renames it.
+fn watch(state: &Path) -> Result<OwnedFd, String> {
+    let told = |e: rustix::io::Errno| format!("cannot watch {}: {e}", state.display());
+    let watch =
+        inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(told)?;
+    inotify::add_watch(&watch, state, inotify::WatchFlags::MOVED_TO).map_err(told)?;
+    Ok(watch)
+}
+
+fn drain(watch: &OwnedFd) {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(watch, &mut buffer);
+    while events.next().is_ok() {}
+}

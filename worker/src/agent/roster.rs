@@ -1,0 +1,258 @@
+//! The shepherds' processes that an agent has, and which attempt is whose.
+//!
+//! Invariant: a process is asked to begin something only when nothing runs in it. One whose attempt is over serves again
+//! at once, also before that attempt is forgotten.
+
+use super::clock;
+use super::complaint::complain;
+use super::door::{self, Guest};
+use super::errand::{Errand, ToProcess};
+use super::frame;
+use super::shell::Event;
+use crossbeam_channel::Sender;
+use muster_core::payload::BlobId;
+use muster_core::protocol::message::ToShepherd;
+use muster_core::protocol::stamp::AttemptId;
+use muster_core::time::Time;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a process that does nothing is kept, in milliseconds.
+const IDLE_MS: i64 = 60_000;
+
+/// How long a process may let the agent wait, before it is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much longer a lease must last than a shepherd knows before it is told, in milliseconds: it ends what it holds by
+/// that much too early at most, and short attempts are left alone.
+const LEASE_STEP_MS: i64 = 1_000;
+
+/// Something to begin, with what it runs.
+pub(super) struct Waiting {
+    /// The order.
+    pub(super) errand: Errand,
+    /// What it runs.
+    pub(super) payload: Arc<Vec<u8>>,
+}
+
+/// The processes of an agent.
+pub(super) struct Roster {
+    program: PathBuf,
+    state: PathBuf,
+    events: Sender<Event>,
+    processes: BTreeMap<u32, Process>,
+    /// Those that have been started and have not come in yet, and those that somebody waits for already.
+    starting: BTreeSet<u32>,
+    watched: BTreeSet<u32>,
+    queue: VecDeque<Waiting>,
+}
+
+struct Process {
+    guest: Guest,
+    running: Option<AttemptId>,
+    over: BTreeSet<AttemptId>,
+    /// The end of the lease that it knows.
+    lease: Time,
+    /// The payload that it has had last.
+    knows: Option<BlobId>,
+    /// Since when nothing runs in it.
+    idle: Time,
+}
+
+/// What a dead process leaves.
+pub(super) struct Gone {
+    /// What ran in it.
+    pub(super) running: Option<AttemptId>,
+    /// What was over and not forgotten.
+    pub(super) over: Vec<AttemptId>,
+    /// What will not begin, since it was to be the first.
+    pub(super) unborn: Option<AttemptId>,
+}
+
+impl Roster {
+    /// No process yet; `program` is started as `program shepherd` where one is needed.
+    pub(super) fn new(program: &Path, state: &Path, events: Sender<Event>) -> Roster {
+        Roster {
+            program: program.to_owned(),
+            state: state.to_owned(),
+            events,
+            processes: BTreeMap::new(),
+            starting: BTreeSet::new(),
+            watched: BTreeSet::new(),
+            queue: VecDeque::new(),
+        }
+    }
+
+    /// Hears of the end of a process that an agent before this one has started.
+    pub(super) fn watch(&mut self, pid: u32) {
+        if self.watched.insert(pid) {
+            door::watch(pid, &self.events);
+        }
+    }
+
+    /// A process has come in.
+    pub(super) fn join(&mut self, guest: Guest) {
+        self.starting.remove(&guest.pid);
+        self.watch(guest.pid);
+        let _ = guest.stream.set_write_timeout(Some(PATIENCE));
+        let (running, lease, idle) = (guest.running, Time(i64::MIN), clock::now());
+        let process = Process { running, over: BTreeSet::new(), lease, knows: None, idle, guest };
+        self.processes.insert(process.guest.pid, process);
+        self.serve();
+    }
+
+    /// What has a shepherd in a process that has come in.
+    pub(super) fn held(&self) -> BTreeSet<AttemptId> {
+        self.processes.values().flat_map(|p| p.over.iter().copied().chain(p.running)).collect()
+    }
+
+    /// Has something begun as soon as a process is free.
+    ///
+    /// # Errors
+    /// When another process is needed and cannot be started.
+    pub(super) fn begin(&mut self, waiting: Waiting) -> Result<(), (AttemptId, String)> {
+        let id = waiting.errand.start.id;
+        self.queue.push_back(waiting);
+        self.serve();
+        if self.queue.len() > self.starting.len() {
+            self.start().map_err(|why| {
+                self.queue.retain(|waiting| waiting.errand.start.id != id);
+                (id, why)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What has not begun for want of a process, if it is that.
+    pub(super) fn queued(&mut self, id: AttemptId) -> Option<&mut Errand> {
+        let found = self.queue.iter_mut().find(|waiting| waiting.errand.start.id == id);
+        found.map(|waiting| &mut waiting.errand)
+    }
+
+    /// Takes something back that has not begun.
+    pub(super) fn take_back(&mut self, id: AttemptId) {
+        self.queue.retain(|waiting| waiting.errand.start.id != id);
+    }
+
+    /// Tells the shepherd of an attempt something; false when it has none here.
+    pub(super) fn tell(&mut self, id: AttemptId, what: ToShepherd) -> bool {
+        let holds = |process: &Process| process.running == Some(id) || process.over.contains(&id);
+        let Some((pid, process)) = self.processes.iter_mut().find(|(_, p)| holds(p)) else { return false };
+        match what {
+            ToShepherd::Extend(until) if until < process.lease.after(LEASE_STEP_MS) => return true,
+            ToShepherd::Extend(until) => process.lease = until,
+            _ => {}
+        }
+        say(*pid, process, &ToProcess::Tell(id, what));
+        true
+    }
+
+    /// An attempt is over: its process is free.
+    pub(super) fn over(&mut self, pid: u32, id: AttemptId) {
+        if let Some(process) = self.processes.get_mut(&pid).filter(|p| p.running == Some(id)) {
+            process.running = None;
+            process.over.insert(id);
+            process.idle = clock::now();
+            self.serve();
+        }
+    }
+
+    /// The shepherd of an attempt has left.
+    pub(super) fn left(&mut self, pid: u32, id: AttemptId) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.over.remove(&id);
+        }
+    }
+
+    /// A process is dead.
+    pub(super) fn gone(&mut self, pid: u32) -> Gone {
+        self.watched.remove(&pid);
+        let was_to_serve = self.starting.remove(&pid) && self.queue.len() > self.starting.len();
+        let unborn = if was_to_serve { self.queue.pop_front() } else { None };
+        let unborn = unborn.map(|waiting| waiting.errand.start.id);
+        let process = self.processes.remove(&pid);
+        let over = process.as_ref().map_or(Vec::new(), |process| process.over.iter().copied().collect());
+        Gone { running: process.and_then(|process| process.running), over, unborn }
+    }
+
+    /// Kills a process that lets everybody wait.
+    pub(super) fn kill(&self, pid: u32) {
+        if let Some(pid) = Pid::from_raw(pid as i32) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// Lets go of processes that have been idle for long.
+    pub(super) fn thin_out(&mut self, now: Time) {
+        self.dismiss(|process| now - process.idle > IDLE_MS);
+    }
+
+    /// Lets go of all in which nothing runs: these are waited for.
+    pub(super) fn close(mut self) -> BTreeSet<u32> {
+        self.dismiss(|_| true).into_iter().chain(std::mem::take(&mut self.starting)).collect()
+    }
+
+    fn dismiss(&mut self, whom: impl Fn(&Process) -> bool) -> Vec<u32> {
+        let idle = self.processes.iter().filter(|(_, process)| process.running.is_none() && whom(process));
+        let idle: Vec<u32> = idle.map(|(pid, _)| *pid).collect();
+        for pid in &idle {
+            // What is over is on the spool: it is let go there.
+            if let Some(process) = self.processes.get_mut(pid) {
+                say(*pid, process, &ToProcess::Dismiss);
+            }
+        }
+        idle
+    }
+
+    /// Gives what waits to processes that are free.
+    fn serve(&mut self) {
+        while !self.queue.is_empty() {
+            // The one that knows what is to run, else the one that was free last: its memory is still in the cache.
+            let wanted = self.queue.front().map(|waiting| waiting.errand.blob);
+            let free = self.processes.iter_mut().filter(|(_, process)| process.running.is_none());
+            let Some((pid, process)) = free.max_by_key(|(_, p)| (p.knows == wanted, p.idle)) else { return };
+            let Some(Waiting { mut errand, payload }) = self.queue.pop_front() else { return };
+            if process.knows.replace(errand.blob) != Some(errand.blob) {
+                errand.payload = Some(payload.to_vec());
+            }
+            (process.running, process.lease) = (Some(errand.start.id), errand.lease);
+            say(*pid, process, &ToProcess::Begin(Box::new(errand)));
+        }
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        let mut command = Command::new(&self.program);
+        command.arg("shepherd").env("MUSTER_STATE", &self.state).current_dir("/");
+        // It outlives whoever reads our own standard error.
+        let log =
+            OpenOptions::new().append(true).create(true).mode(0o600).open(self.state.join("shepherd.log"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.map_or(Stdio::null(), Stdio::from));
+        let mut child = command.spawn().map_err(|e| {
+            format!("cannot start {} shepherd: {e} (is muster still there?)", self.program.display())
+        })?;
+        let (pid, events) = (child.id(), self.events.clone());
+        self.starting.insert(pid);
+        self.watched.insert(pid);
+        std::thread::spawn(move || {
+            let _ = child.wait();
+            let _ = events.send(Event::Gone(pid));
+        });
+        Ok(())
+    }
+}
+
+/// A process that does not take what is said is as good as dead, and its end is heard of as any other.
+fn say(pid: u32, process: &mut Process, message: &ToProcess) {
+    if let Err(e) = frame::write(&mut process.guest.stream, message) {
+        if e.kind() != std::io::ErrorKind::BrokenPipe {
+            complain("agent", format!("the shepherd of process {pid} does not listen and ends: {e}"));
+            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The agent's shell: performs what the agent (a value of the core) says, in order, and tells it what happens.
+//!
+//! Invariants: one thread decides; nothing is waited for but messages and the time that the agent asked for; what an
+//! attempt runs is fetched aside, so that the lease is kept meanwhile.
+
+use super::clock;
+use super::complaint::complain;
+use super::door::{Door, Guest};
+use super::errand::{Errand, FromProcess};
+use super::groups::{self, Groups};
+use super::larder::Larder;
+use super::prepare::{self, mark};
+use super::roll;
+use super::roster::{Roster, Waiting};
+use super::spool::{Saved, Spool};
+use super::{AgentConfig, Payloads};
+use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
+use muster_core::job::outcome::Outcome;
+use muster_core::job::usage::Usage;
+use muster_core::payload::BlobId;
+use muster_core::plan::HostShape;
+use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
+use muster_core::protocol::clerk::Launch;
+use muster_core::protocol::format::Format;
+use muster_core::protocol::message::{Ended, FromShepherd, Role, Start, ToAgent, ToController, ToShepherd};
+use muster_core::protocol::stamp::AttemptId;
+use muster_core::time::Time;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What happens on this host.
+pub(super) enum Event {
+    /// A shepherd's process has come in.
+    Joined(Guest),
+    /// It speaks.
+    Said(u32, FromProcess),
+    /// It is dead.
+    Gone(u32),
+    /// No process of an attempt is left.
+    Cleared(AttemptId),
+    /// What a blob holds, or why nobody knows.
+    Fetched(BlobId, Result<Vec<u8>, String>),
+}
+
+/// Where the agent is.
+struct Here<'a> {
+    state: PathBuf,
+    host: &'a str,
+    shape: HostShape,
+}
+
+struct Shell<'a> {
+    here: Here<'a>,
+    agent: Agent,
+    spool: Spool,
+    roster: Roster,
+    send: &'a Sender<ToController>,
+    events: Sender<Event>,
+    larder: Larder,
+    inputs: VecDeque<AgentInput>,
+    wake: Time,
+    /// What the spool did not take: it must not begin.
+    unnoted: Option<AttemptId>,
+    /// The groups of attempts whose shepherd is dead.
+    orphans: BTreeMap<AttemptId, Vec<PathBuf>>,
+}
+
+/// Runs the agent until `stop` hears something or its other end goes; blocking. Shepherds and what they hold go on.
+///
+/// # Errors
+/// What keeps it from running: another agent of this state directory, a directory that cannot be written, a host
+/// without a usable CPU.
+pub fn run(
+    config: &AgentConfig,
+    payloads: &dyn Payloads,
+    send: &Sender<ToController>,
+    hear: &Receiver<ToAgent>,
+    stop: &Receiver<()>,
+) -> Result<(), String> {
+    let _rule = roll::rule(&config.state)?;
+    let path = |e| format!("cannot use {}: {e}", config.state.display());
+    let state = config.state.canonicalize().map_err(path)?;
+    let (boot, shape) = (clock::boot()?, crate::topology::discover()?);
+    let spool = Spool::open(&state, boot)?;
+    let groups = Groups::make(&prepare::tag(&state));
+    roll::tell_groups(&state, &groups)?;
+    complain("agent", format!("host {}: {}", config.host, groups.describe()));
+    let (events, happen) = unbounded();
+    let (wanted, wants) = unbounded();
+    std::thread::scope(|scope| {
+        let fetched = events.clone();
+        scope.spawn(move || {
+            for blob in wants {
+                let _ = fetched.send(Event::Fetched(blob, payloads.fetch(blob)));
+            }
+        });
+        let mut roster = Roster::new(&config.program, &state, events.clone());
+        let expected = roll::living(&state);
+        expected.iter().for_each(|pid| roster.watch(*pid));
+        let door = Door::open(&state, events.clone())?;
+        let mut shell = Shell {
+            here: Here { state, host: &config.host, shape },
+            agent: Agent::new(config.rules, boot),
+            spool,
+            roster,
+            send,
+            events,
+            larder: Larder::new(wanted),
+            inputs: VecDeque::new(),
+            wake: clock::now(),
+            unnoted: None,
+            orphans: BTreeMap::new(),
+        };
+        shell.gather(expected.into_iter().collect(), &happen, config.rules.kill_ms);
+        shell.serve(&happen, hear, stop);
+        shell.close(door, &happen, config.rules.kill_ms);
+        groups.remove();
+        Ok(())
+    })
+}
+
+impl Shell<'_> {
+    /// Waits until every process that lives has come to the door, and takes stock.
+    fn gather(&mut self, mut expected: BTreeSet<u32>, happen: &Receiver<Event>, most_ms: i64) {
+        let end = Instant::now() + Duration::from_millis(most_ms.unsigned_abs());
+        while !expected.is_empty() {
+            match happen.recv_deadline(end) {
+                Ok(event) => {
+                    if let Event::Joined(Guest { pid, .. }) | Event::Gone(pid) = &event {
+                        expected.remove(pid);
+                    }
+                    self.happened(event);
+                }
+                // As good as dead, and soon dead: what it held is cared for below.
+                Err(_) => {
+                    for pid in std::mem::take(&mut expected) {
+                        complain("agent", format!("the shepherd of process {pid} does not come and ends"));
+                        self.roster.kill(pid);
+                    }
+                }
+            }
+        }
+        let held = self.roster.held();
+        let found = |id: AttemptId| match self.spool.saved(id) {
+            _ if held.contains(&id) => Found::Shepherd,
+            Some(saved) => Found::Outcome(saved.ended),
+            None => Found::Nothing,
+        };
+        let all: BTreeSet<AttemptId> = self.spool.held().into_iter().chain(held.iter().copied()).collect();
+        let found = all.into_iter().map(|id| (id, found(id))).collect();
+        // What was said before is said again to those who adopt.
+        self.inputs = VecDeque::from([AgentInput::Begin(found)]);
+    }
+
+    fn serve(&mut self, happen: &Receiver<Event>, hear: &Receiver<ToAgent>, stop: &Receiver<()>) {
+        loop {
+            self.settle();
+            let now = clock::now();
+            let wait = Duration::from_millis((self.wake.0.saturating_sub(now.0)).max(0).unsigned_abs());
+            select! {
+                recv(happen) -> event => if let Ok(event) = event { self.happened(event) },
+                recv(hear) -> message => match message {
+                    Ok(message) => self.inputs.push_back(AgentInput::Controller(message)),
+                    Err(_) => return,
+                },
+                recv(stop) -> _ => return,
+                recv(after(wait)) -> _ => {
+                    self.roster.thin_out(clock::now());
+                    self.inputs.push_back(AgentInput::Woken);
+                }
+            }
+        }
+    }
+
+    /// Closes the door and lets go of what is idle; what runs goes on.
+    fn close(self, door: Door, happen: &Receiver<Event>, most_ms: i64) {
+        drop(door);
+        let end = Instant::now() + Duration::from_millis(most_ms.unsigned_abs());
+        let Shell { roster, here: Here { state, .. }, .. } = self;
+        let mut leaving = roster.close();
+        while !leaving.is_empty() {
+            match happen.recv_deadline(end) {
+                Ok(Event::Gone(pid)) => {
+                    if leaving.remove(&pid) {
+                        groups::clear(&roll::strike(&state, pid));
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            for output in self.agent.handle(clock::now(), input) {
+                self.perform(output);
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Joined(guest) => self.roster.join(guest),
+            Event::Said(pid, FromProcess::Said(id, what)) => {
+                if let FromShepherd::Ended(_) = what {
+                    self.roster.over(pid, id);
+                }
+                self.inputs.push_back(AgentInput::Shepherd(id, what));
+            }
+            Event::Said(pid, FromProcess::Left(id)) => {
+                self.roster.left(pid, id);
+                self.inputs.push_back(AgentInput::ShepherdDied(id));
+            }
+            Event::Said(_, FromProcess::Hello { .. }) => {}
+            Event::Gone(pid) => self.gone(pid),
+            Event::Cleared(id) => self.inputs.push_back(AgentInput::GroupGone(id)),
+            Event::Fetched(blob, payload) => self.fetched(blob, payload),
+        }
+    }
+
+    /// A shepherd's process is dead. What it had saved counts, though it may not have told.
+    fn gone(&mut self, pid: u32) {
+        let gone = self.roster.gone(pid);
+        let folders = roll::strike(&self.here.state, pid);
+        let saved = gone.running.and_then(|id| Some((id, self.spool.saved(id)?)));
+        match (saved, gone.running) {
+            (Some((id, saved)), _) => {
+                self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(saved.ended)));
+                groups::clear(&folders);
+            }
+            // Cleared aside, as that may take a while.
+            (None, Some(id)) => drop(self.orphans.insert(id, folders)),
+            (None, None) => groups::clear(&folders),
+        }
+        self.inputs.extend(gone.over.into_iter().chain(gone.running).map(AgentInput::ShepherdDied));
+        if let Some(id) = gone.unborn {
+            let why = "its shepherd ended before it began (shepherd.log in the state directory says why)";
+            self.cannot_start(id, why);
+        }
+    }
+
+    fn perform(&mut self, output: AgentOutput) {
+        match output {
+            AgentOutput::Send(message) => drop(self.send.send(message)),
+            AgentOutput::Note(id) => {
+                if let Err(e) = self.spool.note(id) {
+                    complain("agent", format!("the spool does not take job {id}: {e}"));
+                    self.unnoted = Some(id);
+                }
+            }
+            AgentOutput::Launch(start, lease) => self.launch(start, lease),
+            AgentOutput::Tell(id, what) => self.tell(id, what),
+            AgentOutput::KillGroup(id) => {
+                let (folders, mark) =
+                    (self.orphans.remove(&id).unwrap_or_default(), mark(&self.here.state, id));
+                let events = self.events.clone();
+                std::thread::spawn(move || {
+                    groups::clear(&folders);
+                    mark.end_all();
+                    let _ = events.send(Event::Cleared(id));
+                });
+            }
+            AgentOutput::Unnote(id) => {
+                self.orphans.remove(&id);
+                self.spool.remove(id);
+            }
+            AgentOutput::Wake(at) => self.wake = at,
+        }
+    }
+
+    fn launch(&mut self, start: Start, lease: Time) {
+        let id = start.id;
+        if self.unnoted.take() == Some(id) {
+            let why = "the spool does not take it (free space on the disk of the state directory)";
+            return self.cannot_start(id, why);
+        }
+        match self.errand(start, lease) {
+            Ok(errand) => {
+                let waiting = self.larder.serve(errand);
+                waiting.into_iter().for_each(|waiting| self.begin(waiting));
+            }
+            Err(why) => self.cannot_start(id, &why),
+        }
+    }
+
+    fn errand(&self, start: Start, lease: Time) -> Result<Errand, String> {
+        let launch: Launch = Format::Message.decode(&start.launch).map_err(|e| e.to_string())?;
+        let blob = launch.spec.payload.ok_or("the job does not say what it runs")?;
+        let mine =
+            launch.on.allocation.parts.first().filter(|_| start.role == Role::Batch && self.here.shape.real);
+        let within = mine.map(|part| part.within(&self.here.shape));
+        let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
+        let host = self.here.host.to_owned();
+        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host })
+    }
+
+    fn begin(&mut self, waiting: Waiting) {
+        if let Err((id, why)) = self.roster.begin(waiting) {
+            self.cannot_start(id, &why);
+        }
+    }
+
+    fn fetched(&mut self, blob: BlobId, payload: Result<Vec<u8>, String>) {
+        match payload {
+            Ok(payload) => {
+                self.larder.store(blob, payload).into_iter().for_each(|waiting| self.begin(waiting));
+            }
+            Err(why) => {
+                let why = format!("what it runs cannot be fetched: {why}");
+                self.larder.give_up(blob).into_iter().for_each(|id| self.cannot_start(id, &why));
+            }
+        }
+    }
+
+    /// Tells a shepherd, or does what one would do for an attempt that has none yet.
+    fn tell(&mut self, id: AttemptId, what: ToShepherd) {
+        if self.roster.tell(id, what.clone()) {
+            return;
+        }
+        let Some(errand) = self.larder.waiting(id).or_else(|| self.roster.queued(id)) else { return };
+        match what {
+            ToShepherd::Extend(until) => errand.lease = until.max(errand.lease),
+            ToShepherd::Kill => {
+                self.larder.take_back(id);
+                self.roster.take_back(id);
+                self.ends(id, Ended::Killed, None);
+            }
+            ToShepherd::Adopt | ToShepherd::Forget | ToShepherd::Resize(_) => {}
+        }
+    }
+
+    /// This host could not start it: another may.
+    fn cannot_start(&mut self, id: AttemptId, why: &str) {
+        complain("agent", format!("job {id} cannot start here: {why}"));
+        self.ends(id, Ended::Exited(Outcome::NotStarted), Some(why.to_owned()));
+    }
+
+    /// An attempt has ended without a shepherd.
+    fn ends(&mut self, id: AttemptId, ended: Ended, why: Option<String>) {
+        let _ = self.spool.save(id, &Saved { ended, usage: Usage::default(), why });
+        self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(ended)));
+        self.inputs.push_back(AgentInput::ShepherdDied(id));
+    }
+}

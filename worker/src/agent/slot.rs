@@ -1,0 +1,218 @@
+//! The control groups of one slot: kept while its shepherd's process lives, whatever attempts come and go in them.
+//!
+//! In the tree of version 2, processes enter the group as they are born and the shepherd stays outside. In version 1
+//! nobody can be born into a group: the shepherd itself moves into it, once, and what it starts is in it, too.
+//! Moving a process costs milliseconds in either version, so none is moved for an attempt.
+
+use super::groups::{Groups, Tree, inherit};
+use crate::pin::bind_thread;
+use std::fs::{File, OpenOptions, create_dir, read_to_string, remove_dir, write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The most processes and threads of one attempt.
+const PROCESSES: u32 = 16_384;
+
+/// What an attempt may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Memory in mebibytes; 0 without a limit.
+    pub(super) memory_mib: u64,
+    /// The operating system's numbers of its CPUs; none where nothing can be bound.
+    pub(super) cpus: Vec<u32>,
+}
+
+/// The groups of one slot.
+#[derive(Default)]
+pub(super) struct Slot {
+    folders: Vec<(Tree, PathBuf)>,
+    /// The group in the tree of version 2, for those who are born into it.
+    cradle: Option<File>,
+    meter: Option<Meter>,
+    limits: Limits,
+}
+
+/// What a group has counted of its memory.
+struct Meter {
+    peak: File,
+    current: File,
+    events: File,
+    /// Bytes that were in use when the attempt began, such as files that the one before had read.
+    before: u64,
+    killed: u64,
+}
+
+/// What a group has counted for one attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    /// The most memory at one time, kibibytes.
+    pub(super) peak_kib: u64,
+    /// A process was killed for want of memory.
+    pub(super) out_of_memory: bool,
+}
+
+impl Slot {
+    /// Makes the groups of this process's slot, as far as they can be made.
+    pub(super) fn make(groups: &Groups) -> Slot {
+        let pid = std::process::id().to_string();
+        let made = |(tree, root): &(Tree, PathBuf)| {
+            let folder = root.join(&pid);
+            enter(*tree, root, &folder).is_ok().then_some((*tree, folder))
+        };
+        let folders: Vec<(Tree, PathBuf)> = groups.trees.iter().filter_map(made).collect();
+        let of = |tree| folders.iter().find(|(t, _)| *t == tree).map(|(_, folder)| folder.as_path());
+        let cradle = of(Tree::Unified).and_then(|folder| File::open(folder).ok());
+        let meter = of(Tree::Memory)
+            .and_then(|f| Meter::open(f, ["max_usage_in_bytes", "usage_in_bytes", "oom_control"]))
+            .or_else(|| Meter::open(of(Tree::Unified)?, ["peak", "current", "events"]));
+        for folder in [of(Tree::Pids), of(Tree::Unified)].into_iter().flatten() {
+            let _ = write(folder.join("pids.max"), PROCESSES.to_string());
+        }
+        Slot { folders, cradle, meter, limits: Limits::default() }
+    }
+
+    /// The folders, for whoever removes them when this process is dead.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        self.folders.iter().map(|(_, folder)| folder.clone()).collect()
+    }
+
+    /// The group that processes are born into.
+    pub(super) fn cradle(&self) -> Option<BorrowedFd<'_>> {
+        self.cradle.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether a group limits memory.
+    pub(super) fn limits_memory(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// Sets what the next attempt may use, and begins to count. This process binds itself: what it starts inherits
+    /// that, also where there is no group of cores.
+    ///
+    /// # Errors
+    /// What cannot be set.
+    pub(super) fn begin(&mut self, limits: &Limits) -> Result<(), String> {
+        if self.limits != *limits {
+            self.set_memory(limits.memory_mib)?;
+            self.set_cpus(&limits.cpus)?;
+            self.limits = limits.clone();
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.begin();
+        }
+        Ok(())
+    }
+
+    /// What was counted since it began.
+    pub(super) fn end(&mut self) -> Counted {
+        self.meter.as_mut().map_or(Counted::default(), Meter::end)
+    }
+
+    /// Kills all that was born into the group, at once, where there is one.
+    pub(super) fn kill(&self) {
+        if let Some((_, folder)) = self.folders.iter().find(|(tree, _)| *tree == Tree::Unified) {
+            let _ = write(folder.join("cgroup.kill"), "1");
+        }
+    }
+
+    fn set_memory(&self, mib: u64) -> Result<(), String> {
+        let bytes = mib.saturating_mul(1 << 20);
+        for (tree, folder) in &self.folders {
+            let (file, value) = match (tree, mib) {
+                (Tree::Memory, 0) => ("memory.limit_in_bytes", "-1".to_owned()),
+                (Tree::Memory, _) => ("memory.limit_in_bytes", bytes.to_string()),
+                (Tree::Unified, 0) => ("memory.max", "max".to_owned()),
+                (Tree::Unified, _) => ("memory.max", bytes.to_string()),
+                _ => continue,
+            };
+            set(&folder.join(file), &value)?;
+        }
+        Ok(())
+    }
+
+    fn set_cpus(&self, cpus: &[u32]) -> Result<(), String> {
+        if cpus.is_empty() {
+            return Ok(());
+        }
+        let list = cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        for (tree, folder) in &self.folders {
+            let has_cpuset = folder.join("cpuset.cpus").exists();
+            match tree {
+                Tree::Cpuset => set(&folder.join("cpuset.cpus"), &list)?,
+                Tree::Unified if has_cpuset => set(&folder.join("cpuset.cpus"), &list)?,
+                Tree::Unified => set(&folder.join("cpu.max"), &format!("{} 100000", cpus.len() * 100_000))?,
+                Tree::Memory | Tree::Pids => {}
+            }
+        }
+        bind_thread(cpus)
+    }
+}
+
+impl Drop for Slot {
+    /// Only what is empty goes: this process itself is in the groups of version 1, and the agent removes those.
+    fn drop(&mut self) {
+        self.folders.iter().for_each(|(_, folder)| drop(remove_dir(folder)));
+    }
+}
+
+impl Meter {
+    fn open(folder: &Path, [peak, current, events]: [&str; 3]) -> Option<Meter> {
+        let file = |name: &str| folder.join(format!("memory.{name}"));
+        let peak = OpenOptions::new().read(true).write(true).open(file(peak)).ok()?;
+        let (current, events) = (File::open(file(current)).ok()?, File::open(file(events)).ok()?);
+        Some(Meter { peak, current, events, before: 0, killed: 0 })
+    }
+
+    fn begin(&mut self) {
+        // A kernel before 6.12 cannot set the peak of version 2 back: then it is the slot's, and may be too high.
+        let _ = self.peak.write_all_at(b"0", 0);
+        self.before = number(&self.current).unwrap_or(0);
+        self.killed = self.killed();
+    }
+
+    fn end(&mut self) -> Counted {
+        let peak = number(&self.peak).unwrap_or(0).saturating_sub(self.before);
+        Counted { peak_kib: peak >> 10, out_of_memory: self.killed() > self.killed }
+    }
+
+    /// How many processes of the group were killed for want of memory, ever.
+    fn killed(&self) -> u64 {
+        let text = text(&self.events);
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+    }
+}
+
+fn text(file: &File) -> String {
+    let mut bytes = [0; 512];
+    let read = file.read_at(&mut bytes, 0).unwrap_or(0);
+    String::from_utf8_lossy(&bytes[..read]).into_owned()
+}
+
+fn number(file: &File) -> Option<u64> {
+    text(file).trim().parse().ok()
+}
+
+fn enter(tree: Tree, root: &Path, folder: &Path) -> std::io::Result<()> {
+    create_dir(folder)?;
+    let entered = match tree {
+        Tree::Unified => Ok(()),
+        Tree::Cpuset => inherit(root, folder).and_then(|()| write(folder.join("cgroup.procs"), "0")),
+        Tree::Memory | Tree::Pids => write(folder.join("cgroup.procs"), "0"),
+    };
+    if entered.is_err() {
+        let _ = remove_dir(folder);
+    }
+    entered
+}
+
+/// Writes a limit. A controller that is not there limits nothing, which was said when the agent started.
+fn set(path: &Path, value: &str) -> Result<(), String> {
+    match write(path, value) {
+        Err(e) if path.exists() => {
+            let now = read_to_string(path).unwrap_or_default();
+            Err(format!("cannot set {} to {value}: {e} (it is {})", path.display(), now.trim()))
+        }
+        _ => Ok(()),
+    }
+}
