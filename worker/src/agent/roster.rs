@@ -181,13 +181,6 @@ impl Roster {
         Gone { running: process.and_then(|process| process.running), over, unborn }
     }
 
-    /// Kills a process that lets everybody wait.
-    pub(super) fn kill(&self, pid: u32) {
-        if let Some(pid) = Pid::from_raw(pid as i32) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
-
     /// Lets go of processes that have been idle for long.
     pub(super) fn thin_out(&mut self, now: Time) {
         self.dismiss(|process| now - process.idle > IDLE_MS);
@@ -249,10 +242,20 @@ impl Roster {
 
 /// A process that does not take what is said is as good as dead, and its end is heard of as any other.
 fn say(pid: u32, process: &mut Process, message: &ToProcess) {
-    if let Err(e) = frame::write(&mut process.guest.stream, message) {
-        if e.kind() != std::io::ErrorKind::BrokenPipe {
+    match frame::write(&mut process.guest.stream, message) {
+        // It is dead.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(e) => {
             complain("agent", format!("the shepherd of process {pid} does not listen and ends: {e}"));
-            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+            kill(pid);
         }
+        Ok(()) => {}
+    }
+}
+
+/// Kills a process that lets everybody wait.
+pub(super) fn kill(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let _ = kill_process(pid, Signal::KILL);
     }
 }

@@ -1,7 +1,7 @@
 //! What happens to attempts on a host.
 
 use crate::Story;
-use crate::pool::{Pool, lives};
+use crate::pool::{Pool, await_end, lives};
 use muster_core::job::outcome::Outcome;
 use muster_core::jobspec::{ArraySpec, EarlySignal, Memory};
 use muster_core::payload::{BlobId, Program};
@@ -23,6 +23,7 @@ pub(crate) const ALL: &[Story] = &[
     ("what_ends_while_there_is_no_agent_is_reported_by_the_next", ended_unheard),
     ("what_a_dead_shepherd_held_ends", || dead_shepherd(Pool::new("lost"))),
     ("what_a_dead_shepherd_held_ends_without_groups", || dead_shepherd(Pool::plain("lost"))),
+    ("the_end_of_the_lease_ends_what_may_run_again", lease),
     ("an_array_takes_one_process_for_each_slot", an_array),
     ("a_stop_lets_go_of_idle_shepherds", a_stop),
 ];
@@ -195,6 +196,20 @@ fn dead_shepherd(mut pool: Pool) {
     pool.forget(id);
     let again = pool.shell("exit 5", |_, start| start.id.attempt.0 = 2);
     assert_eq!(pool.run(again), Ended::Exited(Outcome::Failed(5)), "another shepherd serves the slot");
+}
+
+fn lease() {
+    let mut pool = Pool::hasty("lease", 1_000);
+    pool.pipe("ready");
+    pool.pipe("hold");
+    let start = pool.shell(&format!("{DAEMON} cat hold"), plain);
+    let id = pool.begin(start);
+    pool.hear("ready");
+    let daemon = pool.text("daemon");
+    pool.kill_agent();
+    await_end(&daemon);
+    pool.start_agent();
+    assert_eq!(pool.end(id), Ended::LeaseEnded);
 }
 
 fn an_array() {
