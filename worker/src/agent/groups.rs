@@ -169,9 +169,11 @@ pub(super) fn inherit(base: &Path, path: &Path) -> Result<()> {
 fn delegate(base: &Path, path: &Path) {
     let hand_down = |group: &Path| {
         let down = |c| write(group.join("cgroup.subtree_control"), format!("+{c}"));
-        ["memory", "pids", "cpuset", "cpu"].map(down).into_iter().filter_map(Result::err).next()
+        ["memory", "pids", "cpuset", "cpu"].map(down)
     };
-    let busy = hand_down(base).is_some_and(|e| e.raw_os_error() == Some(libc::EBUSY));
+    let is_busy =
+        |done: &Result<()>| done.as_ref().err().is_some_and(|e| e.raw_os_error() == Some(libc::EBUSY));
+    let busy = hand_down(base).iter().any(is_busy);
     if busy && processes(base) == [rustix::process::getpid()] {
         let aside = path.with_extension("agent");
         if create_dir(&aside).is_ok() || aside.is_dir() {

@@ -183,21 +183,21 @@ impl Roster {
 
     /// Lets go of processes that have been idle for long.
     pub(super) fn thin_out(&mut self, now: Time) {
-        self.dismiss(|process| now - process.idle > IDLE_MS);
+        self.dismiss(|process| process.over.is_empty() && now - process.idle > IDLE_MS);
     }
 
-    /// Lets go of all in which nothing runs: these are waited for.
+    /// Lets go of all in which nothing runs, and tells who is to be waited for. What is over is on the spool.
     pub(super) fn close(mut self) -> BTreeSet<u32> {
         self.dismiss(|_| true).into_iter().chain(std::mem::take(&mut self.starting)).collect()
     }
 
+    /// Those that are dismissed serve nobody any more, though it takes a moment until they are gone.
     fn dismiss(&mut self, whom: impl Fn(&Process) -> bool) -> Vec<u32> {
         let idle = self.processes.iter().filter(|(_, process)| process.running.is_none() && whom(process));
         let idle: Vec<u32> = idle.map(|(pid, _)| *pid).collect();
         for pid in &idle {
-            // What is over is on the spool: it is let go there.
-            if let Some(process) = self.processes.get_mut(pid) {
-                say(*pid, process, &ToProcess::Dismiss);
+            if let Some(mut process) = self.processes.remove(pid) {
+                say(*pid, &mut process, &ToProcess::Dismiss);
             }
         }
         idle
