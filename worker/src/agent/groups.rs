@@ -178,10 +178,10 @@ fn delegate(base: &Path, path: &Path) {
         let aside = path.with_extension("agent");
         if create_dir(&aside).is_ok() || aside.is_dir() {
             let _ = write(aside.join("cgroup.procs"), "0");
-            hand_down(base);
+            let _ = hand_down(base);
         }
     }
-    hand_down(path);
+    let _ = hand_down(path);
 }
 
 #[cfg(test)]
