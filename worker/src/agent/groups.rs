@@ -42,7 +42,11 @@ impl Groups {
         let places = places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let made = |(tree, base): (Tree, PathBuf)| {
             let path = base.join(format!("muster-{tag}"));
-            make(tree, &base, &path).is_ok().then_some((tree, path))
+            let made = make(tree, &base, &path);
+            if made.is_err() {
+                let _ = remove_dir(&path);
+            }
+            made.is_ok().then_some((tree, path))
         };
         Groups { trees: places.into_iter().filter_map(made).collect() }
     }
@@ -148,6 +152,8 @@ fn make(tree: Tree, base: &Path, path: &Path) -> Result<()> {
     match tree {
         Tree::Cpuset => inherit(base, path),
         Tree::Unified => {
+            // Who is born into another group must be allowed to enter from what both have in common.
+            rustix::fs::access(base.join("cgroup.procs"), rustix::fs::Access::WRITE_OK)?;
             delegate(base, path);
             // The kernel has had it since 5.14.
             if path.join("cgroup.kill").exists() { Ok(()) } else { Err(ErrorKind::Unsupported.into()) }
