@@ -22,16 +22,17 @@ impl Alarm {
         Ok(Alarm { timer, at: Time::NEVER })
     }
 
-    /// Sets it to `at`, and to no other time.
+    /// Sets it to `at`, unless it is set to an earlier time: then it rings too early, once, and is set again. Deadlines
+    /// move ahead all the time, and few of them ever come.
     ///
     /// # Errors
     /// When the operating system does not take it.
     pub(super) fn set(&mut self, at: Time) -> Result<(), String> {
-        if at == self.at {
+        if at >= self.at {
             return Ok(());
         }
-        // 0 stops the timer.
-        let ms = if at == Time::NEVER { 0 } else { at.0.max(1) };
+        // 0 would stop the timer.
+        let ms = at.0.max(1);
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let value = Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
         let set = Itimerspec { it_interval: zero, it_value: value };

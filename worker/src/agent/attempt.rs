@@ -143,12 +143,7 @@ impl Attempt {
             }
         }
         let status = status?;
-        while leader::has_children() {
-            signal_all(slot, Signal::KILL);
-            if let Some(reaped) = leader::reap(true) {
-                self.count(&reaped);
-            }
-        }
+        self.end_rest(slot);
         (self.leader, self.early) = (None, None);
         let counted = slot.end();
         self.usage.peak_memory_kib = self.usage.peak_memory_kib.max(counted.peak_kib);
@@ -158,6 +153,30 @@ impl Attempt {
             Status::Exited(code) => Outcome::Failed(code),
             Status::Signalled(signal) => Outcome::Signalled(signal),
         })
+    }
+
+    /// Kills what the first process has left, and hears of the end of each.
+    fn end_rest(&mut self, slot: &Slot) {
+        while leader::has_children() {
+            slot.kill();
+            let mut killed = family::kill_all();
+            // As long as one of these is there, somebody will end whose end is ours to hear.
+            loop {
+                while let Some(reaped) = leader::reap(false) {
+                    self.count(&reaped);
+                    killed.remove(&reaped.pid);
+                }
+                while killed.last().is_some_and(|pid| !family::is_there(*pid)) {
+                    killed.pop_last();
+                }
+                if killed.is_empty() {
+                    break;
+                }
+                let Some(reaped) = leader::reap(true) else { break };
+                self.count(&reaped);
+                killed.remove(&reaped.pid);
+            }
+        }
     }
 
     fn count(&mut self, reaped: &Reaped) {
@@ -176,7 +195,7 @@ fn signal_all(slot: &Slot, signal: Signal) {
         // A process may have left the group; it remains a descendant.
         Signal::KILL => {
             slot.kill();
-            family::kill_all();
+            drop(family::kill_all());
         }
         other => family::signal_all(other),
     }

@@ -11,17 +11,25 @@ pub(super) fn signal_all(signal: Signal) {
     }
 }
 
-/// Kills every descendant. Those that could still start others are stopped first, until no new one turns up.
-pub(super) fn kill_all() {
-    let mut stopped = BTreeSet::new();
+/// Kills every descendant, and tells which. Those that could still start others are stopped first, until no new one
+/// turns up.
+pub(super) fn kill_all() -> BTreeSet<i32> {
+    let mut all = BTreeSet::new();
     loop {
-        let new: Vec<i32> = descendants().into_iter().filter(|pid| stopped.insert(*pid)).collect();
+        let new: Vec<i32> = descendants().into_iter().filter(|pid| all.insert(*pid)).collect();
         if new.is_empty() {
             break;
         }
         new.into_iter().for_each(|pid| send(pid, Signal::STOP));
     }
-    stopped.into_iter().for_each(|pid| send(pid, Signal::KILL));
+    all.iter().for_each(|pid| send(*pid, Signal::KILL));
+    all
+}
+
+/// Whether a process is there, dead or alive.
+pub(super) fn is_there(pid: i32) -> bool {
+    Pid::from_raw(pid)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 fn send(pid: i32, signal: Signal) {

@@ -42,7 +42,11 @@ impl Groups {
         let places = places(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
         let made = |(tree, base): (Tree, PathBuf)| {
             let path = base.join(format!("muster-{tag}"));
-            make(tree, &base, &path).is_ok().then_some((tree, path))
+            let made = make(tree, &base, &path);
+            if made.is_err() {
+                let _ = remove_dir(&path);
+            }
+            made.is_ok().then_some((tree, path))
         };
         Groups { trees: places.into_iter().filter_map(made).collect() }
     }
@@ -148,6 +152,8 @@ fn make(tree: Tree, base: &Path, path: &Path) -> Result<()> {
     match tree {
         Tree::Cpuset => inherit(base, path),
         Tree::Unified => {
+            // Who is born into another group must be allowed to enter from what both have in common.
+            rustix::fs::access(base.join("cgroup.procs"), rustix::fs::Access::WRITE_OK)?;
             delegate(base, path);
             // The kernel has had it since 5.14.
             if path.join("cgroup.kill").exists() { Ok(()) } else { Err(ErrorKind::Unsupported.into()) }
@@ -169,17 +175,19 @@ pub(super) fn inherit(base: &Path, path: &Path) -> Result<()> {
 fn delegate(base: &Path, path: &Path) {
     let hand_down = |group: &Path| {
         let down = |c| write(group.join("cgroup.subtree_control"), format!("+{c}"));
-        ["memory", "pids", "cpuset", "cpu"].map(down).into_iter().filter_map(Result::err).next()
+        ["memory", "pids", "cpuset", "cpu"].map(down)
     };
-    let busy = hand_down(base).is_some_and(|e| e.raw_os_error() == Some(libc::EBUSY));
+    let is_busy =
+        |done: &Result<()>| done.as_ref().err().is_some_and(|e| e.raw_os_error() == Some(libc::EBUSY));
+    let busy = hand_down(base).iter().any(is_busy);
     if busy && processes(base) == [rustix::process::getpid()] {
         let aside = path.with_extension("agent");
         if create_dir(&aside).is_ok() || aside.is_dir() {
             let _ = write(aside.join("cgroup.procs"), "0");
-            hand_down(base);
+            let _ = hand_down(base);
         }
     }
-    hand_down(path);
+    let _ = hand_down(path);
 }
 
 #[cfg(test)]

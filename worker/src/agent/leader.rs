@@ -115,11 +115,9 @@ fn old_birth(cradle: Option<BorrowedFd>) -> Result<Option<Pid>> {
     match unsafe { libc::fork() } {
         -1 => Err(Error::last_os_error()),
         0 => {
-            if let Some(door) = door {
-                if rustix::io::write(&door, b"0").is_err() {
-                    // SAFETY: as in `start`.
-                    unsafe { libc::_exit(126) }
-                }
+            if door.is_some_and(|door| rustix::io::write(&door, b"0").is_err()) {
+                // SAFETY: as in `start`.
+                unsafe { libc::_exit(126) }
             }
             Ok(None)
         }

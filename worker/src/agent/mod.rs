@@ -13,6 +13,10 @@
 //! | `spool/12_3.2.script` | its script, while it runs |
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
+//!
+//! What a job finds around it, besides what `sbatch` would give it: `MUSTER_RUN=1`, `MUSTER_STATE`, `MUSTER_JOB` (`12`, or
+//! `12_3` for an element), `MUSTER_ATTEMPT` (from 1), and `MUSTER_MARK`, by which an agent finds its processes when their
+//! shepherd is dead. An agent that is started with `MUSTER_CGROUPS=off` makes no control groups.
 
 mod alarm;
 mod attempt;

@@ -96,13 +96,13 @@ pub(super) fn plan(
     let spec = &launch.spec;
     let submit_dir = Path::new(&payload.submit_dir);
     let folder = spec.files.chdir.as_ref().map_or(submit_dir.to_owned(), |d| submit_dir.join(d));
-    let (streams, mut told) = streams(errand, launch, payload, &folder)?;
-    let mut tell = |failure: Failure| {
-        let _ = writeln!(told, "muster: {}", failure.why);
+    let streams = streams(errand, launch, payload, &folder)?;
+    let tell = |failure: Failure| {
+        let _ = writeln!(&streams[1], "muster: {}", failure.why);
         failure
     };
     let variables = variables(errand, launch, payload, around);
-    let words = words(errand.start.id, payload, (&folder, &variables), around).map_err(&mut tell)?;
+    let words = words(errand.start.id, payload, (&folder, &variables), around).map_err(tell)?;
     let environment = variables.into_iter().map(|(name, value)| {
         let mut text = name.into_vec();
         text.push(b'=');
@@ -114,24 +114,16 @@ pub(super) fn plan(
         (false, mib) => Some(mib.saturating_mul(1 << 20)),
     };
     let texts = |all: Vec<Vec<u8>>| all.into_iter().map(text).collect::<Result<Vec<_>, _>>();
-    Ok(Plan {
-        program: text(words.program.into_os_string().into_vec()).map_err(&mut tell)?,
-        words: texts(words.words).map_err(&mut tell)?,
-        environment: texts(environment.collect()).map_err(&mut tell)?,
-        folder: text(folder.into_os_string().into_vec()).map_err(&mut tell)?,
-        streams,
-        umask: payload.umask,
-        data_limit,
-    })
+    let program = text(words.program.into_os_string().into_vec()).map_err(tell)?;
+    let words = texts(words.words).map_err(tell)?;
+    let environment = texts(environment.collect()).map_err(tell)?;
+    let folder = text(folder.into_os_string().into_vec()).map_err(tell)?;
+    let umask = payload.umask;
+    Ok(Plan { program, words, environment, folder, streams, umask, data_limit })
 }
 
-/// Standard input, output and error, and the output once more, for what else there is to tell.
-fn streams(
-    errand: &Errand,
-    launch: &Launch,
-    payload: &Payload,
-    folder: &Path,
-) -> Result<([File; 3], File), Failure> {
+/// Standard input, output and error.
+fn streams(errand: &Errand, launch: &Launch, payload: &Payload, folder: &Path) -> Result<[File; 3], Failure> {
     let (files, names) = (&launch.spec.files, names(errand, launch));
     let pattern = |pattern: &str| folder.join(fill(pattern, &names));
     let mode = 0o666 & !payload.umask & 0o777;
@@ -140,8 +132,7 @@ fn streams(
     let there = folder.is_dir();
     let opened = open_output(&pattern(output), opening);
     let mut out = opened.map_err(|why| wrong(if there { why } else { not_there(folder) }))?;
-    let again = |file: &File| file.try_clone().map_err(|e| format!("cannot open the output twice: {e}"));
-    let rest = || -> Result<_, String> {
+    let rest = || -> Result<[File; 2], String> {
         if !there {
             return Err(not_there(folder));
         }
@@ -151,14 +142,17 @@ fn streams(
         };
         let error = match &files.error {
             Some(error) => open_output(&pattern(error), opening)?,
-            None => again(&out)?,
+            None => out.try_clone().map_err(|e| format!("cannot open the output twice: {e}"))?,
         };
-        Ok(([input, again(&out)?, error], again(&out)?))
+        Ok([input, error])
     };
-    rest().map_err(|why| {
-        let _ = writeln!(out, "muster: {why}");
-        wrong(why)
-    })
+    match rest() {
+        Ok([input, error]) => Ok([input, out, error]),
+        Err(why) => {
+            let _ = writeln!(out, "muster: {why}");
+            Err(wrong(why))
+        }
+    }
 }
 
 fn not_there(folder: &Path) -> String {

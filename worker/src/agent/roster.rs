@@ -181,30 +181,23 @@ impl Roster {
         Gone { running: process.and_then(|process| process.running), over, unborn }
     }
 
-    /// Kills a process that lets everybody wait.
-    pub(super) fn kill(&self, pid: u32) {
-        if let Some(pid) = Pid::from_raw(pid as i32) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
-
     /// Lets go of processes that have been idle for long.
     pub(super) fn thin_out(&mut self, now: Time) {
-        self.dismiss(|process| now - process.idle > IDLE_MS);
+        self.dismiss(|process| process.over.is_empty() && now - process.idle > IDLE_MS);
     }
 
-    /// Lets go of all in which nothing runs: these are waited for.
+    /// Lets go of all in which nothing runs, and tells who is to be waited for. What is over is on the spool.
     pub(super) fn close(mut self) -> BTreeSet<u32> {
         self.dismiss(|_| true).into_iter().chain(std::mem::take(&mut self.starting)).collect()
     }
 
+    /// Those that are dismissed serve nobody any more, though it takes a moment until they are gone.
     fn dismiss(&mut self, whom: impl Fn(&Process) -> bool) -> Vec<u32> {
         let idle = self.processes.iter().filter(|(_, process)| process.running.is_none() && whom(process));
         let idle: Vec<u32> = idle.map(|(pid, _)| *pid).collect();
         for pid in &idle {
-            // What is over is on the spool: it is let go there.
-            if let Some(process) = self.processes.get_mut(pid) {
-                say(*pid, process, &ToProcess::Dismiss);
+            if let Some(mut process) = self.processes.remove(pid) {
+                say(*pid, &mut process, &ToProcess::Dismiss);
             }
         }
         idle
@@ -249,10 +242,20 @@ impl Roster {
 
 /// A process that does not take what is said is as good as dead, and its end is heard of as any other.
 fn say(pid: u32, process: &mut Process, message: &ToProcess) {
-    if let Err(e) = frame::write(&mut process.guest.stream, message) {
-        if e.kind() != std::io::ErrorKind::BrokenPipe {
+    match frame::write(&mut process.guest.stream, message) {
+        // It is dead.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(e) => {
             complain("agent", format!("the shepherd of process {pid} does not listen and ends: {e}"));
-            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+            kill(pid);
         }
+        Ok(()) => {}
+    }
+}
+
+/// Kills a process that lets everybody wait.
+pub(super) fn kill(pid: u32) {
+    if let Some(pid) = Pid::from_raw(pid as i32) {
+        let _ = kill_process(pid, Signal::KILL);
     }
 }

@@ -11,7 +11,7 @@ use super::groups::{self, Groups};
 use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::roll;
-use super::roster::{Roster, Waiting};
+use super::roster::{self, Roster, Waiting};
 use super::spool::{Saved, Spool};
 use super::{AgentConfig, Payloads};
 use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
@@ -136,7 +136,7 @@ impl Shell<'_> {
                 Err(_) => {
                     for pid in std::mem::take(&mut expected) {
                         complain("agent", format!("the shepherd of process {pid} does not come and ends"));
-                        self.roster.kill(pid);
+                        roster::kill(pid);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! The agent and its shepherds as processes: what they start, what they end, and what outlives what.
 //!
 //! This binary is its own `muster`: called with `shepherd` it is a shepherd's process, with `agent` an agent that is
-//! driven over its standard streams, and otherwise the tests.
+//! driven over its standard streams, with `kernel` a kernel that says its words, and otherwise the tests.
 
 mod pool;
 mod stories;
@@ -20,6 +20,10 @@ fn main() -> ExitCode {
             told(muster_worker::agent::shepherd(&state()))
         }
         Some("agent") => told(pool::agent(state())),
+        Some("kernel") => {
+            println!("{}", words.join(" "));
+            ExitCode::from(9)
+        }
         _ => tell(&words),
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Pool {
     folder: PathBuf,
     /// Whether its agent may use control groups.
     groups: bool,
+    lease_ms: Option<i64>,
     agent: Option<(Child, ChildStdin)>,
     heard: Receiver<ToController>,
     stamp: Stamp,
@@ -45,15 +46,20 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(name: &str) -> Pool {
-        Pool::with(name, true)
+        Pool::with(name, true, None)
     }
 
     /// A pool whose agent uses no control groups.
     pub(crate) fn plain(name: &str) -> Pool {
-        Pool::with(name, false)
+        Pool::with(name, false, None)
     }
 
-    fn with(name: &str, groups: bool) -> Pool {
+    /// A pool whose agent has short leases.
+    pub(crate) fn hasty(name: &str, lease_ms: i64) -> Pool {
+        Pool::with(name, true, Some(lease_ms))
+    }
+
+    fn with(name: &str, groups: bool, lease_ms: Option<i64>) -> Pool {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("muster-{name}-{}-{number}", std::process::id()));
@@ -62,6 +68,7 @@ impl Pool {
         let mut pool = Pool {
             folder: folder.canonicalize().unwrap(),
             groups,
+            lease_ms,
             agent: None,
             heard: unbounded().1,
             stamp,
@@ -106,6 +113,9 @@ impl Pool {
     pub(crate) fn start_agent(&mut self) {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("agent").env("MUSTER_STATE", self.path("state"));
+        if let Some(ms) = self.lease_ms {
+            command.env("TEST_LEASE_MS", ms.to_string());
+        }
         if !self.groups {
             command.env("MUSTER_CGROUPS", "off");
         }
@@ -313,6 +323,17 @@ pub(crate) fn lives(pid: &str) -> bool {
     !stat.is_empty() && !stat.contains(") Z")
 }
 
+/// Returns when a process has exited.
+pub(crate) fn await_end(pid: &str) {
+    let number = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    let Ok(process) = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) else {
+        return;
+    };
+    let most = rustix::time::Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let mut all = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut all, Some(&most)), Ok(1), "process {pid} does not end");
+}
+
 /// Writes down that a shepherd's process was started.
 pub(crate) fn note_start(state: &Path) {
     let log = std::fs::OpenOptions::new().append(true).create(true).open(state.join("started"));
@@ -346,7 +367,11 @@ pub(crate) fn agent(state: PathBuf) -> Result<(), String> {
     });
     let payloads = Beside(state.parent().expect("a folder").to_owned());
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    let config = AgentConfig { state, rules: Lease::default(), program, host: "n1.example".into() };
+    let mut rules = Lease::default();
+    if let Some(ms) = std::env::var("TEST_LEASE_MS").ok().and_then(|text| text.parse().ok()) {
+        (rules.length_ms, rules.report_ms) = (ms, ms / 8);
+    }
+    let config = AgentConfig { state, rules, program, host: "n1.example".into() };
     run(&config, &payloads, &send, &hear, &stop)?;
     drop(send);
     writer.join().map_err(|_| "the writer panicked".into())

@@ -1,16 +1,18 @@
 //! What happens to attempts on a host.
 
 use crate::Story;
-use crate::pool::{Pool, lives};
+use crate::pool::{Pool, await_end, lives};
 use muster_core::job::outcome::Outcome;
 use muster_core::jobspec::{ArraySpec, EarlySignal, Memory};
 use muster_core::payload::{BlobId, Program};
-use muster_core::protocol::message::{Ended, Holding, Order, Start};
+use muster_core::protocol::message::{Conduct, Ended, Holding, Order, Role, Start};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const ALL: &[Story] = &[
     ("a_command_ends_with_its_code_and_its_files_are_whole", a_command),
     ("a_script_has_its_environment", a_script),
+    ("a_kernel_is_run_by_this_very_program", a_kernel),
+    ("another_host_of_a_job_holds_nothing_yet_and_can_be_ended", a_member),
     ("what_cannot_start_says_why", what_cannot_start),
     ("a_kill_reaches_what_has_left_the_session", || a_kill(Pool::new("kill"))),
     ("a_kill_reaches_it_without_groups", || a_kill(Pool::plain("kill"))),
@@ -23,6 +25,8 @@ pub(crate) const ALL: &[Story] = &[
     ("what_ends_while_there_is_no_agent_is_reported_by_the_next", ended_unheard),
     ("what_a_dead_shepherd_held_ends", || dead_shepherd(Pool::new("lost"))),
     ("what_a_dead_shepherd_held_ends_without_groups", || dead_shepherd(Pool::plain("lost"))),
+    ("a_shepherd_that_hangs_is_as_good_as_dead", hanging_shepherd),
+    ("the_end_of_the_lease_ends_what_may_run_again", lease),
     ("an_array_takes_one_process_for_each_slot", an_array),
     ("a_stop_lets_go_of_idle_shepherds", a_stop),
 ];
@@ -67,6 +71,23 @@ fn a_script() {
     assert_eq!(mode & 0o777, 0o640, "the submitter's mask");
     let left = std::fs::read_dir(pool.path("state/spool")).unwrap().count();
     assert_eq!(left, 1, "the life of the host, and no entry");
+}
+
+fn a_kernel() {
+    let mut pool = Pool::new("kernel");
+    let words = ["monte-carlo", "--paths", "1e6"].map(str::to_owned).into();
+    let start = pool.start(Program::Kernel(words), plain);
+    assert_eq!(pool.run(start), Ended::Exited(Outcome::Failed(9)));
+    assert_eq!(pool.text("out"), "kernel monte-carlo --paths 1e6\n");
+}
+
+fn a_member() {
+    let mut pool = Pool::new("member");
+    let start = pool.shell("true", |_, start| start.role = Role::Member);
+    let id = pool.begin(start);
+    pool.order(Order::Kill(id));
+    assert_eq!(pool.end(id), Ended::Killed);
+    assert!(!pool.path("out").exists());
 }
 
 fn what_cannot_start() {
@@ -195,6 +216,35 @@ fn dead_shepherd(mut pool: Pool) {
     pool.forget(id);
     let again = pool.shell("exit 5", |_, start| start.id.attempt.0 = 2);
     assert_eq!(pool.run(again), Ended::Exited(Outcome::Failed(5)), "another shepherd serves the slot");
+}
+
+fn hanging_shepherd() {
+    let mut pool = Pool::new("hangs");
+    pool.pipe("ready");
+    pool.pipe("hold");
+    let start = pool.shell(&format!("{DAEMON} cat hold"), |_, start| start.conduct = Conduct::Stay);
+    let id = pool.begin(start);
+    pool.hear("ready");
+    let [shepherd] = pool.shepherds()[..] else { panic!("one shepherd: {:?}", pool.shepherds()) };
+    pool.kill_agent();
+    kill_process(Pid::from_raw(shepherd).unwrap(), Signal::STOP).unwrap();
+    pool.start_agent();
+    assert_eq!(pool.end(id), Ended::ShepherdLost);
+    assert!(!lives(&pool.text("daemon")));
+}
+
+fn lease() {
+    let mut pool = Pool::hasty("lease", 1_000);
+    pool.pipe("ready");
+    pool.pipe("hold");
+    let start = pool.shell(&format!("{DAEMON} cat hold"), plain);
+    let id = pool.begin(start);
+    pool.hear("ready");
+    let daemon = pool.text("daemon");
+    pool.kill_agent();
+    await_end(&daemon);
+    pool.start_agent();
+    assert_eq!(pool.end(id), Ended::LeaseEnded);
 }
 
 fn an_array() {
