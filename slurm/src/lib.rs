@@ -5,9 +5,13 @@
 //! jobspec, or all errors with line numbers.
 
 pub mod build;
+pub mod dependency;
 pub mod environment;
+pub mod hostlist;
+pub mod moment;
 pub mod options;
 pub mod pattern;
+pub mod resource;
 pub mod script;
 pub mod value;
 pub mod words;
