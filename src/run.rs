@@ -2,7 +2,8 @@
 
 use crate::check;
 use crossbeam_channel::unbounded;
-use muster_slurm::{Given, Mistake, Origin, Script, build, jobspec, words};
+use muster_slurm::variables::from_environment;
+use muster_slurm::{Given, Mistake, Origin, Place, Script, jobspec, words};
 use muster_worker::progress::{Event, Progress, Style};
 use muster_worker::script::{Happening, Outcome, ScriptJob, run as run_script};
 use muster_worker::{command, state};
@@ -74,10 +75,10 @@ fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
     let script = Script::read(&bytes).map_err(|m| told(&name, m))?;
     let mut all = Vec::new();
     words::read(&script.words, &mut all, &mut mistakes);
-    all.extend(build::from_environment(|name| std::env::var(name).ok()));
+    all.extend(from_environment(Place::Here, |name| std::env::var(name).ok()));
     all.extend(given);
     let short = PathBuf::from(&name).file_name().map_or(name.clone(), |n| n.to_string_lossy().into_owned());
-    let spec = match jobspec(&all, &short) {
+    let spec = match jobspec(&all, &short, Place::Here) {
         Ok(spec) if mistakes.is_empty() => spec,
         spec => {
             mistakes.extend(spec.err().into_iter().flatten());

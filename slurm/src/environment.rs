@@ -98,9 +98,8 @@ mod tests {
             written: String::new(),
             origin: Origin::CommandLine,
         };
-        let spec =
-            crate::jobspec(&[given("array", "2-6:2%1"), given("ntasks", "3"), given("mem", "500")], "env")
-                .unwrap();
+        let given = [given("array", "2-6:2%1"), given("ntasks", "3"), given("mem", "500")];
+        let spec = crate::jobspec(&given, "env", crate::Place::Here).unwrap();
         let names = Names {
             job: 216,
             element: Some((214, 4)),

@@ -1,7 +1,7 @@
 //! From words to options, as getopt reads them: `--name=value`, `--name value`, `-nvalue`, `-n value`, bundled
 //! letters. Directives and command line go through the same function.
 
-use crate::options::{OptionDef, Support, Takes, find_long, find_short};
+use crate::options::{OptionDef, Place, Support, Takes, find_long, find_short};
 use std::fmt;
 
 /// Where a word stands.
@@ -173,9 +173,9 @@ fn read_short(
     Ok(())
 }
 
-/// The options that a run here refuses.
-pub fn refusals(given: &[Given]) -> Vec<Mistake> {
-    let refused = |g: &Given| match g.option.support {
+/// The options that are refused in a place.
+pub fn refusals(given: &[Given], place: Place) -> Vec<Mistake> {
+    let refused = |g: &Given| match g.option.support(place) {
         Support::Refused(why) => {
             Some(Mistake::refusal(&g.origin, format!("--{} is refused: {why}", g.option.long)))
         }
