@@ -356,7 +356,7 @@ fn environment(job: &ScriptJob, names: &Names, cpus: u32, command: &mut Command)
         }
     }
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let place = Place { submit_dir: &job.submit_dir, cpus, user: (user, &names.user, group) };
+    let place = Place::one_host(&job.submit_dir, cpus, (user, &names.user, group));
     command.envs(batch(&job.spec, names, &place));
     for (name, value) in thread_budget(&job.spec) {
         if std::env::var_os(&name).is_none() {
