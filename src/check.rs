@@ -121,3 +121,18 @@ fn row(given: &Given, place: Place) -> Row {
     let written = if separate { format!("{} {}", given.written, given.value) } else { given.written.clone() };
     Row { line, column, written, option: format!("--{}", given.option.long), verdict, why }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_decides() {
+        let text = b"#!/bin/sh\n#SBATCH --hold\n#SBATCH -p short\n#SBATCH --no-kill\n#SBATCH -t x\n";
+        let verdicts = |place| {
+            report("job.sh", text, place).directives.iter().map(|row| row.verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(Place::Here), ["refused", "ignored", "ignored", "wrong"]);
+        assert_eq!(verdicts(Place::Queue(Now::default())), ["honoured", "honoured", "refused", "wrong"]);
+    }
+}
