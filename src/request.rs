@@ -3,7 +3,8 @@
 use crate::check;
 use muster_core::jobspec::{JobSpec, Work};
 use muster_core::payload::Program;
-use muster_slurm::{Given, Mistake, Origin, Script, build, jobspec, words};
+use muster_slurm::variables::from_environment;
+use muster_slurm::{Given, Mistake, Origin, Place, Script, jobspec, words};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -19,13 +20,6 @@ pub(crate) struct Request {
 
 /// What is wrong: where, and what.
 pub(crate) type Told = Vec<(String, String)>;
-
-impl Request {
-    /// Whether an option was given that takes no value.
-    pub(crate) fn has(&self, long: &str) -> bool {
-        self.given.iter().any(|given| given.option.long == long)
-    }
-}
 
 /// Says everything that is wrong.
 pub(crate) fn complain(told: &Told) {
@@ -47,7 +41,7 @@ pub(crate) enum After {
 ///
 /// # Errors
 /// Everything that is wrong.
-pub(crate) fn read(line: &[String], after: After) -> Result<Request, Told> {
+pub(crate) fn read(line: &[String], after: After, place: Place) -> Result<Request, Told> {
     let kernel = match after {
         After::Anything => line.iter().position(|word| word == "--kernel"),
         After::Script => None,
@@ -62,15 +56,19 @@ pub(crate) fn read(line: &[String], after: After) -> Result<Request, Told> {
     let rest = &options[used..];
     let dashes = used > 0 && options[used - 1] == "--";
     if let Some(at) = kernel {
-        return of_kernel((&line[at + 1..], rest), given);
+        return of_kernel((&line[at + 1..], rest), given, place);
     }
     if after == After::Anything && dashes {
-        return of_command(rest, given);
+        return of_command(rest, given, place);
     }
-    of_script(rest, given)
+    of_script(rest, given, place)
 }
 
-fn of_kernel((words, stray): (&[String], &[String]), given: Vec<Given>) -> Result<Request, Told> {
+fn of_kernel(
+    (words, stray): (&[String], &[String]),
+    given: Vec<Given>,
+    place: Place,
+) -> Result<Request, Told> {
     let wrong = |what: &str| Err(vec![(String::new(), what.to_owned())]);
     if let Some(word) = stray.first() {
         return wrong(&format!("`{word}` stands before --kernel and is no option: kernels take no script"));
@@ -78,20 +76,20 @@ fn of_kernel((words, stray): (&[String], &[String]), given: Vec<Given>) -> Resul
     let Some(name) = words.first().cloned() else {
         return wrong("--kernel needs a kernel's name: `muster kernel --help` lists them");
     };
-    let mut request = finish((&name, &name), given, Vec::new(), Program::Kernel(words.to_vec()))?;
+    let mut request = finish((&name, &name), (given, Vec::new()), Program::Kernel(words.to_vec()), place)?;
     request.spec.work = Work::Kernel;
     Ok(request)
 }
 
-fn of_command(words: &[String], given: Vec<Given>) -> Result<Request, Told> {
+fn of_command(words: &[String], given: Vec<Given>, place: Place) -> Result<Request, Told> {
     let Some(command) = words.first() else {
         return Err(vec![(String::new(), "there is no command after --".into())]);
     };
     let name = short(command);
-    finish(("", &name), given, Vec::new(), Program::Command(words.to_vec()))
+    finish(("", &name), (given, Vec::new()), Program::Command(words.to_vec()), place)
 }
 
-fn of_script(rest: &[String], given: Vec<Given>) -> Result<Request, Told> {
+fn of_script(rest: &[String], given: Vec<Given>, place: Place) -> Result<Request, Told> {
     let wrap = given.iter().rfind(|g| g.option.long == "wrap").map(|g| g.value.clone());
     let (name, bytes) = match (wrap, rest.first()) {
         (Some(_), Some(_)) => {
@@ -109,12 +107,12 @@ fn of_script(rest: &[String], given: Vec<Given>) -> Result<Request, Told> {
     words::read(&script.words, &mut directives, &mut mistakes);
     if !mistakes.is_empty() {
         // All that is wrong is said at once.
-        mistakes.extend(jobspec(&directives, &name).err().into_iter().flatten());
+        mistakes.extend(jobspec(&directives, &name, place).err().into_iter().flatten());
         return Err(told(&name, mistakes));
     }
     let args = rest.iter().skip(1).cloned().collect();
     let program = Program::Script { text: script.text, args };
-    finish((&name, &short(&name)), given, directives, program)
+    finish((&name, &short(&name)), (given, directives), program, place)
 }
 
 fn short(path: &str) -> String {
@@ -124,14 +122,14 @@ fn short(path: &str) -> String {
 /// Directives, the environment, and the command line become one jobspec.
 fn finish(
     (file, name): (&str, &str),
-    line: Vec<Given>,
-    directives: Vec<Given>,
+    (line, directives): (Vec<Given>, Vec<Given>),
     program: Program,
+    place: Place,
 ) -> Result<Request, Told> {
     let mut given = directives;
-    given.extend(build::from_environment(|name| std::env::var(name).ok()));
+    given.extend(from_environment(place, |name| std::env::var(name).ok()));
     given.extend(line);
-    let spec = jobspec(&given, name).map_err(|mistakes| told(file, mistakes))?;
+    let spec = jobspec(&given, name, place).map_err(|mistakes| told(file, mistakes))?;
     Ok(Request { spec, program, given })
 }
 

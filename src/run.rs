@@ -3,6 +3,8 @@
 use crate::request::{self, After, Request, Told};
 use crossbeam_channel::unbounded;
 use muster_core::payload::Program;
+use muster_slurm::Place;
+use muster_slurm::flags::{Flags, Says};
 use muster_worker::progress::{Event, Progress, Style};
 use muster_worker::script::{Happening, Outcome, ScriptJob, run as run_script};
 use muster_worker::{command, state};
@@ -39,8 +41,8 @@ pub(crate) fn run(args: &RunScriptArgs) -> ExitCode {
 
 /// Reads command line, environment and script into a job.
 fn prepare(args: &RunScriptArgs) -> Result<(ScriptJob, bool), Told> {
-    let request = request::read(&args.words, After::Script)?;
-    let quiet = request.has("quiet");
+    let request = request::read(&args.words, After::Script, Place::Here)?;
+    let quiet = Flags::of(&request.given).says == Says::Nothing;
     let Request { spec, program: Program::Script { text, args: script_args }, .. } = request else {
         unreachable!("nothing else was asked for");
     };

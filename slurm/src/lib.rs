@@ -5,14 +5,23 @@
 //! jobspec, or all errors with line numbers.
 
 pub mod build;
+pub mod dependency;
 pub mod environment;
+mod fill;
+pub mod flags;
+pub mod hostlist;
+pub mod moment;
 pub mod options;
+pub mod own;
 pub mod pattern;
+pub mod resource;
 pub mod script;
 pub mod value;
+pub mod variables;
 pub mod words;
 
 pub use build::jobspec;
-pub use options::{OPTIONS, OptionDef, Support};
+pub use flags::Flags;
+pub use options::{OPTIONS, OptionDef, Place, Support};
 pub use script::Script;
 pub use words::{Given, Mistake, Origin};

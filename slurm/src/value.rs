@@ -9,8 +9,8 @@ const MAX_INDEX: u32 = 1_000_000;
 ///
 /// # Errors
 /// What was expected.
-pub fn time_s(text: &str) -> Result<Option<u64>, String> {
-    let wrong = || format!("Invalid --time specification: '{text}', expected MINUTES, H:M:S or D-H:M:S");
+pub fn time_s(option: &str, text: &str) -> Result<Option<u64>, String> {
+    let wrong = || format!("Invalid --{option} specification: '{text}', expected MINUTES, H:M:S or D-H:M:S");
     if ["unlimited", "infinite", "-1"].contains(&text.to_lowercase().as_str()) {
         return Ok(None);
     }
@@ -166,6 +166,26 @@ pub fn signal_number(name: &str) -> Option<i32> {
     by_name.or_else(|| number(name).filter(|n| (1..=64).contains(n)).map(|n| n as i32))
 }
 
+/// Whether this is a list of what mail may be sent about.
+pub fn mail_types(text: &str) -> bool {
+    const KINDS: [&str; 13] = [
+        "NONE",
+        "BEGIN",
+        "END",
+        "FAIL",
+        "REQUEUE",
+        "ALL",
+        "INVALID_DEPEND",
+        "STAGE_OUT",
+        "TIME_LIMIT",
+        "TIME_LIMIT_90",
+        "TIME_LIMIT_80",
+        "TIME_LIMIT_50",
+        "ARRAY_TASKS",
+    ];
+    text.split(',').all(|part| KINDS.iter().any(|kind| kind.eq_ignore_ascii_case(part.trim())))
+}
+
 /// What of the environment goes along: `ALL`, `NONE`, `NIL`, names, `NAME=value`.
 pub fn export(text: &str) -> Export {
     let (mut names, mut set, mut all) = (Vec::new(), Vec::new(), false);
@@ -197,11 +217,11 @@ mod tests {
             ("1-2:30", 95_400),
             ("2-3:4:5", 183_845),
         ] {
-            assert_eq!(time_s(text), Ok(Some(want)), "{text}");
+            assert_eq!(time_s("time", text), Ok(Some(want)), "{text}");
         }
-        assert_eq!((time_s("UNLIMITED"), time_s("0")), (Ok(None), Ok(None)));
+        assert_eq!((time_s("time", "UNLIMITED"), time_s("time", "0")), (Ok(None), Ok(None)));
         for text in ["", "abc", "1:2:3:4", "1-", "-", "1--2", "9999999999999999999"] {
-            assert!(time_s(text).is_err(), "{text}");
+            assert!(time_s("time", text).is_err(), "{text}");
         }
     }
 
@@ -241,6 +261,12 @@ mod tests {
     }
 
     #[test]
+    fn mail() {
+        assert!(mail_types("ALL") && mail_types("begin,END,FAIL"));
+        assert!(!mail_types("FOO") && !mail_types("END,") && !mail_types(""));
+    }
+
+    #[test]
     fn node_counts() {
         assert_eq!((nodes("2"), nodes("1-4"), nodes("1k")), (Ok(2), Ok(1), Ok(1000)));
         assert!(
@@ -251,7 +277,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_panics(text in "\\PC{0,20}") {
-            let _ = (time_s(&text), mebibytes("mem", &text), array(&text), early_signal(&text), nodes(&text));
+            let _ = (time_s("time", &text), mebibytes("mem", &text), array(&text), early_signal(&text), nodes(&text));
             let _ = (export(&text), count("ntasks", &text), signal_number(&text));
         }
     }

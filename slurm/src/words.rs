@@ -1,7 +1,8 @@
 //! From words to options, as getopt reads them: `--name=value`, `--name value`, `-nvalue`, `-n value`, bundled
 //! letters. Directives and command line go through the same function.
 
-use crate::options::{OptionDef, Support, Takes, find_long, find_short};
+use crate::options::{OPTIONS, OptionDef, Place, Support, Takes, find_long, find_short};
+use crate::own::OWN;
 use std::fmt;
 
 /// Where a word stands.
@@ -138,7 +139,7 @@ fn nearest(name: &str) -> String {
         o.long.len().abs_diff(name.len()) <= 2 && o.long.chars().next() == name.chars().next()
     };
     let shared = |o: &OptionDef| o.long.chars().zip(name.chars()).filter(|(a, b)| a == b).count();
-    let best = crate::options::OPTIONS.iter().filter(close).max_by_key(|o| shared(o));
+    let best = OPTIONS.iter().chain(OWN).filter(close).max_by_key(|o| shared(o));
     best.map_or_else(String::new, |o| format!("; the nearest is '--{}'", o.long))
 }
 
@@ -173,9 +174,9 @@ fn read_short(
     Ok(())
 }
 
-/// The options that a run here refuses.
-pub fn refusals(given: &[Given]) -> Vec<Mistake> {
-    let refused = |g: &Given| match g.option.support {
+/// The options that are refused in a place.
+pub fn refusals(given: &[Given], place: Place) -> Vec<Mistake> {
+    let refused = |g: &Given| match g.option.support(place) {
         Support::Refused(why) => {
             Some(Mistake::refusal(&g.origin, format!("--{} is refused: {why}", g.option.long)))
         }

@@ -4,10 +4,14 @@
 
 use super::Which;
 use super::client::{Client, Failed, NO_POOL};
+use super::table::now_ms;
 use crate::request::{self, After, Request};
 use muster_core::payload::Payload;
 use muster_scheduler::accounting::Past;
 use muster_scheduler::api::Submission;
+use muster_slurm::Place;
+use muster_slurm::flags::{Flags, Says};
+use muster_slurm::moment::Now;
 use muster_worker::command::BAD_INPUT;
 use rustix::fs::Mode;
 use serde_json::Value;
@@ -32,7 +36,8 @@ pub(crate) struct SubmitArgs {
 }
 
 pub(crate) fn run(args: &SubmitArgs) -> ExitCode {
-    let request = match request::read(&words(args), After::Anything) {
+    let now = Now { ms: now_ms(), utc_offset_s: chrono::Local::now().offset().local_minus_utc() };
+    let request = match request::read(&words(args), After::Anything, Place::Queue(now)) {
         Ok(request) => request,
         Err(told) => {
             request::complain(&told);
@@ -51,7 +56,7 @@ fn words(args: &SubmitArgs) -> Vec<String> {
 }
 
 fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
-    let (wait, parsable, quiet) = (request.has("wait"), request.has("parsable"), request.has("quiet"));
+    let flags = Flags::of(&request.given);
     let here = std::env::current_dir()
         .map_err(|error| Failed::new(format!("no working directory: {error}"), BAD_INPUT))?;
     let payload = Payload {
@@ -65,14 +70,13 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
     let submission = Submission { spec: request.spec, payload };
     let answer: Value = client.post("/v1/jobs", &submission)?;
     let job = answer["job"].as_u64().ok_or_else(|| Failed::new("the pool's answer has no number", NO_POOL))?;
-    if args.json {
-        println!("{answer}");
-    } else if parsable {
-        println!("{job}");
-    } else if !quiet {
-        println!("submitted job {job}");
+    match flags.says {
+        _ if args.json => println!("{answer}"),
+        Says::Sentence => println!("submitted job {job}"),
+        Says::Number => println!("{job}"),
+        Says::Nothing => {}
     }
-    if !wait {
+    if !flags.wait {
         return Ok(ExitCode::SUCCESS);
     }
     let past: Vec<Past> = client.get(&format!("/v1/jobs/{job}/over"))?;

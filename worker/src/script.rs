@@ -312,7 +312,7 @@ fn start(
 
 fn set_environment(job: &ScriptJob, names: &Names, cpus: u32, command: &mut Command) {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let place = Place { submit_dir: &job.submit_dir, cpus, user: (user, &names.user, group) };
+    let place = Place::one_host(&job.submit_dir, cpus, (user, &names.user, group));
     let variables = environment(&job.spec, names, &place, &std::env::vars_os().collect());
     command.env_clear().envs(variables).env("MUSTER_STATE", &job.state);
 }

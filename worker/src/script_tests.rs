@@ -13,7 +13,7 @@ fn job(scratch: &Scratch, text: &str, options: &[&str]) -> ScriptJob {
     words::read(&line, &mut given, &mut mistakes);
     assert_eq!(mistakes, []);
     ScriptJob {
-        spec: jobspec(&given, "test").unwrap(),
+        spec: jobspec(&given, "test", muster_slurm::Place::Here).unwrap(),
         text: script.text,
         args: vec!["first".into()],
         state: scratch.path().join("state"),

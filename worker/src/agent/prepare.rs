@@ -11,10 +11,11 @@ use crate::job_environment::{Variables, environment};
 use crate::marked::Mark;
 use crate::streams::{Care, Opening, open_input, open_output};
 use muster_core::job::outcome::Outcome;
+use muster_core::cluster::Part;
 use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::stamp::AttemptId;
-use muster_slurm::environment::Place;
+use muster_slurm::environment::{Place, Queued, Share};
 use muster_slurm::pattern::{Names, default_output, fill};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -179,52 +180,36 @@ fn names(errand: &Errand, launch: &Launch) -> Names {
 }
 
 /// The environment of the batch step.
-fn variables(errand: &Errand, launch: &Launch, payload: &Payload, around: &Around) -> Variables {
+fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, around: &Around) -> Variables {
     let id = errand.start.id;
     let parts = &launch.on.allocation.parts;
-    let mine = parts.first();
+    let share = |(part, host): (&Part, &'a String)| Share { host, cpus: part.cpus(), tasks: part.tasks };
     let place = Place {
-        submit_dir: Path::new(&payload.submit_dir),
-        cpus: mine.map_or(1, |part| part.cpus()),
-        user: (launch.owner.uid, &launch.owner.user, launch.owner.gid),
+        submit_host: Some(&payload.submit_host),
+        shares: parts.iter().zip(&launch.hosts).map(share).collect(),
+        queued: Queued {
+            partition: Some(&launch.on.partition),
+            account: launch.spec.queue.account.as_deref(),
+            qos: launch.spec.queue.qos.as_deref(),
+            restarts: id.attempt.0.saturating_sub(1),
+            ..Queued::default()
+        },
+        ..Place::one_host(
+            Path::new(&payload.submit_dir),
+            parts.first().map_or(1, |part| part.cpus()),
+            (launch.owner.uid, &launch.owner.user, launch.owner.gid),
+        )
     };
     let own = |name: &&(String, String)| !OF_ANOTHER.contains(&name.0.as_str());
     let source = payload.environment.iter().filter(own).map(|(name, value)| (name.into(), value.into()));
     let source = source.collect();
     let mut out = environment(&launch.spec, &names(errand, launch), &place, &source);
     let mut set = |name: &str, value: String| drop(out.insert(name.into(), value.into()));
-    set("SLURM_SUBMIT_HOST", payload.submit_host.clone());
-    set("SLURM_JOB_PARTITION", launch.on.partition.clone());
-    for name in ["SLURM_JOB_NUM_NODES", "SLURM_NNODES"] {
-        set(name, parts.len().max(1).to_string());
-    }
-    if !parts.is_empty() {
-        let cpus = repeated(parts.iter().map(|part| part.cpus()));
-        set("SLURM_TASKS_PER_NODE", repeated(parts.iter().map(|part| part.tasks)));
-        set("SLURM_JOB_CPUS_PER_NODE", cpus);
-        set("SLURM_CPUS_ON_NODE", place.cpus.to_string());
-    }
     set("MUSTER_STATE", around.state.display().to_string());
     set("MUSTER_JOB", id.run.to_string());
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
     out
-}
-
-/// `4(x2),1`: Slurm's way to say a number for each host.
-fn repeated(numbers: impl Iterator<Item = u32>) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((same, times)) if *same == number => *times += 1,
-            _ => runs.push((number, 1)),
-        }
-    }
-    let written = runs.into_iter().map(|(number, times)| match times {
-        1 => number.to_string(),
-        _ => format!("{number}(x{times})"),
-    });
-    written.collect::<Vec<_>>().join(",")
 }
 
 /// A program and the words that it gets.
@@ -281,12 +266,6 @@ fn find(word: &str, folder: &Path, path: &OsStr) -> Result<PathBuf, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_of_hosts_are_written_as_slurm_does() {
-        assert_eq!(repeated([4, 4, 1].into_iter()), "4(x2),1");
-        assert_eq!(repeated([2].into_iter()), "2");
-    }
 
     #[test]
     fn a_program_is_looked_for_in_the_jobs_path() {

@@ -75,6 +75,8 @@ pub struct Launch {
     pub spec: Arc<JobSpec>,
     /// All that it was given.
     pub on: Placement,
+    /// The names of its hosts, in the order of its parts.
+    pub hosts: Vec<String>,
 }
 
 /// The desk of a real controller.
@@ -337,8 +339,10 @@ impl Desk for Clerk {
 
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
         let job = self.books.job(begun.id.run.job).expect("what begins is in the books");
-        let on = Format::Journal.decode(&begun.plan).expect("it was encoded here");
-        Format::Message.encode(&Launch { owner: job.owner().clone(), spec: job.spec().clone(), on })
+        let on: Placement = Format::Journal.decode(&begun.plan).expect("it was encoded here");
+        let hosts = self.books.hosts();
+        let hosts = on.allocation.parts.iter().map(|part| hosts[part.host.0 as usize].name.clone()).collect();
+        Format::Message.encode(&Launch { owner: job.owner().clone(), spec: job.spec().clone(), on, hosts })
     }
 
     fn wake(&self, now: Time) -> Option<Time> {
