@@ -45,6 +45,18 @@ pub enum Work {
     Script,
     /// A kernel: hosts may come and go between [`Size::nodes`] and [`Size::max_nodes`] while it runs.
     Kernel,
+    /// A kernel whose grid hangs on its input files: they are looked for first, and it goes only to hosts that have them.
+    KernelOnFiles,
+}
+
+impl Work {
+    /// Whether a foreman owns it.
+    pub fn is_kernel(self) -> bool {
+        match self {
+            Work::Script => false,
+            Work::Kernel | Work::KernelOnFiles => true,
+        }
+    }
 }
 
 /// Who pays for a job, and where it stands in line.
@@ -174,7 +186,7 @@ impl JobSpec {
 
     /// Whether its hosts may come and go while it runs.
     pub fn is_malleable(&self) -> bool {
-        self.work == Work::Kernel && self.size.max_nodes.is_some_and(|most| most > self.size.nodes)
+        self.work.is_kernel() && self.size.max_nodes.is_some_and(|most| most > self.size.nodes)
     }
 }
 

@@ -236,8 +236,7 @@ impl<'a> Told<'a> {
         let mine: Vec<&(Waiting, ClassId, i64)> =
             entries.iter().filter(|(waiting, ..)| number::place_of(*waiting) == place).collect();
         if mine.is_empty() || !matches!(state, State::Pending { from } if *from <= self.now) {
-            let never = !reasons.is_empty()
-                && reasons.iter().all(|r| matches!(r, Reason::Ask(_) | Reason::Misfit(_)));
+            let never = !reasons.is_empty() && reasons.iter().all(Reason::is_lasting);
             return self.say(of, reasons, if never { Decision::Refuse } else { Decision::Wait });
         }
         let head = self.passed.head.filter(|head| mine.iter().any(|(waiting, ..)| *waiting == head.waiting));
@@ -252,6 +251,9 @@ impl<'a> Told<'a> {
             let lacks: Vec<Reason> =
                 mine.iter().filter_map(|&&(_, class, lasts)| self.lack(class, lasts)).collect();
             reasons.extend(lacks);
+        }
+        if !reasons.is_empty() {
+            reasons.extend(self.scheduler.left_out(job));
         }
         match (preempts, head.and_then(|head| head.at)) {
             (Some(reason), _) => {

@@ -2,7 +2,7 @@
 
 use super::dues::Dues;
 use super::reason::Reason;
-use super::{FOREVER, Listed, STEP, Scheduler, TICKS, asks, number};
+use super::{FOREVER, Listed, STEP, Scheduler, TICKS, number};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
@@ -23,6 +23,7 @@ impl Scheduler {
     /// Brings the queue up to date with the books.
     pub fn follow(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) {
         let mut changed = books.take_changed();
+        changed.extend(self.files.take_changed());
         let before = self.seen.map(|(seen, _)| seen);
         let turned = |reservation: &Reservation| {
             [reservation.from, reservation.to].iter().any(|at| before.is_some_and(|b| b < *at) && *at <= now)
@@ -64,7 +65,8 @@ impl Scheduler {
             }
             // Classes are numbered anew. What cannot be asked for any more for another reason than its licences holds
             // hosts alone.
-            let class = asks::request(job.spec(), &placed.on.partition, self.reservation(job))
+            let class = self
+                .request(job, &placed.on.partition, self.reservation(job))
                 .ok()
                 .and_then(|request| hosts.intern_held(&request).ok())
                 .or_else(|| hosts.intern(&Request::cpus(1)).ok());
@@ -172,7 +174,9 @@ impl Scheduler {
     ) -> Result<ClassId, Vec<Reason>> {
         let mut reasons = books.barred(job, partition, now);
         reasons.extend(self.dues.as_ref().and_then(|dues| dues.payer(job).err()));
-        let class = asks::request(job.spec(), &partition.name, self.reservation(job))
+        reasons.extend(self.missing_inputs(job));
+        let class = self
+            .request(job, &partition.name, self.reservation(job))
             .map_err(|errors| errors.into_iter().map(Reason::Ask).collect::<Vec<_>>())
             .and_then(|request| {
                 hosts.intern(&request).map_err(|misfits| misfits.into_iter().map(Reason::Misfit).collect())
@@ -182,6 +186,7 @@ impl Scheduler {
             Ok(_) => Err(reasons),
             Err(more) => {
                 reasons.extend(more);
+                reasons.extend(self.left_out(job));
                 Err(reasons)
             }
         }

@@ -7,6 +7,7 @@
 pub mod asks;
 pub mod decision;
 pub mod dues;
+pub mod files;
 pub mod forecast;
 pub mod foresight;
 pub mod preempt;
@@ -31,6 +32,7 @@ use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
 use crate::decide::admission::{Admission, Admitted};
 use crate::decide::dues::Dues;
+use crate::decide::files::Files;
 use crate::decide::foresight::Foresight;
 use crate::decide::reason::Reason;
 use crate::job::id::{Attempt, JobId, RunId};
@@ -80,6 +82,7 @@ pub struct Scheduler {
     /// Accounts at work; none where the site has none.
     dues: Option<Dues>,
     foresight: Foresight,
+    files: Files,
 }
 
 /// One job in the queue.
@@ -156,6 +159,7 @@ impl Scheduler {
             windows: BTreeMap::new(),
             dues: None,
             foresight: Foresight::default(),
+            files: Files::default(),
         }
     }
 

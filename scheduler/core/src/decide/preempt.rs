@@ -14,7 +14,7 @@ use crate::books::partition::{Partition, PreemptMode};
 use crate::cluster::{ClassId, Hosts};
 use crate::job::id::{JobId, RunId};
 use crate::job::state::{Placed, Run, State};
-use crate::jobspec::{Requeue, Work};
+use crate::jobspec::Requeue;
 use crate::policy::machine::{Machine, Running};
 use crate::share::accounts::Qos;
 use crate::time::Time;
@@ -167,7 +167,7 @@ impl Claim<'_> {
         let again = job.spec().queue.requeue == Requeue::Allowed;
         let how = match mode {
             PreemptMode::Off => return None,
-            PreemptMode::Requeue if again && job.spec().work == Work::Kernel => Preempt::Checkpoint,
+            PreemptMode::Requeue if again && job.spec().work.is_kernel() => Preempt::Checkpoint,
             PreemptMode::Requeue if again => Preempt::Requeue,
             PreemptMode::Requeue | PreemptMode::Cancel => Preempt::Cancel,
             PreemptMode::Suspend => Preempt::Suspend,

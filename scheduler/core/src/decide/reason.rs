@@ -7,6 +7,7 @@ use crate::cluster::{Misfit, Missing, Wait};
 use crate::job::dependency::{Clause, Status};
 use crate::job::hold::HeldBy;
 use crate::job::id::{JobId, RunId};
+use crate::job::inputs::Lack;
 use crate::share::check::Obstacle;
 use crate::time::Time;
 use std::fmt;
@@ -125,6 +126,13 @@ pub enum Reason {
         /// Which, and how.
         victims: Vec<(RunId, PreemptMode)>,
     },
+    /// It is being looked for the files that it reads: on these hosts, which have not told; none is heard when there is
+    /// none.
+    Probing(Vec<String>),
+    /// No host has the files that it reads: each that was asked, and why.
+    NoInputs(Vec<(String, Lack)>),
+    /// These hosts do not have the files that it reads, or could not be asked.
+    LeftOut(Vec<(String, Option<Lack>)>),
 }
 
 impl Reason {
@@ -135,6 +143,11 @@ impl Reason {
             Status::Failed => Some(Reason::NeverSatisfied(clause)),
             Status::Met(_) => None,
         }
+    }
+
+    /// Whether it stays in the way for as long as the job and the cluster are as they are.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, Reason::Ask(_) | Reason::Misfit(_) | Reason::NoInputs(_) | Reason::LeftOut(_))
     }
 
     /// Slurm's word for it.
@@ -164,6 +177,9 @@ impl Reason {
             Reason::Resources { wait, .. } => resources_word(wait),
             Reason::Priority { .. } => "Priority",
             Reason::Preempting { .. } => "Resources",
+            Reason::Probing(_) => "Prolog",
+            Reason::NoInputs(_) => "BadConstraints",
+            Reason::LeftOut(_) => "ReqNodeNotAvail",
         }
     }
 
@@ -180,9 +196,11 @@ impl Reason {
             Reason::PartitionAccount { .. } | Reason::PartitionQos { .. } => 7,
             Reason::NoReservation(_) | Reason::ReservationDenied(_) | Reason::Reservation { .. } => 8,
             Reason::NoAccount { .. } | Reason::NoQos(_) | Reason::Ask(_) | Reason::Misfit(_) => 9,
+            Reason::Probing(_) | Reason::NoInputs(_) => 9,
             Reason::Limit { .. } => 10,
             Reason::Priority { .. } => 11,
             Reason::Resources { .. } | Reason::Preempting { .. } => 12,
+            Reason::LeftOut(_) => 13,
         }
     }
 }
@@ -264,6 +282,31 @@ impl fmt::Display for Reason {
             Reason::Preempting { victims } => {
                 write!(f, "{} jobs are ended to make room for it", victims.len())
             }
+            Reason::Probing(_) | Reason::NoInputs(_) | Reason::LeftOut(_) => self.of_inputs(f),
+        }
+    }
+}
+
+impl Reason {
+    /// The sentence of a reason that is about input files.
+    fn of_inputs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Probing(hosts) if hosts.is_empty() => {
+                f.write_str("its input files must be looked for, and no host is heard that could have them")
+            }
+            Reason::Probing(hosts) => write!(f, "its input files are looked for on {}", hosts.join(", ")),
+            Reason::NoInputs(lacks) => {
+                f.write_str("no host has its input files (put them there, then release or change the job)")?;
+                lacks.iter().try_for_each(|(host, lack)| write!(f, "; {host}: {lack}"))
+            }
+            Reason::LeftOut(hosts) => {
+                f.write_str("left out, as the input files are not there")?;
+                hosts.iter().try_for_each(|(host, lack)| match lack {
+                    Some(lack) => write!(f, "; {host}: {lack}"),
+                    None => write!(f, "; {host}: it has not told"),
+                })
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! kernel is left there, and are planned as its own until then; those that join are its own from the record on. Invariant:
 //! a kernel keeps its first host, where its foreman is.
 
-use super::{Passed, Scheduler, asks, number};
+use super::{Passed, Scheduler, number};
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, Part, Request};
 use crate::job::Job;
@@ -65,7 +65,7 @@ impl Scheduler {
     pub fn resize(&self, books: &Books, hosts: &Hosts, passed: &Passed) -> Vec<Resize> {
         let mut trial = hosts.clone();
         let all = malleable(books, hosts);
-        let Some(head) = passed.head else { return grown(&mut trial, all) };
+        let Some(head) = passed.head else { return self.grown(&mut trial, all) };
         let listed = self.listed.get(&head.job).map_or(&[][..], |listed| &listed.entries);
         let class = listed.iter().find(|(waiting, ..)| *waiting == head.waiting);
         class.map_or(Vec::new(), |&(_, class, _)| shrunk(&mut trial, all, class))
@@ -119,32 +119,38 @@ fn shrunk(trial: &mut Hosts, mut all: Vec<Malleable<'_>>, class: ClassId) -> Vec
     all.into_iter().filter_map(Malleable::resized).collect()
 }
 
-/// The oldest get as many hosts more as they may have and there are.
-fn grown(trial: &mut Hosts, all: Vec<Malleable<'_>>) -> Vec<Resize> {
-    let grow = |mut one: Malleable<'_>| {
-        let most = one.job.spec().size.most_nodes() as usize;
-        let mut more = most.saturating_sub(one.parts.len());
-        while more > 0 {
-            if let Some(parts) = more_hosts(trial, &one, more as u32) {
-                // Its first host is that of its foreman: who came last goes first.
-                one.parts.extend(parts);
-                one.place(trial);
-                break;
+impl Scheduler {
+    /// The oldest get as many hosts more as they may have and there are.
+    fn grown(&self, trial: &mut Hosts, all: Vec<Malleable<'_>>) -> Vec<Resize> {
+        let grow = |mut one: Malleable<'_>| {
+            let most = one.job.spec().size.most_nodes() as usize;
+            let mut more = most.saturating_sub(one.parts.len());
+            while more > 0 {
+                if let Some(parts) = self.more_hosts(trial, &one, more as u32) {
+                    // Its first host is that of its foreman: who came last goes first.
+                    one.parts.extend(parts);
+                    one.place(trial);
+                    break;
+                }
+                more /= 2;
             }
-            more /= 2;
-        }
-        one.resized()
-    };
-    all.into_iter().filter_map(grow).collect()
-}
+            one.resized()
+        };
+        all.into_iter().filter_map(grow).collect()
+    }
 
-/// So many hosts more that a kernel does not have.
-fn more_hosts(trial: &mut Hosts, one: &Malleable<'_>, more: u32) -> Option<Vec<Part>> {
-    let request = asks::request(one.job.spec(), &one.placed.on.partition, None).ok()?;
-    let class = trial.intern(&Request { hosts_min: more, hosts_max: more, ..request }).ok()?;
-    let (end, _) = trial.allocation(one.running)?;
-    let allocation = trial.start(TRIAL, class, end, None)?;
-    trial.finish(TRIAL);
-    let has = |part: &Part| one.parts.iter().any(|other| other.host == part.host);
-    if allocation.parts.iter().any(has) { None } else { Some(allocation.parts.clone()) }
+    /// So many hosts more that a kernel does not have.
+    fn more_hosts(&self, trial: &mut Hosts, one: &Malleable<'_>, more: u32) -> Option<Vec<Part>> {
+        // Where its files are must be known to lend it a host.
+        if self.missing_inputs(one.job).is_some() {
+            return None;
+        }
+        let request = self.request(one.job, &one.placed.on.partition, None).ok()?;
+        let class = trial.intern(&Request { hosts_min: more, hosts_max: more, ..request }).ok()?;
+        let (end, _) = trial.allocation(one.running)?;
+        let allocation = trial.start(TRIAL, class, end, None)?;
+        trial.finish(TRIAL);
+        let has = |part: &Part| one.parts.iter().any(|other| other.host == part.host);
+        if allocation.parts.iter().any(has) { None } else { Some(allocation.parts.clone()) }
+    }
 }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod hold;
 pub mod id;
 pub mod indices;
+pub mod inputs;
 pub mod outcome;
 pub mod placement;
 pub mod state;

@@ -7,6 +7,7 @@
 use super::guard::Guard;
 use super::lease::Lease;
 use super::message::{Ended, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd};
+use super::probe::{Finding, ProbeId};
 use super::stamp::{AttemptId, Boot, Stamp, Term};
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub enum AgentInput {
     ShepherdDied(AttemptId),
     /// No process of the attempt is left, after [`AgentOutput::KillGroup`].
     GroupGone(AttemptId),
+    /// A probe has come to its end, after [`AgentOutput::Probe`].
+    Probed(ProbeId, Finding),
     /// The time that it asked for has come.
     Woken,
 }
@@ -54,6 +57,9 @@ pub enum AgentOutput {
     KillGroup(AttemptId),
     /// Remove the spool's entry.
     Unnote(AttemptId),
+    /// Look for the input files of a job, not for longer than the rules let it, and answer [`AgentInput::Probed`]. To be
+    /// asked again means that the answer was lost with a session: one look is enough for both.
+    Probe(ProbeId, Vec<u8>),
     /// Wake me then, by the host's clock, and not at the time asked for before.
     Wake(Time),
 }
@@ -73,6 +79,8 @@ pub struct Agent {
     /// When it last spoke: two reports of one moment could not be told apart.
     spoke: Time,
     holds: BTreeMap<AttemptId, Held>,
+    /// What was ordered to be looked for in this session, and what was found.
+    probes: BTreeMap<ProbeId, Option<Finding>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +107,8 @@ impl Agent {
     /// The agent of a host in this life of it.
     pub fn new(rules: Lease, boot: Boot) -> Self {
         let (link, holds) = (Link::Seeking(None), BTreeMap::new());
-        let never = Time(i64::MIN);
-        Agent { rules, boot, link, lease: never, term: Term(0), speaks: never, spoke: never, holds }
+        let (never, probes) = (Time(i64::MIN), BTreeMap::new());
+        Agent { rules, boot, link, lease: never, term: Term(0), speaks: never, spoke: never, holds, probes }
     }
 
     /// Hears one thing, and says what to do.
@@ -123,6 +131,12 @@ impl Agent {
             AgentInput::GroupGone(id) => {
                 if let Some(held @ Held::Orphan) = self.holds.get_mut(&id) {
                     *held = Held::Over(Ended::ShepherdLost, false);
+                    self.speaks = now;
+                }
+            }
+            AgentInput::Probed(id, finding) => {
+                if let Some(found @ None) = self.probes.get_mut(&id) {
+                    *found = Some(finding);
                     self.speaks = now;
                 }
             }
@@ -189,6 +203,7 @@ impl Agent {
                 if asked && stamp.term >= self.term {
                     self.term = stamp.term;
                     self.link = Link::Joined(stamp, 0);
+                    self.probes.clear();
                     self.extend(now, sent, out);
                     self.speaks = now;
                 }
@@ -268,6 +283,11 @@ impl Agent {
                 _ => {}
             },
             Order::Resize(id, hosts) => out.push(AgentOutput::Tell(id, ToShepherd::Resize(hosts))),
+            Order::Probe(id, what) => {
+                self.probes.insert(id, None);
+                out.push(AgentOutput::Probe(id, what));
+            }
+            Order::ForgetProbe(id) => drop(self.probes.remove(&id)),
         }
     }
 
@@ -279,7 +299,9 @@ impl Agent {
         out.push(AgentOutput::Send(match self.link {
             Link::Joined(stamp, done) => {
                 let holds = self.holds.iter().map(|(id, held)| (*id, held.holding())).collect();
-                ToController::Report(Report { boot, stamp, sent, done, holds })
+                let found = self.probes.iter().filter_map(|(id, found)| Some((*id, found.clone()?)));
+                let probes = found.collect();
+                ToController::Report(Report { boot, stamp, sent, done, holds, probes })
             }
             Link::Seeking(_) => {
                 self.link = Link::Seeking(Some(now));

@@ -7,16 +7,19 @@ mod counsel;
 
 use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::format::Format;
+use super::inputs::Sought;
 use super::message::{Conduct, Role};
+use super::probe::{Probe, Wanted};
 use super::stamp::AttemptId;
 use crate::books::Books;
 use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
 use crate::cluster::{Allocation, HostId, HostState, Hosts, Part};
-use crate::decide::Scheduler;
+use crate::decide::decision::Decided as Explained;
 use crate::decide::foresight::Foresight;
 use crate::decide::preempt::Preempt;
 use crate::decide::refusal::Refusal as Hopeless;
+use crate::decide::{Passed, Scheduler};
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::placement::Placement;
@@ -86,6 +89,7 @@ pub struct Clerk {
     books: Books,
     planner: Box<Planner>,
     usable: BTreeSet<HostId>,
+    pub(super) sought: Sought,
 }
 
 /// What a snapshot says of a clerk.
@@ -104,7 +108,8 @@ impl From<Clerk> for Written {
 impl From<Written> for Clerk {
     fn from(Written { books, foresight }: Written) -> Clerk {
         let scheduler = Scheduler::default().with_foresight(foresight);
-        Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new() }
+        let sought = Sought::of(&books);
+        Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new(), sought }
     }
 }
 
@@ -115,6 +120,8 @@ struct Planner {
     hosts: Hosts,
     /// At which terms of the books the hosts' states were last looked at.
     terms: Option<u64>,
+    /// What was last decided, for those who ask why.
+    passed: Passed,
 }
 
 /// What can be made anew does not count.
@@ -134,10 +141,26 @@ impl Clerk {
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
         let foresight = self.foresight().clone();
         *self.planner = Planner::new(scheduler.with_foresight(foresight));
+        self.sought.tell_again();
     }
 
     fn foresight(&self) -> &Foresight {
         self.planner.scheduler.foresight()
+    }
+
+    /// Why a job waits: everything that is in its way, of each group of its elements.
+    pub fn explain(&mut self, id: JobId, now: Time) -> Vec<Explained> {
+        self.follow(now);
+        let Planner { scheduler, hosts, passed, .. } = &mut *self.planner;
+        scheduler.explain(&self.books, hosts, (id, passed), now)
+    }
+
+    pub(super) fn scheduler_mut(&mut self) -> &mut Scheduler {
+        &mut self.planner.scheduler
+    }
+
+    pub(super) fn is_usable(&self, host: HostId) -> bool {
+        self.usable.contains(&host)
     }
 
     /// The books.
@@ -152,7 +175,8 @@ impl Clerk {
 
     /// Brings the scheduler and the hosts up to date.
     fn follow(&mut self, now: Time) {
-        let Clerk { books, planner, usable } = self;
+        self.tell_inputs();
+        let Clerk { books, planner, usable, .. } = self;
         planner.scheduler.follow(books, &mut planner.hosts, now);
         if planner.terms.replace(books.terms()) != Some(books.terms()) {
             for (number, host) in (0..).map(HostId).zip(books.hosts()) {
@@ -237,7 +261,8 @@ impl Clerk {
 
     fn note(&mut self, fact: &Fact) {
         self.books.apply(fact);
-        let Planner { scheduler, hosts, terms } = &mut *self.planner;
+        self.sought.observe(&self.books, &fact.event);
+        let Planner { scheduler, hosts, terms, .. } = &mut *self.planner;
         scheduler.observe(&self.books, hosts, fact);
         if let Event::Host(_) = fact.event {
             *terms = None;
@@ -287,6 +312,7 @@ impl Desk for Clerk {
         } else {
             self.usable.remove(&host)
         };
+        self.sought.tell_again();
         // A host that the books do not have is looked at when they do.
         if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some())
         {
@@ -297,8 +323,9 @@ impl Desk for Clerk {
     fn decide(&mut self, now: Time) -> Decided {
         self.follow(now);
         let Clerk { books, planner, .. } = self;
-        let Planner { scheduler, hosts, .. } = &mut **planner;
+        let Planner { scheduler, hosts, passed: last, .. } = &mut **planner;
         let passed = scheduler.pass(books, hosts, now);
+        last.clone_from(&passed);
         let resizes = scheduler.resize(books, hosts, &passed);
         // What is lent is taken back before anybody has to end.
         let makes_room = passed.head.is_some() && !resizes.is_empty();
@@ -335,6 +362,29 @@ impl Desk for Clerk {
     fn may_resize(&self, resized: &Resized) -> bool {
         let Ok(on) = Format::Journal.decode::<Arc<Placement>>(&resized.plan) else { return false };
         self.follows(&replaced(resized.id, on))
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        self.looks_for()
+    }
+
+    fn found(&mut self, job: JobId, probe: Option<&Probe>) {
+        self.sought.found(job, probe);
+    }
+
+    fn changes(&self, event: &Event) -> Option<JobId> {
+        match event {
+            Event::Job(id, _) | Event::Purged(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    fn lives(&self, job: JobId) -> bool {
+        self.books.job(job).is_some_and(|job| job.ended().is_none())
+    }
+
+    fn is_probed(&self, job: JobId) -> bool {
+        self.sought.contains(job)
     }
 
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
@@ -401,7 +451,7 @@ impl Desk for Clerk {
 
 impl Planner {
     fn new(scheduler: Scheduler) -> Planner {
-        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None }
+        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None, passed: Passed::default() }
     }
 }
 
@@ -431,7 +481,7 @@ fn with_parts(on: &Placement, parts: Vec<Part>) -> Arc<Placement> {
 
 fn conduct(spec: &JobSpec) -> Conduct {
     match (spec.work, spec.queue.requeue) {
-        (Work::Kernel, _) => Conduct::Fenced,
+        (Work::Kernel | Work::KernelOnFiles, _) => Conduct::Fenced,
         (Work::Script, Requeue::Allowed) => Conduct::Requeue,
         (Work::Script, Requeue::Never) => Conduct::Stay,
     }

@@ -3,6 +3,8 @@
 //! Part of step 4 of a job's way (DESIGN section 4). Invariants: all records of one input go out before everything that rests on
 //! them; an attempt is placed again only when its conduct allows; every lease given is counted from when it was given.
 
+mod probing;
+
 use super::desk::{Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::guard::Guard;
 use super::lease::Lease;
@@ -108,13 +110,15 @@ struct Turn<D: Desk> {
     looked_at: BTreeSet<HostId>,
     /// Whether something may begin that could not.
     decide: bool,
+    /// Whether hosts may have to be asked for input files that did not.
+    look: bool,
 }
 
 impl<D: Desk> Default for Turn<D> {
     fn default() -> Self {
         let (entries, sends, tells, replies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (speak, touched, looked_at) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Turn { entries, sends, tells, replies, speak, touched, looked_at, decide: false }
+        Turn { entries, sends, tells, replies, speak, touched, looked_at, decide: false, look: false }
     }
 }
 
@@ -148,6 +152,7 @@ impl<D: Desk> Controller<D> {
         }
         self.wind_up(now);
         self.place(now);
+        self.look_for_inputs();
         self.finish(now)
     }
 
@@ -169,6 +174,9 @@ impl<D: Desk> Controller<D> {
         }
         self.turn.touched = self.standing.open.keys().copied().collect();
         self.turn.decide = true;
+        for (job, probe) in &self.standing.probes {
+            self.standing.desk.found(*job, Some(probe));
+        }
         self.look_at_the_clock(now);
     }
 
@@ -182,6 +190,7 @@ impl<D: Desk> Controller<D> {
         }
         self.turn.replies.push((client, Answer::Desk(asked.answer)));
         self.turn.decide = true;
+        self.turn.look = true;
     }
 
     fn end(&mut self, now: Time, run: RunId, why: Why) {
@@ -216,7 +225,10 @@ impl<D: Desk> Controller<D> {
             return self.turn.sends.push((host, ToAgent::Stale { stamp, term }));
         };
         match heard {
-            Heard::First => self.miss(now, host, report),
+            Heard::First => {
+                self.turn.look = true;
+                self.miss(now, host, report);
+            }
             Heard::Again => {}
             Heard::Late => {
                 self.turn.speak.insert(host);
@@ -234,6 +246,7 @@ impl<D: Desk> Controller<D> {
                 joined.forgotten(report.done, |id| held(id).is_some());
             }
         });
+        self.probed(now, host, report);
         self.turn.speak.insert(host);
     }
 
@@ -242,7 +255,7 @@ impl<D: Desk> Controller<D> {
         if let Some(record) = record {
             self.note(now, record);
         }
-        self.turn.tells.push((host, answer));
+        self.turn.tells.extend(answer.map(|answer| (host, answer)));
     }
 
     /// The first report of a session says what is not there, too.
@@ -351,6 +364,7 @@ impl<D: Desk> Controller<D> {
             let usable = self.hosts[&host].is_usable(|id| self.standing.attempt(id).is_some());
             if usable != self.usable.contains(&host) {
                 self.standing.desk.usable(host, usable);
+                self.turn.look |= usable;
                 self.turn.decide |= usable;
                 if usable {
                     self.usable.insert(host)

@@ -3,9 +3,10 @@
 //! The protocol is written over this, so that it can be tested with a queue of a few lines, and run with the books.
 
 use super::message::{Conduct, Role};
+use super::probe::{Probe, Wanted};
 use super::stamp::AttemptId;
 use crate::cluster::HostId;
-use crate::job::id::RunId;
+use crate::job::id::{JobId, RunId};
 use crate::job::outcome::Outcome;
 use crate::time::Time;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -45,6 +46,23 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
 
     /// Whether an open attempt can have other hosts, as far as is known; asked of a journal that is read back.
     fn may_resize(&self, resized: &Resized) -> bool;
+
+    /// Jobs whose input files must be looked for before they begin, and the hosts that they may have. It may name hosts
+    /// that have told, and that are not usable.
+    fn wanted(&self) -> Vec<Wanted>;
+
+    /// This is known of a job's input files from now on; nothing when the job is over. Not part of the fold: forgotten
+    /// with the controller, and said again by the next.
+    fn found(&mut self, job: JobId, probe: Option<&Probe>);
+
+    /// The job that an event changes or ends, if it is about one that was submitted before.
+    fn changes(&self, event: &Self::Event) -> Option<JobId>;
+
+    /// Whether a job is known and not over.
+    fn lives(&self, job: JobId) -> bool;
+
+    /// Whether a job that lives reads files that must be looked for.
+    fn is_probed(&self, job: JobId) -> bool;
 
     /// What the host of a place is to launch, encoded for whoever does.
     fn launch(&self, begun: &Begun, place: &Place) -> Vec<u8>;

@@ -1,11 +1,13 @@
 //! The foreman: owns a kernel step. Starts teams, hands what they finish to the store, and counts as done what the
 //! store has on disk.
 //!
-//! Part of step 8 of a job's way (DESIGN section 4). Invariants: what a team finishes counts only while it is the
-//! current one; no block is committed twice by one foreman; it ends well only when the store has every block.
+//! Part of step 8 of a job's way (DESIGN section 4). Invariants: it starts a team only when it has every partial that
+//! the store has; what a team finishes counts only while it is the current one; no block lies in two of its partials; it
+//! ends well only when its team has the answer and the store has every block.
 
+use super::fetch::Fetch;
 use super::guard::Guard;
-use super::ledger::{Commit, FromStore, Step, ToStore};
+use super::ledger::{Commit, FromStore, Opened, PIECE_BYTES, Refusal, Round, Step, ToStore, is_within};
 use super::stamp::AttemptId;
 use crate::cluster::HostId;
 use crate::job::outcome::Outcome;
@@ -16,6 +18,9 @@ use std::collections::BTreeMap;
 /// After how long without an answer a foreman asks the store again, in milliseconds.
 const ASK_AGAIN_MS: i64 = 5_000;
 
+/// How the foreman ends where another attempt would be refused as well: its input is at fault.
+const REFUSED: Outcome = Outcome::Failed(2);
+
 /// What a foreman hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForemanInput {
@@ -23,8 +28,13 @@ pub enum ForemanInput {
     Begin,
     /// The store speaks.
     Store(FromStore),
-    /// The team of this number has finished these nodes, with this partial.
+    /// The team of this number has finished these nodes of its round, with this partial. It may be merged from partials
+    /// that were finished before, whose place it takes.
     Finished(u32, Vec<Node>, Vec<u8>),
+    /// The team of this number has finished its rounds up to this one, and begins it from a state, encoded.
+    Round(u32, u32, Vec<u8>),
+    /// The team of this number has the answer.
+    Answered(u32),
     /// The team of this number is no more: it stopped, or was lost.
     TeamEnded(u32),
     /// Use these hosts from now on.
@@ -38,14 +48,42 @@ pub enum ForemanInput {
 pub enum ForemanOutput {
     /// Tell the store.
     Send(ToStore),
-    /// Start a team of this number on these hosts, to fold these nodes.
-    StartTeam(u32, Vec<HostId>, Vec<Node>),
+    /// Start a team.
+    StartTeam(Team),
     /// Let the team of this number stop at the next block, hand in what it has, and end.
     StopTeam(u32),
+    /// Say why it cannot be done, where the job's errors go.
+    Complain(Refusal),
     /// Exit.
     Exit(Outcome),
     /// Wake me then, and not at the time asked for before.
     Wake(Time),
+}
+
+/// What a team is to do: fold what is missing, merge it with what is done, and go on from round to round to the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Team {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where.
+    pub hosts: Vec<HostId>,
+    /// The round under way, from 1.
+    pub round: u32,
+    /// What the round begins from, encoded; none where that is in the spec.
+    pub state: Option<Vec<u8>>,
+    /// What is done of the round.
+    pub done: Vec<Done>,
+    /// What is not; nothing when only the answer is to be found.
+    pub missing: Vec<Node>,
+}
+
+/// Finished nodes, and their partial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// Their partial, encoded.
+    pub partial: Vec<u8>,
 }
 
 /// The foreman of one attempt.
@@ -54,6 +92,7 @@ pub struct Foreman {
     id: AttemptId,
     step: Step,
     hosts: Vec<HostId>,
+    piece_bytes: u32,
     state: State,
 }
 
@@ -61,28 +100,48 @@ pub struct Foreman {
 enum State {
     /// Waits for the store to say what is done.
     Opening,
+    /// Waits for the partials of it.
+    Fetching(Fetch),
     Working(Work),
     Over,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Work {
-    /// In the store, or on the way to it.
+    round: u32,
+    state: Option<Vec<u8>>,
+    /// What is done of the round: in the store, or on the way to it.
+    forest: Vec<Done>,
+    /// The blocks of it.
     taken: BlockSet,
-    /// On the way to it.
-    sent: BTreeMap<u32, Commit>,
-    /// How many commits there were.
-    commits: u32,
+    /// On the way to the store.
+    sent: BTreeMap<u32, Entry>,
+    /// How many entries there were.
+    entries: u32,
     /// The number of the current team.
     team: u32,
     /// Whether the current team was told to stop, for other hosts.
     stopping: bool,
+    /// Whether a team has the answer.
+    answered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    Commit(Commit),
+    Round(Round),
 }
 
 impl Foreman {
     /// The foreman of `id`, for a step, with these hosts to begin with.
     pub fn new(id: AttemptId, step: Step, hosts: Vec<HostId>) -> Self {
-        Foreman { id, step, hosts, state: State::Opening }
+        Foreman { id, step, hosts, piece_bytes: PIECE_BYTES, state: State::Opening }
+    }
+
+    /// Fetches what is done in pieces of so many bytes, at least 1.
+    #[must_use]
+    pub fn with_piece_bytes(self, piece_bytes: u32) -> Self {
+        Foreman { piece_bytes, ..self }
     }
 
     /// Hears one thing, and says what to do.
@@ -91,13 +150,18 @@ impl Foreman {
         match input {
             ForemanInput::Begin => self.ask(&mut out),
             ForemanInput::Woken => self.ask(&mut out),
-            ForemanInput::Store(message) => self.stored(message, &mut out),
-            ForemanInput::Finished(team, nodes, partial) => self.finished(team, nodes, partial, &mut out),
+            ForemanInput::Store(message) if message.attempt() == self.id => self.stored(message, &mut out),
+            ForemanInput::Store(_) => {}
+            ForemanInput::Finished(team, nodes, partial) => {
+                self.finished(team, Done { nodes, partial }, &mut out);
+            }
+            ForemanInput::Round(team, round, state) => self.goes_round(team, (round, state), &mut out),
+            ForemanInput::Answered(team) => self.answered(team, &mut out),
             ForemanInput::TeamEnded(team) => self.team_ended(team, &mut out),
             ForemanInput::Resize(hosts) => self.resize(hosts, &mut out),
         }
         let waits = match &self.state {
-            State::Opening => true,
+            State::Opening | State::Fetching(_) => true,
             State::Working(work) => !work.sent.is_empty(),
             State::Over => false,
         };
@@ -111,55 +175,109 @@ impl Foreman {
     fn ask(&self, out: &mut Vec<ForemanOutput>) {
         match &self.state {
             State::Opening => out.push(ForemanOutput::Send(ToStore::Open(self.id, self.step.clone()))),
-            State::Working(work) => out.extend(work.sent.values().map(|commit| self.commit(commit))),
+            State::Fetching(fetch) => {
+                let want = fetch.want(self.piece_bytes);
+                let fetch = want.map(|want| ToStore::Fetch(self.id, self.step.spec, want));
+                out.extend(fetch.map(ForemanOutput::Send));
+            }
+            State::Working(work) => out.extend(work.sent.values().map(|entry| self.entry(entry))),
             State::Over => {}
         }
     }
 
-    fn commit(&self, commit: &Commit) -> ForemanOutput {
-        ForemanOutput::Send(ToStore::Commit(self.id, self.step.spec, commit.clone()))
+    fn entry(&self, entry: &Entry) -> ForemanOutput {
+        let (id, spec) = (self.id, self.step.spec);
+        ForemanOutput::Send(match entry {
+            Entry::Commit(commit) => ToStore::Commit(id, spec, commit.clone()),
+            Entry::Round(round) => ToStore::Round(id, spec, round.clone()),
+        })
     }
 
     fn stored(&mut self, message: FromStore, out: &mut Vec<ForemanOutput>) {
         match (message, &mut self.state) {
-            (FromStore::Opened(id, done), State::Opening) if id == self.id => {
-                let mut taken = BlockSet::empty(self.grid());
-                let sound = done.iter().flatten().all(|node| taken.insert(*node));
-                if !sound {
-                    return self.end(Outcome::HostFailed, out);
-                }
-                let (sent, commits, team, stopping) = (BTreeMap::new(), 0, 0, false);
-                self.state = State::Working(Work { taken, sent, commits, team, stopping });
-                self.start_team(out);
+            (FromStore::Opened(_, opened), State::Opening) => self.opened(opened, out),
+            (FromStore::Piece(_, piece), State::Fetching(fetch)) => {
+                let next = fetch.take(piece);
+                self.fetched(next, out);
             }
-            (FromStore::Stored(id, number), State::Working(work)) if id == self.id => {
-                work.sent.remove(&number);
+            (FromStore::Stored(_, number), State::Working(work)) => {
+                work.sent.retain(|other, _| *other > number);
                 self.look_whether_done(out);
             }
-            (FromStore::Refused(id), State::Opening | State::Working(_)) if id == self.id => {
-                self.end(Outcome::HostFailed, out);
+            (FromStore::Refused(_, why), State::Opening | State::Fetching(_) | State::Working(_)) => {
+                out.push(ForemanOutput::Complain(why));
+                self.end(if why.is_final() { REFUSED } else { Outcome::HostFailed }, out);
             }
             _ => {}
         }
     }
 
-    fn finished(&mut self, team: u32, nodes: Vec<Node>, partial: Vec<u8>, out: &mut Vec<ForemanOutput>) {
-        let State::Working(work) = &mut self.state else { return };
-        let mut taken = work.taken.clone();
-        // A team that is not the current one may have folded blocks that the current one folds, too.
-        if team != work.team || !nodes.iter().all(|node| taken.insert(*node)) {
+    fn opened(&mut self, opened: Opened, out: &mut Vec<ForemanOutput>) {
+        self.state = State::Fetching(Fetch::new(opened));
+        self.fetched(true, out);
+    }
+
+    /// Goes on to work if everything that is done is here, and asks for more of it if not. Only what is new is an
+    /// occasion to ask: a piece that is doubled would double all that follow.
+    fn fetched(&mut self, is_new: bool, out: &mut Vec<ForemanOutput>) {
+        let State::Fetching(fetch) = &mut self.state else { return };
+        if !is_new {
             return;
         }
-        work.taken = taken;
-        work.commits += 1;
-        let commit = Commit { number: work.commits, nodes, partial };
-        work.sent.insert(commit.number, commit.clone());
-        out.push(self.commit(&commit));
-        self.look_whether_done(out);
+        let Some((round, state, forest)) = fetch.whole() else { return self.ask(out) };
+        let mut taken = BlockSet::empty(self.grid());
+        if !forest.iter().flat_map(|done| &done.nodes).all(|node| taken.insert(*node)) {
+            return self.end(Outcome::HostFailed, out);
+        }
+        let (sent, entries, team, stopping, answered) = (BTreeMap::new(), 0, 0, false, false);
+        let work = Work { round, state, forest, taken, sent, entries, team, stopping, answered };
+        self.state = State::Working(work);
+        self.start_team(out);
+    }
+
+    fn finished(&mut self, team: u32, done: Done, out: &mut Vec<ForemanOutput>) {
+        let grid = self.grid();
+        let State::Working(work) = &mut self.state else { return };
+        // A team that is not the current one may have folded blocks that the current one folds, too.
+        if team != work.team || !work.take(&done, grid) {
+            return;
+        }
+        let Done { nodes, partial } = done;
+        let commit = Commit { number: work.entries + 1, nodes, partial };
+        self.send(Entry::Commit(commit), out);
+    }
+
+    fn goes_round(&mut self, team: u32, (round, state): (u32, Vec<u8>), out: &mut Vec<ForemanOutput>) {
+        let grid = self.grid();
+        let State::Working(work) = &mut self.state else { return };
+        if team != work.team || round <= work.round {
+            return;
+        }
+        (work.round, work.state) = (round, Some(state.clone()));
+        (work.forest, work.taken) = (Vec::new(), BlockSet::empty(grid));
+        // What the store has not heard of the rounds before, it need not hear any more.
+        work.sent.clear();
+        let round = Round { number: work.entries + 1, round, state };
+        self.send(Entry::Round(round), out);
+    }
+
+    fn answered(&mut self, team: u32, out: &mut Vec<ForemanOutput>) {
+        if let State::Working(work) = &mut self.state {
+            work.answered |= team == work.team && work.taken.is_full();
+            self.look_whether_done(out);
+        }
+    }
+
+    fn send(&mut self, entry: Entry, out: &mut Vec<ForemanOutput>) {
+        out.push(self.entry(&entry));
+        if let State::Working(work) = &mut self.state {
+            work.entries += 1;
+            work.sent.insert(work.entries, entry);
+        }
     }
 
     fn team_ended(&mut self, team: u32, out: &mut Vec<ForemanOutput>) {
-        if matches!(&self.state, State::Working(work) if work.team == team && !work.taken.is_full()) {
+        if matches!(&self.state, State::Working(work) if work.team == team && !work.answered) {
             self.start_team(out);
         }
     }
@@ -179,19 +297,24 @@ impl Foreman {
 
     /// Starts the next team on what is missing.
     fn start_team(&mut self, out: &mut Vec<ForemanOutput>) {
+        let hosts = self.hosts.clone();
         let State::Working(work) = &mut self.state else { return };
         work.team += 1;
         work.stopping = false;
-        if !work.taken.is_full() {
-            out.push(ForemanOutput::StartTeam(work.team, self.hosts.clone(), work.taken.missing()));
-        }
-        self.look_whether_done(out);
+        out.push(ForemanOutput::StartTeam(Team {
+            number: work.team,
+            hosts,
+            round: work.round,
+            state: work.state.clone(),
+            done: work.forest.clone(),
+            missing: work.taken.missing(),
+        }));
     }
 
     fn look_whether_done(&mut self, out: &mut Vec<ForemanOutput>) {
         let State::Working(work) = &self.state else { return };
         let stored = work.sent.is_empty() || !Guard::DoneWhenStored.stands();
-        if work.taken.is_full() && stored {
+        if work.answered && stored {
             self.end(Outcome::Completed, out);
         }
     }
@@ -205,3 +328,29 @@ impl Foreman {
         Grid::new(u64::from(self.step.blocks))
     }
 }
+
+impl Work {
+    /// Takes in what is done, in the place of what it has in it. Returns false, and changes nothing, where it has a block
+    /// of what was done without having all of that.
+    fn take(&mut self, done: &Done, grid: Grid) -> bool {
+        let mut blocks = BlockSet::empty(grid);
+        let sound =
+            done.nodes.iter().fold(!done.nodes.is_empty(), |sound, node| blocks.insert(*node) && sound);
+        let kept: Vec<bool> = self.forest.iter().map(|old| !is_within(&old.nodes, &blocks, grid)).collect();
+        let of_kept =
+            self.forest.iter().zip(&kept).filter(|(_, kept)| **kept).flat_map(|(old, _)| &old.nodes);
+        let mut taken = BlockSet::empty(grid);
+        if !sound || !of_kept.chain(&done.nodes).all(|node| taken.insert(*node)) {
+            return false;
+        }
+        let mut kept = kept.into_iter();
+        self.forest.retain(|_| kept.next().is_some_and(|kept| kept));
+        self.forest.push(done.clone());
+        self.taken = taken;
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "foreman_tests.rs"]
+mod tests;

@@ -50,8 +50,20 @@ pub enum Guard {
     NewestReport,
     /// The store takes commits of the newest attempt alone.
     FencedCommit,
-    /// The store takes no block twice.
+    /// The store takes no block twice, and no part of a commit for the whole.
     BlockOnce,
+    /// The store takes what a foreman commits in its order.
+    CommitInOrder,
+    /// A foreman begins with all that is done, or not at all.
+    FetchWhole,
+    /// A piece of a partial goes where it belongs, once.
+    PieceInPlace,
+    /// What a host says of a job's files counts only for the look in which it was asked.
+    ProbeOfLook,
+    /// A job that reads files goes only where they are.
+    InputsThere,
+    /// A step has the grid that its probe found.
+    GridOfProbe,
     /// A foreman counts as done only what the store has on disk.
     DoneWhenStored,
 }
@@ -82,6 +94,12 @@ impl Guard {
         Guard::NewestReport,
         Guard::FencedCommit,
         Guard::BlockOnce,
+        Guard::CommitInOrder,
+        Guard::FetchWhole,
+        Guard::PieceInPlace,
+        Guard::ProbeOfLook,
+        Guard::InputsThere,
+        Guard::GridOfProbe,
         Guard::DoneWhenStored,
     ];
 

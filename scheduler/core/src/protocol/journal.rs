@@ -116,6 +116,11 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             let ledger = standing.ledgers.get(&(id.run, *spec));
             ledger.is_some_and(|ledger| ledger.judge(*id, commit) == Verdict::New)
         }
+        Record::Probed(id, host, _) => standing.awaits(*id, *host),
+        Record::Round(id, spec, round) => {
+            let ledger = standing.ledgers.get(&(id.run, *spec));
+            ledger.is_some_and(|ledger| ledger.judge_round(*id, round) == Verdict::New)
+        }
         Record::Over(id, host, _) => standing.runs_at(*id, *host),
         Record::Resized(resized, boots) => {
             let fits = |open: &Open| open.can_resize(resized) && boots.len() == open.joins(resized).count();

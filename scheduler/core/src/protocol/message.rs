@@ -3,6 +3,7 @@
 //! Invariants: each message may be lost, late, doubled or overtaken by another; what it quotes tells whether it still
 //! holds. Agents tell all that they hold in every report, so the last one heard is all that counts.
 
+use super::probe::{Finding, ProbeId};
 use super::stamp::{AttemptId, Boot, Stamp, Term};
 use crate::cluster::HostId;
 use crate::job::outcome::Outcome;
@@ -55,6 +56,10 @@ pub enum Order {
     Forget(AttemptId),
     /// The foreman of a kernel step shall use these hosts, and no other, from now on.
     Resize(AttemptId, Vec<HostId>),
+    /// Look for the input files of a job, encoded by the one who decides, and report what is found.
+    Probe(ProbeId, Vec<u8>),
+    /// What was found is on disk: it need not be reported any more.
+    ForgetProbe(ProbeId),
 }
 
 /// Controller to agent.
@@ -116,6 +121,8 @@ pub struct Report {
     pub done: u32,
     /// What it holds, ascending: what has begun and is not forgotten.
     pub holds: Vec<(AttemptId, Holding)>,
+    /// What probes have found that were ordered in this session, ascending.
+    pub probes: Vec<(ProbeId, Finding)>,
 }
 
 /// The state of something that an agent holds.

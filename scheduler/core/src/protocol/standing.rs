@@ -5,11 +5,13 @@
 
 use super::desk::{AttemptEnd, Begun, Desk, Place, Resized, Why};
 use super::guard::Guard;
-use super::ledger::{Commit, Ledger, Step};
+use super::ledger::{Commit, Ledger, Round, Step};
 use super::message::{Conduct, Ended, Role};
+use super::probe::{Finding, Probe, ProbeId};
 use super::stamp::{AttemptId, Boot, Term};
 use crate::cluster::HostId;
-use crate::job::id::RunId;
+use crate::job::id::{JobId, RunId};
+use crate::job::inputs::Found;
 use crate::job::outcome::Outcome;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,10 @@ pub enum Record<E> {
     Commit(AttemptId, [u8; 16], Commit),
     /// A kernel step has other hosts; the lives of those that join, in the order of their places.
     Resized(Resized, Vec<Boot>),
+    /// A kernel step begins a round.
+    Round(AttemptId, [u8; 16], Round),
+    /// A host tells of the input files of a job.
+    Probed(ProbeId, HostId, Finding),
 }
 
 /// Why what an attempt had on a host is over.
@@ -93,6 +99,8 @@ pub struct Standing<D> {
     pub open: BTreeMap<RunId, Open>,
     /// The ledgers of kernel steps, by run and spec, until the run is over.
     pub ledgers: BTreeMap<(RunId, [u8; 16]), Ledger>,
+    /// What is known of the input files of jobs, until they are over.
+    pub probes: BTreeMap<JobId, Probe>,
     /// Who decides about jobs.
     pub desk: D,
 }
@@ -105,6 +113,7 @@ impl<D: Desk> Standing<D> {
             term: Term(0),
             open: BTreeMap::new(),
             ledgers: BTreeMap::new(),
+            probes: BTreeMap::new(),
             desk,
         }
     }
@@ -124,7 +133,12 @@ impl<D: Desk> Standing<D> {
         self.last = self.last.max(at);
         match record {
             Record::Term(term) => self.term = *term,
-            Record::Desk(event) => self.desk.apply(at, event),
+            Record::Desk(event) => {
+                self.desk.apply(at, event);
+                if let Some(job) = self.desk.changes(event) {
+                    self.job_changed(job);
+                }
+            }
             Record::Begun(begun, boots) => {
                 self.desk.begun(at, begun);
                 self.open.insert(begun.id.run, Open::new(begun.clone(), boots));
@@ -145,9 +159,11 @@ impl<D: Desk> Standing<D> {
                 if !end.may_run_again() {
                     self.ledgers.retain(|(run, _), _| *run != id.run);
                 }
+                self.forget_if_over(id.run.job);
             }
             Record::Step(run, step) => {
-                self.ledgers.insert((*run, step.spec), Ledger::new(step.clone()));
+                let inputs = self.inputs(*run).map(|found| found.print);
+                self.ledgers.insert((*run, step.spec), Ledger::new(step.clone(), inputs));
             }
             Record::Commit(id, spec, commit) => {
                 if let Some(ledger) = self.ledgers.get_mut(&(id.run, *spec)) {
@@ -155,6 +171,52 @@ impl<D: Desk> Standing<D> {
                 }
             }
             Record::Resized(resized, boots) => self.resized(at, resized, boots),
+            Record::Probed(id, host, finding) => {
+                let probe = self.probes.entry(id.job).or_default();
+                probe.note(*host, finding);
+                self.desk.found(id.job, Some(probe));
+            }
+            Record::Round(id, spec, round) => {
+                if let Some(ledger) = self.ledgers.get_mut(&(id.run, *spec)) {
+                    ledger.begin_round(*id, round.clone());
+                }
+            }
+        }
+    }
+
+    /// Whether what a host says of this counts: it is about the current look, and new.
+    pub fn awaits(&self, id: ProbeId, host: HostId) -> bool {
+        let (look, told) =
+            self.probes.get(&id.job).map_or((0, false), |probe| (probe.look(), probe.has_told(host)));
+        let current = look == id.look || !Guard::ProbeOfLook.stands();
+        current && !told && self.desk.is_probed(id.job)
+    }
+
+    /// What the files are that a run reads, if that is known.
+    pub(super) fn inputs(&self, run: RunId) -> Option<&Found> {
+        self.probes.get(&run.job)?.found()
+    }
+
+    /// Somebody has changed a job: what it reads may be something else, or there by now.
+    fn job_changed(&mut self, job: JobId) {
+        if self.desk.is_probed(job) {
+            let probe = self.probes.entry(job).or_default();
+            probe.look_again();
+            self.desk.found(job, Some(probe));
+        }
+        self.forget_if_over(job);
+    }
+
+    fn forget_if_over(&mut self, job: JobId) {
+        if !self.desk.lives(job) {
+            self.probes.remove(&job);
+            self.desk.found(job, None);
+            let first = (RunId { job, element: None }, [0; 16]);
+            let ledgers = self.ledgers.range(first..).map(|(key, _)| *key);
+            let ledgers: Vec<(RunId, [u8; 16])> = ledgers.take_while(|(run, _)| run.job == job).collect();
+            for key in ledgers {
+                self.ledgers.remove(&key);
+            }
         }
     }
 

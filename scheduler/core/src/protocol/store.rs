@@ -5,44 +5,99 @@
 
 use super::desk::Desk;
 use super::guard::Guard;
-use super::ledger::{Commit, FromStore, Step, ToStore, Verdict};
+use super::ledger::{Commit, FromStore, Ledger, Opened, Refusal, Round, Step, ToStore, Verdict, Want};
 use super::stamp::AttemptId;
 use super::standing::{Record, Standing};
 
+/// What is noted on a foreman's word, and what it is told.
+type Heard<E> = (Option<Record<E>>, Option<FromStore>);
+
 impl<D: Desk> Standing<D> {
     /// What is noted on a foreman's word, and what it is told.
-    pub(super) fn hear_foreman(&self, message: ToStore) -> (Option<Record<D::Event>>, FromStore) {
+    pub(super) fn hear_foreman(&self, message: ToStore) -> Heard<D::Event> {
         match message {
             ToStore::Open(id, step) => self.open_ledger(id, step),
             ToStore::Commit(id, spec, commit) => self.commit(id, spec, commit),
+            ToStore::Round(id, spec, round) => self.round(id, spec, round),
+            ToStore::Fetch(id, spec, want) => (None, self.fetch((id, spec), want)),
         }
     }
 
-    fn open_ledger(&self, id: AttemptId, step: Step) -> (Option<Record<D::Event>>, FromStore) {
+    fn open_ledger(&self, id: AttemptId, step: Step) -> Heard<D::Event> {
         if !self.is_newest(id) {
-            return (None, FromStore::Refused(id));
+            return refused(id, Refusal::Stale);
+        }
+        let inputs = self.inputs(id.run);
+        if let Some(found) = inputs
+            && (found.spec, &found.class, found.blocks) != (step.spec, &step.class, step.blocks)
+            && Guard::GridOfProbe.stands()
+        {
+            return refused(id, Refusal::OtherGrid { found: found.blocks, said: step.blocks });
         }
         match self.ledgers.get(&(id.run, step.spec)) {
-            Some(ledger) if ledger.step == step => {
-                let done = ledger.commits().map(|(_, commit)| commit.nodes.clone()).collect();
-                (None, FromStore::Opened(id, done))
+            Some(ledger) if !ledger.is_of(inputs.map(|found| found.print)) => {
+                refused(id, Refusal::OtherInputs)
             }
-            Some(_) => (None, FromStore::Refused(id)),
-            None => (Some(Record::Step(id.run, step)), FromStore::Opened(id, Vec::new())),
+            Some(ledger) if ledger.step == step => (None, Some(FromStore::Opened(id, ledger.list()))),
+            Some(_) => refused(id, Refusal::OtherStep),
+            None => {
+                let opened = Opened { round: 1, state: None, done: Vec::new() };
+                (Some(Record::Step(id.run, step)), Some(FromStore::Opened(id, opened)))
+            }
         }
     }
 
-    fn commit(&self, id: AttemptId, spec: [u8; 16], commit: Commit) -> (Option<Record<D::Event>>, FromStore) {
-        let ledger = self.ledgers.get(&(id.run, spec)).filter(|_| self.is_newest(id));
-        let stored = FromStore::Stored(id, commit.number);
-        match ledger.map(|ledger| ledger.judge(id, &commit)) {
-            Some(Verdict::New) => (Some(Record::Commit(id, spec, commit)), stored),
-            Some(Verdict::Known) => (None, stored),
-            Some(Verdict::Wrong) | None => (None, FromStore::Refused(id)),
+    fn commit(&self, id: AttemptId, spec: [u8; 16], commit: Commit) -> Heard<D::Event> {
+        let ledger = match self.ledger_of(id, spec) {
+            Ok(ledger) => ledger,
+            Err(why) => return refused(id, why),
+        };
+        match (ledger.judge(id, &commit), ledger.too_large(&commit)) {
+            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused(id, why),
+            (Verdict::New, None) => {
+                let stored = FromStore::Stored(id, commit.number);
+                (Some(Record::Commit(id, spec, commit)), Some(stored))
+            }
+            (Verdict::NotNext, _) => (None, Some(FromStore::Stored(id, ledger.last(id)))),
         }
+    }
+
+    fn round(&self, id: AttemptId, spec: [u8; 16], round: Round) -> Heard<D::Event> {
+        let ledger = match self.ledger_of(id, spec) {
+            Ok(ledger) => ledger,
+            Err(why) => return refused(id, why),
+        };
+        match (ledger.judge_round(id, &round), round.too_large()) {
+            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused(id, why),
+            (Verdict::New, None) => {
+                let stored = FromStore::Stored(id, round.number);
+                (Some(Record::Round(id, spec, round)), Some(stored))
+            }
+            (Verdict::NotNext, _) => (None, Some(FromStore::Stored(id, ledger.last(id)))),
+        }
+    }
+
+    /// What was wanted long ago may have been replaced by what the foreman has sent since: then it has it, and hears
+    /// nothing.
+    fn fetch(&self, (id, spec): (AttemptId, [u8; 16]), want: Want) -> Option<FromStore> {
+        match self.ledger_of(id, spec) {
+            Ok(ledger) => ledger.piece(want).map(|piece| FromStore::Piece(id, piece)),
+            Err(why) => Some(FromStore::Refused(id, why)),
+        }
+    }
+
+    fn ledger_of(&self, id: AttemptId, spec: [u8; 16]) -> Result<&Ledger, Refusal> {
+        if !self.is_newest(id) {
+            return Err(Refusal::Stale);
+        }
+        self.ledgers.get(&(id.run, spec)).ok_or(Refusal::NoStep)
     }
 
     fn is_newest(&self, id: AttemptId) -> bool {
         self.attempt(id).is_some() || !Guard::FencedCommit.stands()
     }
+}
+
+fn refused<E>(id: AttemptId, why: Refusal) -> Heard<E> {
+    (None, Some(FromStore::Refused(id, why)))
 }

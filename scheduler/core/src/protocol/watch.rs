@@ -7,6 +7,7 @@
 use super::guard::Guard;
 use super::lease::Lease;
 use super::message::{Order, ToAgent};
+use super::probe::ProbeId;
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use crate::cluster::HostId;
 use crate::time::Time;
@@ -63,6 +64,8 @@ pub(super) struct Joined {
     forgets: BTreeSet<AttemptId>,
     /// Which hosts the foremen here were last ordered to use.
     told: BTreeMap<AttemptId, Vec<HostId>>,
+    /// What was ordered to be looked for, and the number of the order to forget it, once there is one.
+    probes: BTreeMap<ProbeId, Option<u32>>,
 }
 
 impl Watch {
@@ -178,7 +181,8 @@ pub(super) enum Heard {
 impl Joined {
     fn new(boot: Boot, session: Session, sent: Time) -> Self {
         let (kills, forgets, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets, told }
+        let probes = BTreeMap::new();
+        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets, told, probes }
     }
 
     fn obeyed(&mut self, done: u32) {
@@ -214,6 +218,32 @@ impl Joined {
             self.orders.push_back(Order::Resize(id, hosts.clone()));
             self.told.insert(id, hosts);
         }
+    }
+
+    /// Whether it was ordered to look for something.
+    pub(super) fn is_probed(&self, id: ProbeId) -> bool {
+        self.probes.contains_key(&id)
+    }
+
+    /// Orders that it look for something.
+    pub(super) fn probe(&mut self, id: ProbeId, what: Vec<u8>) {
+        self.orders.push_back(Order::Probe(id, what));
+        self.probes.insert(id, None);
+    }
+
+    /// Orders that what was found be forgotten, unless that is ordered.
+    pub(super) fn probe_heard(&mut self, id: ProbeId) {
+        if self.probes.get(&id).is_none_or(Option::is_none) {
+            self.orders.push_back(Order::ForgetProbe(id));
+            self.probes.insert(id, Some(self.done + self.orders.len() as u32));
+        }
+    }
+
+    /// The agent, having obeyed `done` orders, tells of what `told` says. Whether there is less to remember.
+    pub(super) fn probes_forgotten(&mut self, done: u32, told: impl Fn(ProbeId) -> bool) -> bool {
+        let before = self.probes.len();
+        self.probes.retain(|id, number| number.is_none_or(|number| number > done) || told(*id));
+        self.probes.len() < before
     }
 
     /// The agent of this session, having obeyed `done` orders, holds nothing that runs but what `runs` says.

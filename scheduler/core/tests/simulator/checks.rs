@@ -2,11 +2,11 @@
 
 use crate::small_desk::{Change, SmallDesk, Spec, State};
 use muster_core::cluster::HostId;
-use muster_core::job::id::RunId;
+use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
-use muster_core::protocol::ledger::Commit;
+use muster_core::protocol::ledger::{Commit, Round};
 use muster_core::protocol::message::Conduct;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{PartEnd, Record, Standing};
@@ -36,13 +36,45 @@ pub(crate) struct Checks {
     /// Runs that a user or an operator has meddled with.
     pub(crate) meddled: BTreeSet<RunId>,
     given_up: BTreeSet<RunId>,
-    /// Kernel steps: how many blocks they have, and which attempt did which.
-    steps: BTreeMap<RunId, (u32, BTreeMap<u32, AttemptId>)>,
+    /// What jobs were submitted as.
+    specs: BTreeMap<RunId, Spec>,
+    steps: BTreeMap<RunId, Steps>,
+    /// How many blocks files have, as probes said.
+    grids: BTreeMap<JobId, u32>,
+    /// Jobs whose file was changed after it was looked for.
+    pub(crate) changed: BTreeSet<RunId>,
 }
 
-/// What a block of a kernel step comes to; the answer is the sum.
-pub(crate) fn value(run: RunId, block: u32) -> u64 {
-    (u64::from(run.job.0) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// What jobs read.
+pub(crate) const FILE: &str = "input.csv";
+
+/// Whether a host of so many has the file of a job: one has, and of the others most.
+pub(crate) fn has_file(job: JobId, host: usize, hosts: usize) -> bool {
+    let luck = (u64::from(job.0) << 8 | host as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    job.0 as usize % hosts == host || !luck.is_multiple_of(3)
+}
+
+/// What the journal on disk says of a kernel step.
+struct Steps {
+    blocks: u32,
+    round: u32,
+    /// What is done of the round, each with its sum.
+    pieces: Vec<(BTreeSet<u32>, u64)>,
+}
+
+/// What a block of a kernel step comes to in a round.
+pub(crate) fn value(run: RunId, round: u32, block: u32) -> u64 {
+    let number = u64::from(run.job.0) << 40 | u64::from(round) << 32 | u64::from(block);
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// What a round begins from: the sum of the one before.
+pub(crate) fn state(run: RunId, blocks: u32, round: u32) -> Option<Vec<u8>> {
+    (round > 1).then(|| sum(run, round - 1, 0..blocks).to_le_bytes().to_vec())
+}
+
+fn sum(run: RunId, round: u32, blocks: impl IntoIterator<Item = u32>) -> u64 {
+    blocks.into_iter().fold(0, |sum: u64, block| sum.wrapping_add(value(run, round, block)))
 }
 
 type Verdict = Result<(), String>;
@@ -58,6 +90,7 @@ impl Checks {
             Record::Begun(begun, _) => {
                 self.begun.insert(begun.id);
                 begun.places.iter().for_each(|place| self.give(begun.id, place.host));
+                self.knows_its_files(begun.id)?;
                 self.has.insert(begun.id, begun.places.iter().map(|place| place.host).collect());
                 ensure(!self.cancelled.contains(&begun.id.run), || {
                     format!("{} begins though cancelled", begun.id)
@@ -72,7 +105,24 @@ impl Checks {
                 let before = self.has.insert(resized.id, hosts.clone()).unwrap_or_default();
                 hosts.difference(&before).for_each(|host| self.give(resized.id, *host));
             }
-            Record::Step(run, step) => drop(self.steps.insert(*run, (step.blocks, BTreeMap::new()))),
+            Record::Desk(Change::Submitted(job, spec)) => {
+                self.specs.insert(RunId { job: *job, element: None }, *spec);
+            }
+            Record::Desk(Change::Rewritten(run, blocks)) => {
+                self.grids.remove(&run.job);
+                if let Some(spec) = self.specs.get_mut(run) {
+                    spec.blocks = *blocks;
+                }
+            }
+            Record::Probed(id, _, Ok(found)) => drop(self.grids.entry(id.job).or_insert(found.blocks)),
+            Record::Step(run, step) => {
+                let grid = self.grids.get(&run.job).copied().unwrap_or(step.blocks);
+                ensure(step.blocks == grid, || {
+                    format!("job {run} has {} blocks, and its file {grid}", step.blocks)
+                })?;
+                self.steps.insert(*run, Steps { blocks: step.blocks, round: 1, pieces: Vec::new() });
+            }
+            Record::Round(id, _, round) => self.goes_round(*id, round)?,
             Record::Commit(id, _, commit) => self.committed(*id, commit)?,
             Record::End(id, _) => drop(self.meddled.insert(id.run)),
             Record::Over(id, _, PartEnd::GivenUp(_)) => {
@@ -82,6 +132,14 @@ impl Checks {
             _ => {}
         }
         Ok(())
+    }
+
+    fn knows_its_files(&self, id: AttemptId) -> Verdict {
+        let Some(spec) = self.specs.get(&id.run).filter(|spec| spec.reads) else { return Ok(()) };
+        let known = self.grids.get(&id.run.job).copied();
+        ensure(known == Some(spec.blocks), || {
+            format!("{id} begins, its file has {} blocks, and {known:?} are known", spec.blocks)
+        })
     }
 
     fn give(&mut self, id: AttemptId, host: HostId) {
@@ -95,24 +153,46 @@ impl Checks {
             let may = spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
             ensure(may, || format!("{id} is closed, and runs on host {host}"))?;
         }
-        let Some((blocks, done)) = self.steps.get(&id.run) else { return Ok(()) };
-        let whole = end != AttemptEnd::Exited(Outcome::Completed) || done.len() == *blocks as usize;
-        ensure(whole, || format!("{id} has an answer of {} blocks, and there are {blocks}", done.len()))
+        let (Some(step), Some(spec)) = (self.steps.get(&id.run), self.specs.get(&id.run)) else {
+            return Ok(());
+        };
+        let done: usize = step.pieces.iter().map(|(blocks, _)| blocks.len()).sum();
+        let total = step.pieces.iter().fold(0, |total: u64, (_, sum)| total.wrapping_add(*sum));
+        let whole = done == step.blocks as usize
+            && step.round == spec.rounds
+            && total == sum(id.run, step.round, 0..step.blocks);
+        ensure(end != AttemptEnd::Exited(Outcome::Completed) || whole, || {
+            format!("{id} has an answer of {done} blocks of round {}, of {spec:?}", step.round)
+        })
     }
 
     fn committed(&mut self, id: AttemptId, commit: &Commit) -> Verdict {
-        let Some((blocks, done)) = self.steps.get_mut(&id.run) else {
+        let Some(step) = self.steps.get_mut(&id.run) else {
             return Err(format!("{id} commits to no step"));
         };
-        let grid = Grid::new(u64::from(*blocks));
-        let mut sum = 0_u64;
+        let grid = Grid::new(u64::from(step.blocks));
+        let mut blocks = BTreeSet::new();
         for block in commit.nodes.iter().flat_map(|node| node.blocks(grid)) {
-            sum = sum.wrapping_add(value(id.run, block));
-            let before = done.insert(block, id);
-            ensure(before.is_none(), || format!("block {block} is counted twice, by {before:?} and {id}"))?;
+            ensure(blocks.insert(block), || format!("{id} commits block {block} twice at once"))?;
         }
+        step.pieces.retain(|(old, _)| !old.is_subset(&blocks));
+        let twice = step.pieces.iter().find_map(|(old, _)| old.intersection(&blocks).next());
+        ensure(twice.is_none(), || format!("block {twice:?} is counted twice, by {id} and before"))?;
+        let sum = sum(id.run, step.round, blocks.iter().copied());
+        step.pieces.push((blocks, sum));
         ensure(commit.partial == sum.to_le_bytes(), || {
             format!("{id} commits another sum than that of its blocks")
+        })
+    }
+
+    fn goes_round(&mut self, id: AttemptId, round: &Round) -> Verdict {
+        let Some(step) = self.steps.get_mut(&id.run) else {
+            return Err(format!("{id} begins a round of no step"));
+        };
+        let next = round.round > step.round;
+        (step.round, step.pieces) = (round.round, Vec::new());
+        ensure(next && state(id.run, step.blocks, round.round).as_ref() == Some(&round.state), || {
+            format!("{id} begins round {} from what is not the sum of the one before", round.round)
         })
     }
 
@@ -129,7 +209,16 @@ impl Checks {
     }
 
     /// Processes begin.
-    pub(crate) fn spawn(&mut self, id: AttemptId, host: usize, spec: Spec, cpus: u32) -> Verdict {
+    pub(crate) fn spawn(
+        &mut self,
+        id: AttemptId,
+        (host, hosts): (usize, usize),
+        spec: Spec,
+        cpus: u32,
+    ) -> Verdict {
+        ensure(!spec.reads || has_file(id.run.job, host, hosts), || {
+            format!("{id} begins on host {host}, which does not have its file")
+        })?;
         ensure(self.begun.contains(&id), || format!("{id} begins before its start is on disk"))?;
         let times = self.spawned.entry((id, host)).or_default();
         *times += 1;
@@ -170,7 +259,8 @@ impl Checks {
     pub(crate) fn books(&self, standing: &Standing<SmallDesk>) -> Verdict {
         for (run, spec) in &self.acknowledged {
             let job = standing.desk.jobs.get(run);
-            ensure(job.is_some_and(|job| job.spec == *spec), || {
+            let blocks = job.map_or(0, |job| job.spec.blocks);
+            ensure(job.is_some_and(|job| job.spec == Spec { blocks, ..*spec }), || {
                 format!("job {run} was acknowledged and is lost")
             })?;
         }
@@ -199,10 +289,13 @@ impl Checks {
                 AttemptEnd::Exited(Outcome::Timeout) => limited,
                 AttemptEnd::Ended(_) => true,
                 AttemptEnd::Lost => job.spec.conduct == Conduct::Stay,
+                AttemptEnd::Exited(Outcome::Failed(2)) => self.changed.contains(run),
                 AttemptEnd::Exited(_) | AttemptEnd::NeverBegan => false,
             };
             ensure(sound, || format!("job {run} ended with {end:?}, of {:?}", job.spec))?;
         }
+        let kept = (standing.probes.keys().next(), standing.ledgers.keys().next());
+        ensure(kept == (None, None), || format!("{kept:?} is kept of what is over"))?;
         ensure(self.running.is_empty(), || format!("{:?} still runs at the end", self.running))
     }
 }

@@ -3,16 +3,19 @@
 //! What the real host must guarantee is what is modelled here: messages between agent and shepherd arrive in order; a
 //! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
 
+use crate::checks::{FILE, has_file};
 use crate::clock::Clock;
-use crate::office::Office;
+use crate::office::{Office, step_name};
 use crate::random::Random;
 use crate::small_desk::Spec;
 use crate::world::{Event, KILLED, World};
+use muster_core::job::inputs::{Found as Cut, Lack};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
+use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::time::Time;
@@ -93,6 +96,9 @@ impl World {
                     return self.shepherd_hears(host, id, ShepherdInput::Woken);
                 }
             }
+            Event::Probed { host, life, id, what } if self.hosts[host].life == life => {
+                return self.probe_ends(host, id, &what);
+            }
             Event::Exit { host, boot, id } if self.hosts[host].boot == Some(boot) => {
                 return self.exits(host, id, Outcome::Completed);
             }
@@ -128,6 +134,19 @@ impl World {
         }
         self.say(|| format!("host {host}: {id} is dead"));
         self.shepherd_hears(host, id, ShepherdInput::Exited(KILLED))
+    }
+
+    /// What was looked for is there as it was asked for, or is not there.
+    fn probe_ends(&mut self, host: usize, id: ProbeId, what: &[u8]) -> Result<(), String> {
+        let spec: Spec = postcard::from_bytes(what).map_err(|error| error.to_string())?;
+        let finding = if has_file(id.job, host, self.hosts.len()) {
+            let (class, bytes) = ("exact".into(), u64::from(spec.blocks));
+            Ok(Cut { spec: step_name(id.job), class, blocks: spec.blocks, files: 1, bytes, print: [0; 16] })
+        } else {
+            Err(Lack::Missing(FILE.into()))
+        };
+        self.say(|| format!("host {host}: looks for the file of {id:?}: {finding:?}"));
+        self.agent_hears(host, AgentInput::Probed(id, finding))
     }
 
     fn start_host(&mut self, host: usize) {
@@ -251,6 +270,10 @@ impl World {
                 self.after(delay, Event::GroupKilled { host, boot, life, id });
             }
             AgentOutput::Unnote(id) => drop(self.hosts[host].spool.remove(&id)),
+            AgentOutput::Probe(id, what) => {
+                let delay = self.random.between(50, 20_000);
+                self.after(delay, Event::Probed { host, life, id, what });
+            }
             AgentOutput::Wake(at) => {
                 let known = &mut self.hosts[host];
                 if at != known.wake.0 {
@@ -282,7 +305,8 @@ impl World {
                 let (spec, role, cpus) = (herd.spec, herd.role, known.cpus);
                 self.say(|| format!("host {host}: {id} begins, {spec:?}"));
                 self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
-                self.checks.spawn(id, host, spec, cpus)?;
+                let hosts = self.hosts.len();
+                self.checks.spawn(id, (host, hosts), spec, cpus)?;
                 match (role, spec.conduct) {
                     (Role::Member, _) => {}
                     (Role::Batch, Conduct::Fenced) => self.open_office(host, id),

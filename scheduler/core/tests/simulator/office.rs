@@ -1,32 +1,50 @@
 //! A foreman's process on a host, and its teams.
 
-use crate::checks::value;
+use crate::checks::{state, value};
 use crate::world::{Event, World};
 use muster_core::cluster::HostId;
-use muster_core::protocol::foreman::{Foreman, ForemanInput, ForemanOutput};
+use muster_core::job::id::JobId;
+use muster_core::protocol::foreman::{Done, Foreman, ForemanInput, ForemanOutput, Team};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::ledger::{FromStore, Step};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
-use muster_spec::{Grid, Node};
+use muster_spec::{BlockSet, Grid, Node};
 
 pub(crate) struct Office {
     foreman: Foreman,
     wake: (Time, u64),
-    /// The current team's number, and the blocks that it has still to fold.
-    team: (u32, Vec<u32>),
+    crew: Crew,
 }
+
+/// The current team: what its rank 0 knows.
+#[derive(Default)]
+struct Crew {
+    number: u32,
+    round: u32,
+    /// What is done of the round; by the foreman, too.
+    done: Vec<Done>,
+    /// The blocks that it has still to fold.
+    rest: Vec<u32>,
+}
+
+/// Into how small pieces what is done is cut when it is fetched: a sum is three of them.
+const PIECE_BYTES: u32 = 3;
 
 impl World {
     /// A foreman's process begins.
     pub(crate) fn open_office(&mut self, host: usize, id: AttemptId) {
         let Some(herd) = self.hosts[host].shepherds.get_mut(&id) else { return };
-        let mut spec = [0; 16];
-        spec[..4].copy_from_slice(&id.run.job.0.to_le_bytes());
-        let step =
-            Step { spec, class: "exact".into(), blocks: herd.spec.blocks, hosts: (1, herd.spec.hosts) };
-        let foreman = Foreman::new(id, step, vec![HostId(host as u32)]);
-        herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), team: (0, Vec::new()) });
+        // Now and then somebody has changed the file after it was looked for.
+        let changed = herd.spec.reads && !self.calm && self.random.chance(100);
+        let blocks = herd.spec.blocks + u32::from(changed);
+        if changed {
+            self.checks.changed.insert(id.run);
+        }
+        let spec = step_name(id.run.job);
+        let step = Step { spec, class: "exact".into(), blocks, hosts: (1, herd.spec.hosts) };
+        let foreman = Foreman::new(id, step, vec![HostId(host as u32)]).with_piece_bytes(PIECE_BYTES);
+        herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), crew: Crew::default() });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
     }
 
@@ -35,8 +53,7 @@ impl World {
             Event::ToForeman { host, bytes } => {
                 let message: FromStore = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
                 self.mix_bytes(&bytes);
-                let (FromStore::Opened(id, _) | FromStore::Stored(id, _) | FromStore::Refused(id)) = message;
-                self.foreman_hears(host, id, ForemanInput::Store(message))
+                self.foreman_hears(host, message.attempt(), ForemanInput::Store(message))
             }
             Event::Foreman { host, boot, id, input } if self.hosts[host].boot == Some(boot) => {
                 self.foreman_hears(host, id, input)
@@ -76,14 +93,20 @@ impl World {
                 let bytes = Format::Message.encode(&message);
                 self.send_to_controller(host, &Event::ToStore { host, bytes });
             }
-            ForemanOutput::StartTeam(team, _, nodes) => {
+            ForemanOutput::StartTeam(team) => {
+                let Team { number, round, state: from, done, missing, .. } = team;
                 let blocks = self.hosts[host].shepherds[&id].spec.blocks;
                 let grid = Grid::new(u64::from(blocks));
-                if let Some(office) = self.office(host, id) {
-                    office.team = (team, nodes.iter().flat_map(|node| node.blocks(grid)).collect());
+                if from != state(id.run, blocks, round) {
+                    return Err(format!("{id} starts round {round} from another state than its own"));
                 }
-                self.team_goes_on(host, id, team);
+                if let Some(office) = self.office(host, id) {
+                    let rest = missing.iter().flat_map(|node| node.blocks(grid)).collect();
+                    office.crew = Crew { number, round, done, rest };
+                }
+                self.team_goes_on(host, id, number);
             }
+            ForemanOutput::Complain(why) => self.say(|| format!("foreman {id} on host {host}: {why}")),
             ForemanOutput::StopTeam(team) => {
                 self.local(host, |boot| Event::Foreman {
                     host,
@@ -114,28 +137,91 @@ impl World {
         }
     }
 
-    /// A team folds a block or two, or is lost.
+    /// A team folds a block or two, or is lost. What it hands in may be merged with what was done before.
     fn team_works(&mut self, host: usize, id: AttemptId, team: u32) -> Result<(), String> {
         let (luck, take) = (self.random.below(100), self.random.between(1, 2) as usize);
+        let merges = self.random.next();
         let calm = self.calm;
-        let Some(office) = self.office(host, id).filter(|office| office.team.0 == team) else {
+        let spec = self.hosts[host].shepherds.get(&id).map(|herd| herd.spec);
+        let Some((office, spec)) = self.office(host, id).zip(spec) else { return Ok(()) };
+        let crew = &mut office.crew;
+        if crew.number != team {
             return Ok(());
-        };
+        }
         if luck < 5 && !calm {
             return self.foreman_hears(host, id, ForemanInput::TeamEnded(team));
         }
-        let rest = &mut office.team.1;
-        let folded: Vec<u32> = rest.drain(..take.min(rest.len())).collect();
-        let more = !rest.is_empty();
-        if folded.is_empty() {
+        let folded: Vec<u32> = crew.rest.drain(..take.min(crew.rest.len())).collect();
+        if !folded.is_empty() {
+            let piece = crew.fold(id, &folded, (spec.blocks, merges));
+            let finished = ForemanInput::Finished(team, piece.nodes, piece.partial);
+            self.foreman_hears(host, id, finished)?;
+        }
+        let Some(office) = self.office(host, id).filter(|office| office.crew.number == team) else {
+            return Ok(());
+        };
+        if !office.crew.rest.is_empty() {
+            self.team_goes_on(host, id, team);
             return Ok(());
         }
-        let sum = folded.iter().fold(0_u64, |sum, block| sum.wrapping_add(value(id.run, *block)));
-        let nodes = folded.iter().map(|block| Node::leaf(*block)).collect();
-        self.foreman_hears(host, id, ForemanInput::Finished(team, nodes, sum.to_le_bytes().to_vec()))?;
-        if more && self.office(host, id).is_some() {
-            self.team_goes_on(host, id, team);
+        if office.crew.round >= spec.rounds {
+            return self.foreman_hears(host, id, ForemanInput::Answered(team));
         }
+        let state = office.crew.next_round(spec.blocks);
+        let round = office.crew.round;
+        self.foreman_hears(host, id, ForemanInput::Round(team, round, state))?;
+        self.team_goes_on(host, id, team);
         Ok(())
     }
+}
+
+/// The hash of a kernel's spec, as far as the simulator needs one.
+pub(crate) fn step_name(job: JobId) -> [u8; 16] {
+    let mut spec = [0; 16];
+    spec[..4].copy_from_slice(&job.0.to_le_bytes());
+    spec
+}
+
+impl Crew {
+    /// Folds blocks, and merges them with what chance says of what is done.
+    fn fold(&mut self, id: AttemptId, folded: &[u32], (blocks, mut merges): (u32, u64)) -> Done {
+        let grid = Grid::new(u64::from(blocks));
+        let round = self.round;
+        let mut sum = folded.iter().fold(0_u64, |sum, block| sum.wrapping_add(value(id.run, round, *block)));
+        let mut covered = BlockSet::empty(grid);
+        let mut cover = |node: Node| {
+            // One that is there is counted twice, which the checks find.
+            let _ = covered.insert(node);
+        };
+        folded.iter().for_each(|block| cover(Node::leaf(*block)));
+        self.done.retain(|done| {
+            let merge = merges.is_multiple_of(3);
+            merges /= 3;
+            if merge {
+                sum = sum.wrapping_add(number(&done.partial));
+                done.nodes.iter().for_each(|node| cover(*node));
+            }
+            !merge
+        });
+        let done = Done { nodes: covered.nodes(), partial: sum.to_le_bytes().to_vec() };
+        self.done.push(done.clone());
+        done
+    }
+
+    /// Begins the next round from the sum of this one.
+    fn next_round(&mut self, blocks: u32) -> Vec<u8> {
+        let sum = self.done.iter().fold(0_u64, |sum, done| sum.wrapping_add(number(&done.partial)));
+        *self = Crew {
+            number: self.number,
+            round: self.round + 1,
+            done: Vec::new(),
+            rest: (0..blocks).collect(),
+        };
+        sum.to_le_bytes().to_vec()
+    }
+}
+
+/// A sum, of however many bytes were fetched.
+fn number(partial: &[u8]) -> u64 {
+    partial.iter().rev().fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
 }

@@ -5,6 +5,7 @@ use muster_core::cluster::HostId;
 use muster_core::job::id::{Attempt, JobId, RunId};
 use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use muster_core::protocol::message::{Conduct, Role};
+use muster_core::protocol::probe::{Probe, Wanted};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,10 @@ pub(crate) struct Spec {
     pub(crate) runs_ms: i64,
     /// How many blocks it has, when it is a kernel step.
     pub(crate) blocks: u32,
+    /// How many rounds it goes.
+    pub(crate) rounds: u32,
+    /// Whether its blocks are those of a file, which not every host has.
+    pub(crate) reads: bool,
     pub(crate) limit_ms: Option<i64>,
 }
 
@@ -31,6 +36,8 @@ pub(crate) enum Ask {
     Submit(Spec),
     Cancel(RunId),
     Requeue(RunId),
+    /// Its file has so many blocks from now on, if it waits.
+    Rewrite(RunId, u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,7 @@ pub(crate) enum Told {
 pub(crate) enum Change {
     Submitted(JobId, Spec),
     Cancelled(RunId),
+    Rewritten(RunId, u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +87,18 @@ pub(crate) struct SmallDesk {
     pub(crate) jobs: BTreeMap<RunId, Job>,
     #[serde(skip)]
     usable: Usable,
+    #[serde(skip)]
+    found: Found,
+}
+
+/// What was said of files: the same.
+#[derive(Clone, Debug, Default)]
+struct Found(BTreeMap<JobId, Probe>);
+
+impl PartialEq for Found {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Hosts that are usable: known for now, and no part of what is compared.
@@ -93,7 +113,7 @@ impl PartialEq for Usable {
 
 impl SmallDesk {
     pub(crate) fn new(cpus: Vec<u32>) -> Self {
-        SmallDesk { cpus, last: 0, jobs: BTreeMap::new(), usable: Usable::default() }
+        SmallDesk { cpus, last: 0, jobs: BTreeMap::new(), usable: Usable::default(), found: Found::default() }
     }
 
     fn free(&self) -> Vec<u32> {
@@ -131,6 +151,12 @@ impl Desk for SmallDesk {
                 Some(_) => {}
                 None => answer = Told::NoSuchJob,
             },
+            Ask::Rewrite(..) => {}
+        }
+        if let Ask::Rewrite(run, blocks) = *request
+            && self.follows(&Change::Rewritten(run, blocks))
+        {
+            events.push(Change::Rewritten(run, blocks));
         }
         Asked { events, end, answer }
     }
@@ -139,6 +165,11 @@ impl Desk for SmallDesk {
         match event {
             Change::Submitted(job, _) => job.0 == self.last + 1,
             Change::Cancelled(run) => self.jobs.get(run).is_some_and(|job| job.state == State::Pending),
+            // A ledger of before would be of another grid.
+            Change::Rewritten(run, _) => self
+                .jobs
+                .get(run)
+                .is_some_and(|job| job.state == State::Pending && job.attempts == 0 && job.spec.reads),
         }
     }
 
@@ -159,6 +190,9 @@ impl Desk for SmallDesk {
                 let end = AttemptEnd::Ended(Why::Cancelled(1000));
                 self.jobs.get_mut(&run).expect("it was there when it was cancelled").state = State::Done(end);
             }
+            Change::Rewritten(run, blocks) => {
+                self.jobs.get_mut(&run).expect("a job that waits is there").spec.blocks = blocks;
+            }
         }
     }
 
@@ -174,6 +208,35 @@ impl Desk for SmallDesk {
         };
     }
 
+    fn wanted(&self) -> Vec<Wanted> {
+        let jobs = self.jobs.iter().filter(|(_, job)| job.reads());
+        let hosts: Vec<HostId> = (0..self.cpus.len() as u32).map(HostId).collect();
+        let what = |spec| postcard::to_stdvec(spec).expect("a spec can be encoded");
+        jobs.map(|(run, job)| Wanted { job: run.job, hosts: hosts.clone(), what: what(&job.spec) }).collect()
+    }
+
+    fn found(&mut self, job: JobId, probe: Option<&Probe>) {
+        match probe {
+            Some(probe) => drop(self.found.0.insert(job, probe.clone())),
+            None => drop(self.found.0.remove(&job)),
+        }
+    }
+
+    fn changes(&self, event: &Change) -> Option<JobId> {
+        match event {
+            Change::Submitted(..) => None,
+            Change::Cancelled(run) | Change::Rewritten(run, _) => Some(run.job),
+        }
+    }
+
+    fn lives(&self, job: JobId) -> bool {
+        self.jobs.get(&RunId { job, element: None }).is_some_and(Job::lives)
+    }
+
+    fn is_probed(&self, job: JobId) -> bool {
+        self.jobs.get(&RunId { job, element: None }).is_some_and(Job::reads)
+    }
+
     fn launch(&self, begun: &Begun, _: &Place) -> Vec<u8> {
         postcard::to_stdvec(&self.jobs[&begun.id.run].spec).expect("a spec can be encoded")
     }
@@ -186,6 +249,7 @@ impl Desk for SmallDesk {
         let mut begins = Vec::new();
         for (run, job) in self.jobs.iter().filter(|(_, job)| job.state == State::Pending) {
             let fits = (0..).zip(&free).filter(|(_, cpus)| **cpus >= job.spec.cpus).map(|(host, _)| host);
+            let fits = fits.filter(|host| self.found.may_have(run.job, job, HostId(*host)));
             let hosts: Vec<u32> = fits.take(job.spec.hosts as usize).collect();
             if hosts.len() < job.spec.hosts as usize {
                 continue;
@@ -200,7 +264,11 @@ impl Desk for SmallDesk {
             let (conduct, limit_ms) = (job.spec.conduct, job.spec.limit_ms);
             begins.push(Begun { id, conduct, limit_ms, places, plan: Vec::new() });
         }
-        let resized = self.jobs.iter().filter_map(|(run, job)| resize(now, *run, job, &mut free)).collect();
+        let resized = self.jobs.iter().filter_map(|(run, job)| {
+            let may = |host| self.found.may_have(run.job, job, host);
+            resize(now, *run, (job, &may), &mut free)
+        });
+        let resized = resized.collect();
         Decided { begun: begins, resized, end: Vec::new() }
     }
 
@@ -253,7 +321,22 @@ impl Desk for SmallDesk {
     }
 }
 
+impl Found {
+    /// Whether a job may have a host, as far as files go.
+    fn may_have(&self, id: JobId, job: &Job, host: HostId) -> bool {
+        !job.spec.reads || self.0.get(&id).and_then(|probe| probe.said(host)) == Some(Ok(()))
+    }
+}
+
 impl Job {
+    fn lives(&self) -> bool {
+        !matches!(self.state, State::Done(_))
+    }
+
+    fn reads(&self) -> bool {
+        self.lives() && self.spec.reads
+    }
+
     fn may_resize(&self) -> bool {
         self.up
             && self.spec.most > 1
@@ -264,7 +347,12 @@ impl Job {
 
 /// Other hosts for a kernel step, at times and of a choice that hang on the time alone, so that stories are told twice
 /// alike: some that it has go, and some that are free come.
-fn resize(now: Time, run: RunId, job: &Job, free: &mut [u32]) -> Option<Resized> {
+fn resize(
+    now: Time,
+    run: RunId,
+    (job, may): (&Job, &dyn Fn(HostId) -> bool),
+    free: &mut [u32],
+) -> Option<Resized> {
     let State::Running(id) = job.state else { return None };
     let mut luck = (now.0 as u64 ^ u64::from(run.job.0) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut draw = |of: u64| {
@@ -278,7 +366,7 @@ fn resize(now: Time, run: RunId, job: &Job, free: &mut [u32]) -> Option<Resized>
     hosts.extend(job.hosts.iter().skip(1).filter(|_| draw(2) == 0));
     for host in (0..free.len() as u32).map(HostId) {
         let room = &mut free[host.0 as usize];
-        let joins = *room >= job.spec.cpus && !job.hosts.contains(&host);
+        let joins = *room >= job.spec.cpus && !job.hosts.contains(&host) && may(host);
         if joins && hosts.len() < job.spec.most as usize && draw(2) == 0 {
             *room -= job.spec.cpus;
             hosts.push(host);

@@ -15,6 +15,7 @@ use muster_core::protocol::controller::Request;
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::Conduct;
+use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::ShepherdInput;
 use muster_core::protocol::stamp::AttemptId;
 use std::collections::BTreeMap;
@@ -123,6 +124,13 @@ pub(crate) enum Event {
         life: u32,
         id: AttemptId,
     },
+    /// A probe has come to its end.
+    Probed {
+        host: usize,
+        life: u32,
+        id: ProbeId,
+        what: Vec<u8>,
+    },
     HostStart {
         host: usize,
     },
@@ -143,6 +151,7 @@ pub(crate) enum Act {
     Submit(Spec),
     Cancel,
     Requeue,
+    Rewrite(u32),
     GiveUp(usize),
 }
 
@@ -177,7 +186,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 14_005_536_549_115_881_960;
+pub(crate) const HUNDRED: u64 = 6_666_468_590_040_980_615;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
@@ -246,6 +255,10 @@ impl World {
                 self.after(at, Event::Act(act));
             }
         }
+        for _ in 0..self.random.below(3) {
+            let (at, blocks) = (self.random.between(5_000, CALM), self.random.between(1, 9) as u32);
+            self.after(at, Event::Act(Act::Rewrite(blocks)));
+        }
         self.after(CALM, Event::Calm);
     }
 
@@ -259,7 +272,11 @@ impl World {
         let cpus = self.random.between(1, i64::from(least)) as u32;
         let blocks = if conduct == Conduct::Fenced { self.random.between(1, 9) as u32 } else { 0 };
         let most = if conduct == Conduct::Fenced { self.random.between(1, 4) as u32 } else { hosts };
-        Spec { conduct, cpus, hosts, most, runs_ms, blocks, limit_ms }
+        let rounds = if conduct == Conduct::Fenced { self.random.between(1, 3) as u32 } else { 1 };
+        // A host that has the file is sure, so one is enough.
+        let reads = conduct == Conduct::Fenced && self.random.chance(500);
+        let hosts = if reads { 1 } else { hosts };
+        Spec { conduct, cpus, hosts, most, runs_ms, blocks, rounds, reads, limit_ms }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -372,6 +389,7 @@ impl World {
             (Act::Submit(spec), _) => Request::Desk(Ask::Submit(spec)),
             (Act::Cancel, Some(run)) => Request::Desk(Ask::Cancel(run)),
             (Act::Requeue, Some(run)) => Request::Desk(Ask::Requeue(run)),
+            (Act::Rewrite(blocks), Some(run)) => Request::Desk(Ask::Rewrite(run, blocks)),
             (Act::GiveUp(host), _) => Request::GiveUp(HostId(host as u32), 0),
             (_, None) => return,
         };
