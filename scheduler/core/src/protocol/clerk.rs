@@ -159,10 +159,6 @@ impl Clerk {
         &mut self.planner.scheduler
     }
 
-    pub(super) fn is_usable(&self, host: HostId) -> bool {
-        self.usable.contains(&host)
-    }
-
     /// The books.
     pub fn books(&self) -> &Books {
         &self.books

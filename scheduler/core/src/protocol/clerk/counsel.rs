@@ -15,12 +15,7 @@ use crate::time::Time;
 impl Clerk {
     /// What is decided about a job that waits, of each group of its elements, with every reason.
     pub fn why(&self, job: JobId, now: Time) -> Vec<Decided> {
-        let mut copy = self.clone();
-        copy.follow(now);
-        let Clerk { books, planner, .. } = &mut copy;
-        let (scheduler, hosts) = (&mut planner.scheduler, &mut planner.hosts);
-        let passed = scheduler.pass(books, hosts, now);
-        scheduler.explain(books, hosts, (job, &passed), now)
+        self.clone().explain(job, now)
     }
 
     /// What is decided about everything that waits, in brief: one decision for each.
