@@ -42,7 +42,7 @@ impl<'a> Live<'a> {
             policy,
             books: Books::new(Rules::default()),
             hosts: Hosts::new(&BTreeMap::new()),
-            scheduler: Scheduler::new(policy).expect("a policy for hosts"),
+            scheduler: Scheduler::new(policy),
             journal: Vec::new(),
             starts: vec![Time::NEVER; trace.jobs.len()],
             ends: BTreeSet::new(),
@@ -73,7 +73,7 @@ impl<'a> Live<'a> {
     fn reload(&mut self) {
         let empty = Hosts::new(&BTreeMap::new());
         let before = std::mem::replace(&mut self.books, Books::new(Rules::default()));
-        (self.hosts, self.scheduler) = (empty, Scheduler::new(self.policy).expect("a policy for hosts"));
+        (self.hosts, self.scheduler) = (empty, Scheduler::new(self.policy));
         for bytes in std::mem::take(&mut self.journal) {
             let fact: Fact = Format::Journal.decode(&bytes).expect("a record decodes");
             self.take(&fact);
