@@ -2,7 +2,8 @@
 //!
 //! Step 5 of a job's way (DESIGN section 4). A [`Scheduler`] follows the books: its queue costs what has changed. A pass
 //! says what starts; [`decision`] says of every pending job exactly one thing. Pure: the same values give the same
-//! decisions, and nothing that it keeps cannot be made anew from books and hosts.
+//! decisions. What it keeps can be made anew from books and hosts, but for the promises of conservative backfilling, which
+//! are what went before ([`crate::policy::reserve`]): they begin anew with a restart.
 
 pub mod asks;
 pub mod decision;
@@ -26,6 +27,8 @@ mod decide_tests;
 mod dues_tests;
 #[cfg(test)]
 mod preempt_tests;
+#[cfg(test)]
+mod promise_tests;
 
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Earmark, Hosts, ReservationId};

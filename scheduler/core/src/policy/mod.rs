@@ -25,7 +25,8 @@ pub enum Policy {
     Fcfs,
     /// The queue is ordered by a key; its head is promised the earliest start, and others start if they do not delay it.
     Easy(Key, Candidates),
-    /// Everybody is promised a start on arrival, and nobody delays another.
+    /// Everybody is promised a start on arrival, and nobody delays another: on hosts the first [`reserve::MOST_PROMISED`] of
+    /// the queue, and the others wait until they are among these.
     Conservative,
     /// The one that is shipped, EASY by predicted run times, in three parts.
     ///

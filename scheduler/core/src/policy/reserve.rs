@@ -5,6 +5,8 @@
 //! somebody of a better rank comes. Who may not start for a reason that is not the machine's has no promise meanwhile.
 //! Promises are what went before, so they cannot be made anew from books and hosts: whoever begins without those of
 //! before, as after a restart, promises in queue order.
+//!
+//! A pass costs a look at all hosts, and one at all promises; each promise that is made or comes earlier costs that again.
 
 use super::machine::Running;
 use super::pass::Starts;
@@ -147,7 +149,9 @@ impl Reserving {
             let all = before.len();
             let mut slots = before.into_iter().filter_map(|one| {
                 let wish = entries.iter().position(|entry| entry.job == one.waiting)?;
-                (wishes[wish] == one.wish).then_some(Slot { wish, ..one.slot })
+                // Who is to run shorter or longer than was said keeps its turn.
+                *is_more_free |= wishes[wish] != one.wish;
+                (wishes[wish].class == one.wish.class).then_some(Slot { wish, ..one.slot })
             });
             let mut kept = 0;
             for _ in 0..group.count {
@@ -156,6 +160,7 @@ impl Reserving {
                 claims.push(Claim { wishes: wishes.clone(), rank: group.rank, slot });
                 of.push(number);
             }
+            drop(slots);
             *is_more_free |= kept < all;
         }
         *is_more_free |= !promised.is_empty();
