@@ -77,8 +77,7 @@ impl Site {
     fn new(hosts: u32) -> Site {
         let all = Hosts::new(&BTreeMap::new());
         let shape = Shape::parse("2x32x256G").expect("a shape");
-        let scheduler =
-            Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder)).expect("a policy for hosts");
+        let scheduler = Scheduler::new(Policy::Easy(Key::Submit, Candidates::InOrder));
         let mut site = Site { books: Books::new(Rules::default()), hosts: all, scheduler, now: 0 };
         for number in 0..hosts {
             let partitions = ["p".to_owned()].into();

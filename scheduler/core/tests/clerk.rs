@@ -6,12 +6,14 @@ use muster_core::books::event::Event;
 use muster_core::books::partition::Partition;
 use muster_core::books::rules::Rules;
 use muster_core::cluster::{Host, HostId, Shape};
+use muster_core::decide::Scheduler;
 use muster_core::job::event::{Elements, JobEvent};
 use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::job::state::State;
 use muster_core::job::{Owner, Submitted};
 use muster_core::jobspec::{ArraySpec, JobSpec, Work};
+use muster_core::policy::Policy;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput};
 use muster_core::protocol::clerk::{Ask, Clerk, Launch, Told};
 use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
@@ -42,24 +44,37 @@ struct Pool {
     scripts: BTreeMap<(AttemptId, usize), (u32, Option<Time>)>,
     /// Which hosts foremen were told to use.
     told: BTreeMap<AttemptId, Vec<HostId>>,
+    policy: Policy,
 }
 
 fn fresh() -> Standing<Clerk> {
     Standing::new(Clerk::new(Books::new(Rules { keep_s: 1_000_000, ..Rules::default() })))
 }
 
+/// The same under a policy.
+fn under(policy: Policy) -> Standing<Clerk> {
+    let mut standing = fresh();
+    standing.desk.set_scheduler(Scheduler::new(policy));
+    standing
+}
+
 impl Pool {
     fn new() -> Self {
+        Pool::under(Policy::Default)
+    }
+
+    fn under(policy: Policy) -> Self {
         let agents = (0..HOSTS).map(|host| Agent::new(Lease::default(), Boot(host as u64))).collect();
         let mut pool = Pool {
             now: Time(0),
-            controller: Controller::new(Lease::default(), fresh()),
+            controller: Controller::new(Lease::default(), under(policy)),
             journal: Vec::new(),
             agents,
             said: VecDeque::new(),
             answers: Vec::new(),
             scripts: BTreeMap::new(),
             told: BTreeMap::new(),
+            policy,
         };
         pool.hear(Input::Begin);
         pool.ask(Ask::Site(Event::Partition(Partition { is_default: true, ..Partition::named("all") })));
@@ -88,7 +103,7 @@ impl Pool {
     /// The controller dies, and another goes on from the journal.
     fn restart(&mut self) {
         let records = self.journal.iter().map(|record| &record[..]);
-        let standing = journal::replay(fresh(), 0, records).expect("the journal can be read back");
+        let standing = journal::replay(under(self.policy), 0, records).expect("the journal can be read back");
         assert_eq!(standing, *self.controller.standing(), "the journal says what the memory said");
         let snapshot = Format::Journal.encode(&standing);
         assert_eq!(Format::Journal.decode(&snapshot), Ok(standing.clone()));
@@ -254,8 +269,9 @@ proptest! {
             (1u32..=HOSTS as u32, 1u32..=CPUS, 1i64..40, prop::option::of(1u32..5)), 1..12),
         kernels in prop::collection::vec((1u32..=2, 2u32..=HOSTS as u32, 1i64..60), 0..4),
         restart_s in 1i64..60, cancel_s in 1i64..60, cancelled in 0usize..12, requeue_s in 1i64..60,
+        policy in prop::sample::select(vec![Policy::Default, Policy::Conservative]),
     ) {
-        let mut pool = Pool::new();
+        let mut pool = Pool::under(policy);
         for wish in &wishes {
             let submitted = Submitted { owner: owner(), spec: Arc::new(spec(*wish)) };
             let answer = pool.ask(Ask::Submit(submitted));

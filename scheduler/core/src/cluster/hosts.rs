@@ -36,6 +36,8 @@ pub struct Hosts {
     pub(crate) ready: Vec<Ready>,
     pub(crate) log: Log,
     pub(crate) now: Time,
+    /// Something is free until then that was not by the estimates; none since that was last asked.
+    pub(crate) freed: Option<Time>,
 }
 
 /// Why a host cannot be added.
@@ -130,6 +132,7 @@ impl Hosts {
             ready: Vec::new(),
             log: Log::default(),
             now: Time(i64::MIN),
+            freed: None,
         }
     }
 
@@ -151,6 +154,7 @@ impl Hosts {
         self.roster.push(host);
         self.classes.add_host(number, &self.roster, &self.free);
         self.touch(number);
+        self.frees_until(Time::NEVER);
         Ok(HostId(number))
     }
 
@@ -232,6 +236,7 @@ impl Hosts {
     /// back. Classes of requests for more are not interned any more, and do not start.
     pub fn set_licences(&mut self, totals: &BTreeMap<String, u32>) {
         self.licences.set(totals);
+        self.frees_until(Time::NEVER);
     }
 
     /// Whether jobs may start on a host.
@@ -241,6 +246,9 @@ impl Hosts {
 
     /// Sets whether jobs may start on a host. What runs there goes on: the caller ends what it lost.
     pub fn set_state(&mut self, host: HostId, state: HostState) {
+        if state == HostState::Up && *self.state(host) != state {
+            self.frees_until(Time::NEVER);
+        }
         self.roster.set_state(host.0, state);
         self.touch(host.0);
     }
@@ -261,6 +269,7 @@ impl Hosts {
     pub fn release(&mut self, id: ReservationId) -> Option<Window> {
         let window = self.windows.remove(id)?;
         window.hosts.iter().for_each(|host| self.touch(host as u32));
+        self.frees_until(window.to);
         Some(window)
     }
 
@@ -279,6 +288,16 @@ impl Hosts {
         over.into_iter().for_each(|id| drop(self.windows.remove(id)));
         hosts.into_iter().for_each(|host| self.touch(host as u32));
         self.now = now;
+    }
+
+    /// Until when something is free that was not by the estimates, as far as that is since it was last asked.
+    pub(crate) fn take_freed(&mut self) -> Option<Time> {
+        self.freed.take()
+    }
+
+    /// Notes that something is free until then that was not by the estimates.
+    pub(crate) fn frees_until(&mut self, end: Time) {
+        self.freed = self.freed.max(Some(end));
     }
 
     /// Notes that a host changed.

@@ -100,6 +100,11 @@ impl Licences {
         self.numbers.get(name).copied()
     }
 
+    /// How many kinds there are.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(crate) fn get(&self, number: usize) -> &Licence {
         &self.all[number]
     }

@@ -4,6 +4,7 @@
 //! nothing else; an end gives back exactly that.
 
 use super::class::{Class, ClassId};
+use super::course::{Mark, Spot};
 use super::held::{Allocation, Part};
 use super::hosts::Hosts;
 use super::place::place;
@@ -85,6 +86,7 @@ impl Machine for Hosts {
             self.touch(part.host.0);
         }
         self.licences.give(&self.classes.get(allocation.class).licences, running, end);
+        self.frees_until(end);
     }
 
     fn promise(&mut self, request: ClassId, now: Time, lasts: i64) -> Option<Earmark> {
@@ -95,6 +97,24 @@ impl Machine for Hosts {
 impl Hosts {
     fn needs_of(&self, class: ClassId) -> usize {
         self.classes.get(class).needs.len()
+    }
+
+    /// Starts a job of a class, until `end` by its estimate, on what was promised to it; none when `running` holds something
+    /// already.
+    pub(crate) fn start_on(
+        &mut self,
+        running: Running,
+        (class, end): (ClassId, Time),
+        spot: &Spot,
+    ) -> Option<Arc<Allocation>> {
+        if self.held.contains(running) {
+            return None;
+        }
+        let layout = self.classes.get(class).sizes.layout;
+        let part = |mark: &Mark| place(&self.free, mark.host as usize, &mark.amount(), layout);
+        let allocation = Arc::new(Allocation { class, parts: spot.marks().iter().map(part).collect() });
+        self.take(running, end, &allocation);
+        Some(allocation)
     }
 
     /// Gives `running` exactly these parts, which are free.

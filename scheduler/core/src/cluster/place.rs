@@ -29,6 +29,12 @@ pub(crate) fn place(free: &Free, host: usize, amount: &Amount, layout: Layout) -
     Part { host: HostId(host as u32), tasks: amount.tasks, cores, memory_mib, gpus }
 }
 
+/// The GPUs of an amount that a job will take of a host, if it had all its cores.
+pub(crate) fn gpus_of(known: &Known, amount: &Amount) -> u64 {
+    let all: Vec<u32> = known.domains.iter().map(|domain| domain.end - domain.start).collect();
+    gpus(known, amount, &all)
+}
+
 /// GPUs of `amount.gpus_from`: of the domain that the fewest are left in, among those that hold all of them and, if any
 /// does, the cores, too; else of as few domains as possible.
 fn gpus(known: &Known, amount: &Amount, available: &[u32]) -> u64 {

@@ -299,7 +299,7 @@ impl Level {
 
 impl Sizes {
     /// The most hosts that a promise needs to name.
-    fn max_for_least(&self) -> u32 {
+    pub(super) fn max_for_least(&self) -> u32 {
         if self.pieces.is_none() { self.min } else { self.max }
     }
 }

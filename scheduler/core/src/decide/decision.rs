@@ -14,6 +14,7 @@ use crate::job::placement::Placement;
 use crate::job::state::{Gate, State};
 use crate::job::{Body, Job};
 use crate::policy::queue::Waiting;
+use crate::policy::reserve::MOST_PROMISED;
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,6 +100,9 @@ impl Scheduler {
         told.decided
     }
 }
+
+/// An entry of a job, its class and its estimate.
+type Listing = (Waiting, ClassId, i64);
 
 /// What is told of all that waits.
 struct Told<'a> {
@@ -233,7 +237,7 @@ impl<'a> Told<'a> {
         if let Some(listed) = listed.filter(|_| reasons.is_empty()) {
             reasons.extend(listed.barred.iter().cloned());
         }
-        let mine: Vec<&(Waiting, ClassId, i64)> =
+        let mine: Vec<&Listing> =
             entries.iter().filter(|(waiting, ..)| number::place_of(*waiting) == place).collect();
         if mine.is_empty() || !matches!(state, State::Pending { from } if *from <= self.now) {
             let never = !reasons.is_empty() && reasons.iter().all(Reason::is_lasting);
@@ -247,15 +251,19 @@ impl<'a> Told<'a> {
             reasons.push(Reason::Priority { behind });
         }
         reasons.extend(self.limits(job));
+        reasons.extend(self.unpromised(job, &mine));
         if first || self.depth == Depth::Full {
             let lacks: Vec<Reason> =
                 mine.iter().filter_map(|&&(_, class, lasts)| self.lack(class, lasts)).collect();
             reasons.extend(lacks);
         }
+        if reasons.is_empty() {
+            reasons.extend(self.promised_before(job, &mine));
+        }
         if !reasons.is_empty() {
             reasons.extend(self.scheduler.left_out(job));
         }
-        match (preempts, head.and_then(|head| head.at)) {
+        match (preempts, head.and_then(|head| head.at).or(self.promised(&mine))) {
             (Some(reason), _) => {
                 reasons.push(reason);
                 self.say(of, reasons, Decision::Preempt);
@@ -263,6 +271,32 @@ impl<'a> Told<'a> {
             (None, Some(at)) => self.say(of, reasons, |reasons| Decision::Reserve { at, reasons }),
             (None, None) => self.say(of, reasons, Decision::Wait),
         }
+    }
+
+    /// The first start that one of these entries is promised, where everybody is.
+    fn promised(&self, mine: &[&Listing]) -> Option<Time> {
+        let (promised, _) = self.passed.promised.as_ref()?;
+        let is_mine = |waiting: Waiting| mine.iter().any(|listing| listing.0 == waiting);
+        promised.iter().filter(|(waiting, _)| is_mine(*waiting)).map(|(_, at)| *at).min()
+    }
+
+    /// That entries are too far behind to be promised a start, where they could be.
+    fn unpromised(&self, job: &Job, mine: &[&Listing]) -> Option<Reason> {
+        let (_, is_full) = self.passed.promised.as_ref()?;
+        let other = self.promised(mine).is_some() || self.hopeless.contains(&job.id());
+        let behind = *is_full && !other && !self.passed.limited.contains_key(&job.id());
+        behind.then_some(Reason::Unpromised { most: MOST_PROMISED })
+    }
+
+    /// Who is in the way of entries that would fit: the next of those who are promised a start, though they may be behind
+    /// in the queue. It may be another element of the job.
+    fn promised_before(&self, job: &Job, mine: &[&Listing]) -> Option<Reason> {
+        let (promised, _) = self.passed.promised.as_ref()?;
+        let is_mine = |waiting: Waiting| mine.iter().any(|listing| listing.0 == waiting);
+        let others = promised.iter().filter(|(waiting, _)| !is_mine(*waiting));
+        let next = others.min_by_key(|(waiting, at)| (*at, *waiting));
+        let behind = next.map_or(job.id(), |(waiting, _)| number::job_of(*waiting));
+        Some(Reason::Priority { behind })
     }
 
     /// What is in the way of elements in one state that is not a matter of the queue.

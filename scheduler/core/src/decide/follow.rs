@@ -2,7 +2,7 @@
 
 use super::dues::Dues;
 use super::reason::Reason;
-use super::{FOREVER, Listed, STEP, Scheduler, TICKS, number};
+use super::{FOREVER, Listed, STEP, Scheduler, TICKS, Way, number};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::books::partition::Partition;
@@ -152,7 +152,7 @@ impl Scheduler {
                     count: entry.count,
                     request: class,
                 };
-                if self.backfill == Backfill::Predicted {
+                if matches!(self.way, Way::First(Backfill::Predicted, _)) {
                     let outlook = self.foresight.outlook(id, estimate, entry.from);
                     self.queue.insert_with(new, outlook, step(now));
                 } else {

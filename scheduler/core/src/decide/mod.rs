@@ -2,7 +2,8 @@
 //!
 //! Step 5 of a job's way (DESIGN section 4). A [`Scheduler`] follows the books: its queue costs what has changed. A pass
 //! says what starts; [`decision`] says of every pending job exactly one thing. Pure: the same values give the same
-//! decisions, and nothing that it keeps cannot be made anew from books and hosts.
+//! decisions. What it keeps can be made anew from books and hosts, but for the promises of conservative backfilling, which
+//! are what went before ([`crate::policy::reserve`]): they begin anew with a restart.
 
 pub mod asks;
 pub mod decision;
@@ -27,9 +28,11 @@ mod decide_tests;
 mod dues_tests;
 #[cfg(test)]
 mod preempt_tests;
+#[cfg(test)]
+mod promise_tests;
 
 use crate::books::Books;
-use crate::cluster::{Allocation, ClassId, Hosts, ReservationId};
+use crate::cluster::{Allocation, ClassId, Earmark, Hosts, ReservationId};
 use crate::decide::admission::{Admission, Admitted};
 use crate::decide::dues::Dues;
 use crate::decide::files::Files;
@@ -41,6 +44,7 @@ use crate::policy::key::Key;
 use crate::policy::machine::Promise;
 use crate::policy::pass::Pass;
 use crate::policy::queue::{Queue, Waiting};
+use crate::policy::reserve::{self, Reserving};
 use crate::policy::{Backfill, Policy};
 use crate::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,17 +62,11 @@ const STEP: i64 = 5 * TICKS as i64;
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
 
-/// A policy that plans processors that are counted: on hosts it cannot keep what it promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} plans processors that are counted, not hosts: choose default, fcfs, easy or a key with easy")]
-pub struct NotForHosts(pub Policy);
-
 /// What follows the books and decides.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
-    backfill: Backfill,
+    way: Way,
     queue: Queue<ClassId>,
-    pass: Pass,
     /// Up to when the books were looked at, and at which of their terms.
     seen: Option<(Time, u64)>,
     /// The step as of which the queue is in order.
@@ -83,6 +81,15 @@ pub struct Scheduler {
     dues: Option<Dues>,
     foresight: Foresight,
     files: Files,
+}
+
+/// How those who start are found.
+#[derive(Clone, Debug)]
+enum Way {
+    /// The first is promised a start, or nobody is.
+    First(Backfill, Pass),
+    /// Everybody is.
+    All(Reserving),
 }
 
 /// One job in the queue.
@@ -105,6 +112,9 @@ pub struct Passed {
     pub hopeless: Vec<JobId>,
     /// Limits that kept jobs from starting.
     pub limited: BTreeMap<JobId, Vec<Reason>>,
+    /// What everybody was promised, in queue order, and whether some are too far behind; none under a policy that
+    /// promises only the head something.
+    promised: Option<(Vec<(Waiting, Time)>, bool)>,
 }
 
 /// A job or element that starts.
@@ -132,25 +142,20 @@ pub struct Head {
 impl Default for Scheduler {
     /// One that decides by the shipped policy, and has not looked at any books.
     fn default() -> Scheduler {
-        Scheduler::queued(Policy::SHIPPED)
+        Scheduler::new(Policy::Default)
     }
 }
 
 impl Scheduler {
     /// One that has not looked at any books.
-    ///
-    /// # Errors
-    ///
-    /// A policy that is not one for hosts.
-    pub fn new(policy: Policy) -> Result<Scheduler, NotForHosts> {
-        policy.queued().map(Scheduler::queued).ok_or(NotForHosts(policy))
-    }
-
-    fn queued((key, backfill): (Key, Backfill)) -> Scheduler {
+    pub fn new(policy: Policy) -> Scheduler {
+        let (key, way) = match policy.queued() {
+            Some((key, backfill)) => (key, Way::First(backfill, Pass::default())),
+            None => (Key::Submit, Way::All(Reserving::new(number::whole, STEP))),
+        };
         Scheduler {
-            backfill,
+            way,
             queue: Queue::new(key, TICKS),
-            pass: Pass::default(),
             seen: None,
             ordered: None,
             listed: BTreeMap::new(),
@@ -189,7 +194,12 @@ impl Scheduler {
     /// When time alone lets something start, after a pass at `now`.
     fn next_start(&self, books: &Books, now: Time) -> Option<Time> {
         let edges = books.reservations().flat_map(|reservation| [reservation.from, reservation.to]);
-        edges.filter(|edge| *edge > now).chain(self.later.first().map(|(at, _)| *at)).min()
+        let promised = match &self.way {
+            Way::First(..) => None,
+            Way::All(reserving) => reserving.due(),
+        };
+        let later = self.later.first().map(|(at, _)| *at);
+        edges.filter(|edge| *edge > now).chain(later).chain(promised).min()
     }
 
     /// Accounts at work; none where the site has none.
@@ -217,20 +227,28 @@ impl Scheduler {
     pub fn pass(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) -> Passed {
         self.follow(books, hosts, now);
         let mut admission = Admission::new(books, self.dues.as_ref(), now);
-        let outcome = self.pass.run(self.backfill, &mut self.queue, hosts, (now, &mut admission));
-        let head = outcome.head.map(|(waiting, promise)| Head {
-            job: number::job_of(waiting),
-            waiting,
-            at: promise.map(|promise| promise.at()),
-        });
-        let hopeless = outcome.hopeless.into_iter().map(number::job_of).collect();
+        let (first, hopeless, promised) = match &mut self.way {
+            Way::First(backfill, pass) => {
+                let outcome = pass.run(*backfill, &mut self.queue, hosts, (now, &mut admission));
+                let at = |promise: Option<Earmark>| promise.map(|promise| promise.at());
+                (outcome.head.map(|(waiting, promise)| (waiting, at(promise))), outcome.hopeless, None)
+            }
+            Way::All(reserving) => {
+                let outcome = reserving.run(&mut self.queue, hosts, (now, &mut admission));
+                let reserve::Outcome { promised, hopeless, is_full } = outcome;
+                let first = promised.first().map(|(waiting, at)| (*waiting, Some(*at)));
+                (first, hopeless, Some((promised, is_full)))
+            }
+        };
+        let head = first.map(|(waiting, at)| Head { job: number::job_of(waiting), waiting, at });
+        let hopeless = hopeless.into_iter().map(number::job_of).collect();
         let Admitted { starts, limited, gone } = admission.into_admitted();
         for waiting in gone {
             if let Some(listed) = self.listed.get_mut(&number::job_of(waiting)) {
                 listed.entries.retain(|(other, ..)| *other != waiting);
             }
         }
-        Passed { starts, head, hopeless, limited }
+        Passed { starts, head, hopeless, limited, promised }
     }
 }
 

@@ -32,6 +32,11 @@ pub(super) fn waiting(job: JobId, place: Option<u32>, partition: u8) -> Waiting 
     Waiting((u64::from(job.0) << PLACE_BITS | place) << PARTITION_BITS | u64::from(partition))
 }
 
+/// What an entry stands for, whichever of its partitions it stands in.
+pub(super) fn whole(waiting: Waiting) -> u64 {
+    waiting.0 >> PARTITION_BITS
+}
+
 /// The job of an entry.
 pub(super) fn job_of(waiting: Waiting) -> JobId {
     JobId((waiting.0 >> (PLACE_BITS + PARTITION_BITS)) as u32)

@@ -121,6 +121,11 @@ pub enum Reason {
         /// The first of those that wait.
         behind: JobId,
     },
+    /// So many of the queue are promised a start, and it is behind them.
+    Unpromised {
+        /// How many.
+        most: usize,
+    },
     /// Others are being ended to make room for it.
     Preempting {
         /// Which, and how.
@@ -175,7 +180,7 @@ impl Reason {
             Reason::Misfit(Misfit::Licence { .. }) => "Licenses",
             Reason::Misfit(_) => "PartitionConfig",
             Reason::Resources { wait, .. } => resources_word(wait),
-            Reason::Priority { .. } => "Priority",
+            Reason::Priority { .. } | Reason::Unpromised { .. } => "Priority",
             Reason::Preempting { .. } => "Resources",
             Reason::Probing(_) => "Prolog",
             Reason::NoInputs(_) => "BadConstraints",
@@ -198,7 +203,7 @@ impl Reason {
             Reason::NoAccount { .. } | Reason::NoQos(_) | Reason::Ask(_) | Reason::Misfit(_) => 9,
             Reason::Probing(_) | Reason::NoInputs(_) => 9,
             Reason::Limit { .. } => 10,
-            Reason::Priority { .. } => 11,
+            Reason::Priority { .. } | Reason::Unpromised { .. } => 11,
             Reason::Resources { .. } | Reason::Preempting { .. } => 12,
             Reason::LeftOut(_) => 13,
         }
@@ -277,6 +282,9 @@ impl fmt::Display for Reason {
                     write!(f, ", {run} until {}", end.0)?;
                 }
                 wait.until.map_or(Ok(()), |at| write!(f, "; it fits at {}", at.0))
+            }
+            Reason::Unpromised { most } => {
+                write!(f, "the first {most} of the queue are promised a start, and it is behind them")
             }
             Reason::Priority { behind } => write!(f, "job {behind} is before it, and it may not delay that"),
             Reason::Preempting { victims } => {

@@ -35,8 +35,7 @@ pub struct Promised {
 impl Conservative {
     /// So many processors, all free.
     pub fn new(size: u32) -> Self {
-        let profile = Profile { times: vec![Time(i64::MIN)], free: vec![size] };
-        Conservative { size, profile, waiting: Vec::new(), stale: false }
+        Conservative { size, profile: Profile::new(size), waiting: Vec::new(), stale: false }
     }
 
     /// What waits, in the order of submission.
@@ -102,12 +101,31 @@ impl Conservative {
 
 /// How many processors are free from each of `times` until the next; from the last on, for ever. Neighbours differ.
 #[derive(Clone, Debug)]
-struct Profile {
+pub(crate) struct Profile {
     times: Vec<Time>,
     free: Vec<u32>,
 }
 
 impl Profile {
+    /// So many are free always.
+    pub(crate) fn new(free: u32) -> Profile {
+        Profile { times: vec![Time(i64::MIN)], free: vec![free] }
+    }
+
+    /// From `at` on, which is not before any other time, so many are free.
+    pub(crate) fn goes_on(&mut self, at: Time, free: u32) {
+        let last = self.cut(at);
+        self.free[last] = free;
+        self.join(last);
+    }
+
+    /// How many are free throughout a time.
+    pub(crate) fn least(&self, from: Time, to: Time) -> u32 {
+        let first = self.segment(from);
+        let within = self.times[first + 1..].iter().take_while(|start| **start < to).count();
+        self.free[first..=first + within].iter().copied().min().unwrap_or(0)
+    }
+
     /// Drops what is past.
     fn forget(&mut self, now: Time) {
         let past = self.segment(now);
@@ -116,7 +134,7 @@ impl Profile {
     }
 
     /// The earliest time from `now` to before `limit` from which `width` are free until `estimate` ticks later or `limit`.
-    fn hole(&self, width: u32, estimate: i64, now: Time, limit: Time) -> Option<Time> {
+    pub(crate) fn hole(&self, width: u32, estimate: i64, now: Time, limit: Time) -> Option<Time> {
         let mut at = self.segment(now);
         loop {
             at += self.free[at..].iter().position(|free| *free >= width)?;
@@ -134,12 +152,12 @@ impl Profile {
     }
 
     /// Takes `width` processors from `from` until `to`; so many are free there.
-    fn take(&mut self, from: Time, to: Time, width: u32) {
+    pub(crate) fn take(&mut self, from: Time, to: Time, width: u32) {
         self.change(from, to, |free| free - width);
     }
 
     /// Gives `width` processors back from `from` until `to`.
-    fn give(&mut self, from: Time, to: Time, width: u32) {
+    pub(crate) fn give(&mut self, from: Time, to: Time, width: u32) {
         self.change(from, to, |free| free + width);
     }
 

@@ -12,6 +12,7 @@ pub mod pass;
 pub mod pool;
 pub mod priority;
 pub mod queue;
+pub mod reserve;
 
 use key::Key;
 use std::fmt;
@@ -24,7 +25,8 @@ pub enum Policy {
     Fcfs,
     /// The queue is ordered by a key; its head is promised the earliest start, and others start if they do not delay it.
     Easy(Key, Candidates),
-    /// Everybody is promised a start on arrival, and nobody delays another.
+    /// Everybody is promised a start on arrival, and nobody delays another: on hosts the first [`reserve::MOST_PROMISED`] of
+    /// the queue, and the others wait until they are among these.
     Conservative,
     /// The one that is shipped, EASY by predicted run times, in three parts.
     ///
@@ -66,8 +68,8 @@ impl Policy {
     /// The order and the backfilling of [`Policy::Default`].
     pub(crate) const SHIPPED: (Key, Backfill) = (Key::Unicep, Backfill::Predicted);
 
-    /// In which order the queue stands and who may start out of it; none for a policy that is more than a pass over a
-    /// queue, and not one for hosts.
+    /// In which order the queue stands and who may start out of it; none for the policy that promises everybody a start
+    /// ([`reserve::Reserving`], [`conservative::Conservative`]).
     pub(crate) fn queued(self) -> Option<(Key, Backfill)> {
         match self {
             Policy::Fcfs => Some((Key::Submit, Backfill::None)),

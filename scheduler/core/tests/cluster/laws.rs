@@ -38,12 +38,12 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-struct World {
-    cluster: Hosts,
-    model: Model,
-    classes: Vec<(ClassId, Request)>,
-    now: Time,
-    next: u64,
+pub(crate) struct World {
+    pub(crate) cluster: Hosts,
+    pub(crate) model: Model,
+    pub(crate) classes: Vec<(ClassId, Request)>,
+    pub(crate) now: Time,
+    pub(crate) next: u64,
 }
 
 impl World {
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Whether an allocation is what the request asked for, and free.
-    fn check(&self, request: &Request, place: &Allocation) -> Result<(), TestCaseError> {
+    pub(crate) fn check(&self, request: &Request, place: &Allocation) -> Result<(), TestCaseError> {
         let tasks: u32 = place.parts.iter().map(|part| part.tasks).sum();
         let hosts = place.parts.len() as u32;
         prop_assert!((request.hosts_min..=request.hosts_max).contains(&hosts));

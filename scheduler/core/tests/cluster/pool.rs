@@ -1,13 +1,12 @@
 //! On one host of one domain the cluster is the pool of counted processors: every schedule is the same.
 
 use muster_core::cluster::{Request, Shape, synthetic};
-use muster_core::decide::NotForHosts;
 use muster_core::policy::key::Key;
 use muster_core::policy::pool::Pool;
 use muster_core::policy::{Backfill, Candidates, Policy};
 use muster_core::time::Time;
 use muster_core::trace::on_hosts::{OnHostsError, replay_on};
-use muster_core::trace::replay::{Mode, Queued, run};
+use muster_core::trace::replay::{Mode, Queued, replay, run};
 use muster_core::trace::report::Report;
 use muster_core::trace::{Dropped, Trace, TraceJob, TraceOptions, swf};
 use proptest::prelude::*;
@@ -39,6 +38,17 @@ proptest! {
             let classes = classes.collect();
             let hosts = run(&trace, mode, &mut Queued::new(host, classes, key, backfill));
             prop_assert_eq!(pool, hosts);
+        }
+    }
+
+    /// So are hosts of one core each where everybody is promised a start, whatever becomes of the estimates.
+    #[test]
+    fn hosts_of_one_core_are_a_pool_to_conservative_backfilling(trace in trace(12), per_event: bool) {
+        let mode = if per_event { Mode::PerEvent } else { Mode::Batch };
+        let pool = replay(&trace, Policy::Conservative, mode);
+        for (hosts, shape) in [(12, "1x1"), (1, "3x4")] {
+            let hosts = synthetic(hosts, &Shape::parse(shape).expect("a shape")).expect("hosts");
+            prop_assert_eq!(&replay_on(hosts, &trace, Policy::Conservative, mode).expect("it fits"), &pool);
         }
     }
 }
@@ -75,13 +85,23 @@ fn without_backfilling_it_does_not_matter_how_the_processors_are_dealt_to_hosts(
     }
 }
 
+/// Hosts of one core each are processors that are counted, and so is one host of many.
 #[test]
-fn on_hosts_conservative_backfilling_is_refused_and_so_is_a_job_that_is_too_large() {
+fn conservative_backfilling_is_that_of_the_pool_where_hosts_are_one() {
+    for (hosts, shape) in [(1, "1x100"), (100, "1x1")] {
+        for mode in [Mode::Batch, Mode::PerEvent] {
+            assert_eq!(hash(hosts, shape, "cons", mode), "b92d9db1ab071c8e", "{hosts} hosts of {shape}");
+        }
+    }
+}
+
+#[test]
+fn a_job_that_is_too_large_is_refused() {
     let trace =
         Trace::new(&swf::read(EXCERPT), TraceOptions::default()).expect("the excerpt can be replayed");
-    let hosts = || synthetic(1, &Shape::parse("1x1").expect("a shape")).expect("a host");
-    let conservative = replay_on(hosts(), &trace, Policy::Conservative, Mode::Batch);
-    assert_eq!(conservative, Err(OnHostsError::Policy(NotForHosts(Policy::Conservative))));
-    let easy = "easy".parse().expect("a policy");
-    assert!(matches!(replay_on(hosts(), &trace, easy, Mode::Batch), Err(OnHostsError::Job { .. })));
+    for policy in ["easy", "cons"] {
+        let hosts = synthetic(1, &Shape::parse("1x1").expect("a shape")).expect("a host");
+        let policy = policy.parse().expect("a policy");
+        assert!(matches!(replay_on(hosts, &trace, policy, Mode::Batch), Err(OnHostsError::Job { .. })));
+    }
 }
