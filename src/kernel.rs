@@ -79,6 +79,41 @@ pub(crate) fn run(args: KernelArgs) -> ExitCode {
     }
 }
 
+/// What words of `muster kernel` stand for; on standard error, what is wrong with them, and the exit code for that.
+pub(crate) fn describe(words: &[String]) -> Result<Description, ExitCode> {
+    let name = words.first().map_or("", |name| name);
+    if name.contains('/') {
+        let flags: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
+        let program = std::path::absolute(Path::new(name));
+        let program = program.map_err(|e| command::report(&Problem::new(name, e.to_string()).into()))?;
+        return match Description::ask(&program, &flags) {
+            Ok(Told::Description(asked)) => Ok(*asked),
+            Ok(Told::Done(code)) => Err(code),
+            Err(problem) => Err(command::report(&problem.into())),
+        };
+    }
+    let command = KernelArgs::augment_args(Command::new("muster kernel")).no_binary_name(true);
+    let matches = command.try_get_matches_from(words).unwrap_or_else(|error| error.exit());
+    let args = KernelArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let Some(program) = PROGRAMS.iter().find(|p| p.name == args.name) else {
+        return Err(own(&args.name, &[]));
+    };
+    let run = RunArgs::from_arg_matches(&args.matches).unwrap_or_else(|error| error.exit());
+    let described = (program.resolve)(&args.matches).map_err(|problems| command::report(&problems))?;
+    Ok(Description::new(described, run))
+}
+
+/// Prints what words stand for, as JSON: an agent asks so for the grid of input files.
+pub(crate) fn tell(words: &[String]) -> ExitCode {
+    match describe(words) {
+        Ok(description) => {
+            println!("{}", serde_json::to_string(&description).expect("a description encodes"));
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
 /// Computes the kernel of a user's program: it says what its flags stand for, and this process is its foreman.
 fn own(name: &str, words: &[OsString]) -> ExitCode {
     if !name.contains('/') {

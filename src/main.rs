@@ -51,6 +51,13 @@ struct Muster {
 enum Subcommands {
     /// Compute a kernel here: a team of threads, or of MPI ranks
     Kernel(kernel::KernelArgs),
+    /// Print what a kernel's words stand for; agents ask for it
+    #[command(hide = true)]
+    Describe {
+        /// A kernel and its flags
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Run a job script here, without a daemon: the options of sbatch go before it
     Run(run::RunScriptArgs),
     /// Tell what becomes of every directive of a job script
@@ -73,6 +80,7 @@ enum Subcommands {
 fn main() -> ExitCode {
     match Muster::parse().command {
         Subcommands::Kernel(args) => kernel::run(args),
+        Subcommands::Describe { words } => kernel::tell(&words),
         Subcommands::Run(args) => run::run(&args),
         Subcommands::Check(args) => check::run(&args),
         Subcommands::Verify(args) => verify::verify(&args),

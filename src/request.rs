@@ -77,7 +77,10 @@ fn of_kernel(
         return wrong("--kernel needs a kernel's name: `muster kernel --help` lists them");
     };
     let mut request = finish((&name, &name), (given, Vec::new()), Program::Kernel(words.to_vec()), place)?;
-    request.spec.work = Work::Kernel;
+    // What is wrong with them was said.
+    let description = crate::kernel::describe(words).map_err(|_| Vec::new())?;
+    request.spec.work =
+        if description.described.inputs.is_empty() { Work::Kernel } else { Work::KernelOnFiles };
     Ok(request)
 }
 

@@ -15,7 +15,7 @@ use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 use rusqlite::{Connection, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The tables, and the views for people.
@@ -195,7 +195,7 @@ pub(crate) fn write(connection: &Connection, row: &Row) -> Result<(), rusqlite::
 }
 
 /// A job, or one of its attempts, as `muster history` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
     /// `12`, or `12_3` for an element.
     pub job: String,

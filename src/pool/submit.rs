@@ -36,7 +36,7 @@ pub(crate) struct SubmitArgs {
 }
 
 pub(crate) fn run(args: &SubmitArgs) -> ExitCode {
-    let now = Now { ms: now_ms(), utc_offset_s: chrono::Local::now().offset().local_minus_utc() };
+    let now = Now { at: muster_core::time::Time(now_ms()), utc_offset_s: chrono::Local::now().offset().local_minus_utc() };
     let request = match request::read(&words(args), After::Anything, Place::Queue(now)) {
         Ok(request) => request,
         Err(told) => {

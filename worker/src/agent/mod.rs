@@ -33,6 +33,7 @@ mod prepare;
 mod process;
 mod roll;
 mod roster;
+mod scout;
 mod shape;
 mod shell;
 mod slot;

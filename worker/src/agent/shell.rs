@@ -12,6 +12,7 @@ use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::roll;
 use super::roster::{self, Roster, Waiting};
+use super::scout;
 use super::spool::{Saved, Spool};
 use super::{AgentConfig, Payloads};
 use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
@@ -22,6 +23,7 @@ use muster_core::plan::HostShape;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
+use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::message::{Ended, FromShepherd, Role, Start, ToAgent, ToController, ToShepherd};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -39,6 +41,8 @@ pub(super) enum Event {
     Gone(u32),
     /// No process of an attempt is left.
     Cleared(AttemptId),
+    /// Input files were looked for.
+    Probed(ProbeId, Finding),
     /// What a blob holds, or why nobody knows.
     Fetched(BlobId, Result<Vec<u8>, String>),
 }
@@ -58,6 +62,8 @@ struct Shell<'a> {
     send: &'a Sender<ToController>,
     events: Sender<Event>,
     larder: Larder,
+    /// Jobs whose input files the scout shall look for.
+    scout: Sender<(ProbeId, Vec<u8>)>,
     inputs: VecDeque<AgentInput>,
     wake: Time,
     /// What the spool did not take: it must not begin.
@@ -95,6 +101,12 @@ pub fn run(
                 let _ = fetched.send(Event::Fetched(blob, payloads.fetch(blob)));
             }
         });
+        let (scout, asked) = unbounded();
+        let told = events.clone();
+        scope.spawn(move || {
+            let tell = |id, finding| drop(told.send(Event::Probed(id, finding)));
+            scout::look(&config.program, payloads, &asked, tell);
+        });
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
@@ -107,6 +119,7 @@ pub fn run(
             send,
             events,
             larder: Larder::new(wanted),
+            scout,
             inputs: VecDeque::new(),
             wake: clock::now(),
             unnoted: None,
@@ -216,6 +229,7 @@ impl Shell<'_> {
             Event::Said(_, FromProcess::Hello { .. }) => {}
             Event::Gone(pid) => self.gone(pid),
             Event::Cleared(id) => self.inputs.push_back(AgentInput::GroupGone(id)),
+            Event::Probed(id, finding) => self.inputs.push_back(AgentInput::Probed(id, finding)),
             Event::Fetched(blob, payload) => self.fetched(blob, payload),
         }
     }
@@ -251,6 +265,7 @@ impl Shell<'_> {
                 }
             }
             AgentOutput::Launch(start, lease) => self.launch(start, lease),
+            AgentOutput::Probe(id, what) => drop(self.scout.send((id, what))),
             AgentOutput::Tell(id, what) => self.tell(id, what),
             AgentOutput::KillGroup(id) => {
                 let (folders, mark) =
