@@ -5,6 +5,7 @@ mod down;
 mod history;
 mod hosts;
 mod job;
+mod journal;
 mod logs;
 mod queue;
 mod submit;
@@ -48,6 +49,9 @@ pub(crate) enum PoolCommand {
     Drain(hosts::DrainArgs),
     /// Start jobs on a host again
     Resume(hosts::ResumeArgs),
+    /// Check, copy or export the journal
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Hold what an agent starts; agents start it
     #[command(hide = true)]
     Shepherd(Which),
@@ -85,6 +89,7 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
         PoolCommand::Hosts(args) => hosts::run(args),
         PoolCommand::Drain(args) => hosts::drain(args),
         PoolCommand::Resume(args) => hosts::resume(args),
+        PoolCommand::Journal(command) => journal::run(command),
         PoolCommand::Shepherd(which) => match muster_worker::agent::shepherd(&which.dir()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {

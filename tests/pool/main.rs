@@ -183,3 +183,15 @@ fn bad_input_is_refused_with_the_next_command() {
     let chdir = pool.run(&["submit", "--wait", "-D", "/nosuch", "-o", "out", "--", "/bin/true"]);
     assert!(!chdir.status.success());
 }
+
+#[test]
+fn a_journal_is_checked_copied_and_replayed() {
+    let pool = Pool::up();
+    pool.ok(&["submit", "--quiet", "--wait", "--time=5", "--array=1-9", "-o", "/dev/null", "--", "/bin/true"]);
+    assert!(pool.ok(&["journal", "check"]).contains("each as it was written"));
+    pool.ok(&["journal", "backup", "copy.db"]);
+    assert!(pool.refused(&["journal", "backup", "copy.db"], 2).contains("name another file"));
+    pool.ok(&["journal", "export", "records"]);
+    assert_eq!(pool.json(&["simulate", "records"])["jobs"], 9);
+    assert!(pool.refused(&["journal", "check", "--state", "nosuch"], 2).contains("there is no journal"));
+}

@@ -88,15 +88,22 @@ impl Pool {
 
     /// Waits until a file holds something, and says what.
     pub(crate) fn read(&self, name: &str, holds: impl Fn(&str) -> bool) -> String {
+        use rustix::fs::inotify;
+        let changes = inotify::init(inotify::CreateFlags::CLOEXEC).expect("inotify");
+        let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
+        inotify::add_watch(&changes, self.work(), what).expect("a folder");
         let path = self.work().join(name);
-        for _ in 0..3_000 {
+        loop {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             if holds(&text) {
                 return text;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            let mut wait = [rustix::event::PollFd::new(&changes, rustix::event::PollFlags::IN)];
+            let most = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+            let changed = rustix::event::poll(&mut wait, Some(&most)).expect("poll");
+            assert!(changed > 0, "{name} never held what was waited for: {text:?}");
+            let _ = rustix::io::read(&changes, &mut [0; 4096]);
         }
-        panic!("{name} never held what was waited for: {:?}", std::fs::read_to_string(&path));
     }
 
     /// Writes a script.
