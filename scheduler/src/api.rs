@@ -167,7 +167,8 @@ impl Shared {
 }
 
 fn no_job(job: JobId) -> Failure {
-    let what = format!("there is no job {job}, or it is forgotten: `muster history {job}` still knows what ended");
+    let what =
+        format!("there is no job {job}, or it is forgotten: `muster history {job}` still knows what ended");
     Failure(StatusCode::NOT_FOUND, what)
 }
 
@@ -324,11 +325,7 @@ async fn history(
     Ok(Json(past(&shared, asked.job.map(JobId), asked.most.unwrap_or(100)).await?))
 }
 
-async fn past(
-    shared: &Arc<Shared>,
-    job: Option<JobId>,
-    most: u32,
-) -> Result<Vec<accounting::Past>, Failure> {
+async fn past(shared: &Arc<Shared>, job: Option<JobId>, most: u32) -> Result<Vec<accounting::Past>, Failure> {
     let file = shared.journal.clone();
     let read = move || accounting::history(&journal::open_to_read(&file)?, job, most);
     let found = tokio::task::spawn_blocking(read).await.map_err(|_| Down)?;

@@ -115,8 +115,15 @@ mod tests {
     #[test]
     fn every_verb_against_every_role() {
         let caller = Caller { uid: 7, gid: 7, user: "ada".into() };
-        let verbs =
-            [Verb::Look, Verb::Submit, Verb::Change(7), Verb::Change(8), Verb::Read(7), Verb::Read(8), Verb::Operate];
+        let verbs = [
+            Verb::Look,
+            Verb::Submit,
+            Verb::Change(7),
+            Verb::Change(8),
+            Verb::Read(7),
+            Verb::Read(8),
+            Verb::Operate,
+        ];
         for (role, expected) in [
             (Role::Stranger, [false; 7]),
             (Role::User, [true, true, true, false, true, false, false]),
@@ -126,7 +133,10 @@ mod tests {
             assert_eq!(got, expected, "{role:?}");
         }
         let denied = may(&caller, caller.role(8), Verb::Submit).unwrap_err();
-        assert!(denied.to_string().starts_with("ada may not submit jobs: this pool is another user's"), "{denied}");
+        assert!(
+            denied.to_string().starts_with("ada may not submit jobs: this pool is another user's"),
+            "{denied}"
+        );
         assert_eq!((caller.role(7), Caller { uid: 0, ..caller }.role(9)), (Role::Admin, Role::Admin));
     }
 }

@@ -151,7 +151,11 @@ impl Pool {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub async fn serve(&self, ready: impl FnOnce(), ended: impl Future<Output = ()>) -> Result<(), PoolError> {
+    pub async fn serve(
+        &self,
+        ready: impl FnOnce(),
+        ended: impl Future<Output = ()>,
+    ) -> Result<(), PoolError> {
         let socket = self.home.socket();
         // The lock is ours, so what is there is of one that is dead.
         let _ = std::fs::remove_file(&socket);

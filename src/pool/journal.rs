@@ -51,7 +51,10 @@ fn of(which: &Which) -> Result<PathBuf, Failed> {
     if path.is_file() {
         Ok(path)
     } else {
-        Err(failed(format!("there is no journal {}: --state DIR or MUSTER_STATE names a pool", path.display())))
+        Err(failed(format!(
+            "there is no journal {}: --state DIR or MUSTER_STATE names a pool",
+            path.display()
+        )))
     }
 }
 
@@ -61,7 +64,12 @@ fn check(which: &Which) -> Result<(), Failed> {
     let books = standing.desk.books();
     let (jobs, over) = (books.jobs().count(), books.jobs().filter(|job| job.ended().is_some()).count());
     println!("{}: {records} records, each as it was written and in order", path.display());
-    println!("term {}, {} hosts, {} jobs that are not over, {over} that are", standing.term.0, books.hosts().len(), jobs - over);
+    println!(
+        "term {}, {} hosts, {} jobs that are not over, {over} that are",
+        standing.term.0,
+        books.hosts().len(),
+        jobs - over
+    );
     Ok(())
 }
 
@@ -80,6 +88,11 @@ fn export(which: &Which, file: &Path) -> Result<(), Failed> {
     let records = journal::all_records(&of(which)?).map_err(failed)?;
     let packed = pack(records.iter().map(Vec::as_slice));
     std::fs::write(file, packed).map_err(|error| failed(format!("{}: {error}", file.display())))?;
-    println!("{}: {} records; `muster simulate {}` replays them", file.display(), records.len(), file.display());
+    println!(
+        "{}: {} records; `muster simulate {}` replays them",
+        file.display(),
+        records.len(),
+        file.display()
+    );
     Ok(())
 }

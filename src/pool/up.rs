@@ -132,7 +132,11 @@ fn host_name() -> String {
 fn detach(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
     if let Ok(pool) = Client::new(&state).get::<Value>("/v1/pool") {
-        return Err(failed(format!("a pool is up in {}: {} jobs; `muster down` ends it", state.display(), pool["jobs"])));
+        return Err(failed(format!(
+            "a pool is up in {}: {} jobs; `muster down` ends it",
+            state.display(),
+            pool["jobs"]
+        )));
     }
     muster_worker::state::folder(&state, "").map_err(failed)?;
     let path = state.join("pool.log");

@@ -110,10 +110,14 @@ fn a_time_limit_ends_a_job() {
 fn a_killed_controller_loses_nothing_and_runs_nothing_twice() {
     let pool = Pool::up();
     // Its end waits for us, so that it runs through the controller's death.
-    pool.script("job.sh", "#!/bin/sh\necho begun >> log\nwhile ! test -e go; do sleep 0.05; done\necho ended >> log\n");
+    pool.script(
+        "job.sh",
+        "#!/bin/sh\necho begun >> log\nwhile ! test -e go; do sleep 0.05; done\necho ended >> log\n",
+    );
     let running = pool.submit(&["job.sh"]);
     pool.read("log", |text| text == "begun\n");
-    let waiting = pool.submit(&["-d", &format!("afterok:{running}"), "--", "/bin/sh", "-c", "echo last >> log"]);
+    let waiting =
+        pool.submit(&["-d", &format!("afterok:{running}"), "--", "/bin/sh", "-c", "echo last >> log"]);
     pool.kill(&["up"]);
     assert!(pool.refused(&["queue"], 3).contains("no pool is up"));
     std::fs::write(pool.work().join("go"), "").unwrap();
@@ -149,7 +153,9 @@ fn a_kernel_gives_the_queue_and_the_laptop_one_answer() {
     let pool = Pool::up();
     let words = ["monte-carlo", "--option", "asian", "--steps", "12", "--paths", "20000", "--json"];
     let here = pool.ok(&[&["kernel"], &words[..], &["--progress", "none"]].concat());
-    pool.ok(&[&["submit", "--wait", "-o", "answer", "--kernel"], &words[..], &["--progress", "none"]].concat());
+    pool.ok(
+        &[&["submit", "--wait", "-o", "answer", "--kernel"], &words[..], &["--progress", "none"]].concat()
+    );
     let hash = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["hash"].clone();
     assert_eq!(hash(&pool.read("answer", |_| true)), hash(&here));
     let said = pool.refused(&["submit", "--kernel", "monte-carlo", "--paths", "none"], 2);
@@ -187,11 +193,33 @@ fn bad_input_is_refused_with_the_next_command() {
 #[test]
 fn a_journal_is_checked_copied_and_replayed() {
     let pool = Pool::up();
-    pool.ok(&["submit", "--quiet", "--wait", "--time=5", "--array=1-9", "-o", "/dev/null", "--", "/bin/true"]);
+    pool.ok(&[
+        "submit",
+        "--quiet",
+        "--wait",
+        "--time=5",
+        "--array=1-9",
+        "-o",
+        "/dev/null",
+        "--",
+        "/bin/true",
+    ]);
     assert!(pool.ok(&["journal", "check"]).contains("each as it was written"));
     pool.ok(&["journal", "backup", "copy.db"]);
     assert!(pool.refused(&["journal", "backup", "copy.db"], 2).contains("name another file"));
     pool.ok(&["journal", "export", "records"]);
     assert_eq!(pool.json(&["simulate", "records"])["jobs"], 9);
     assert!(pool.refused(&["journal", "check", "--state", "nosuch"], 2).contains("there is no journal"));
+}
+
+#[test]
+fn shells_man_and_systemd_are_told_what_there_is() {
+    let pool = Pool::up();
+    assert!(pool.ok(&["completions", "bash"]).contains("requeue"));
+    let said = pool.ok(&["manual", "man1"]);
+    assert!(
+        std::fs::read_to_string(pool.work().join("man1/muster-submit.1")).unwrap().contains("sbatch"),
+        "{said}"
+    );
+    assert!(pool.ok(&["install", "--print"]).contains("KillMode=process"));
 }

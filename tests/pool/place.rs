@@ -82,7 +82,15 @@ impl Pool {
     /// Waits until a job is over, and says how its attempts ended.
     pub(crate) fn wait(&self, job: &str) -> Vec<(String, u64, u64)> {
         // Something that starts after it: its end is the other's.
-        self.ok(&["submit", "--quiet", "--wait", "--dependency", &format!("afterany:{job}"), "--", "/bin/true"]);
+        self.ok(&[
+            "submit",
+            "--quiet",
+            "--wait",
+            "--dependency",
+            &format!("afterany:{job}"),
+            "--",
+            "/bin/true",
+        ]);
         self.past(job)
     }
 
@@ -128,7 +136,8 @@ fn living(state: &Path, words: &[&str]) -> Vec<String> {
         let said: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         let around = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let mine = format!("MUSTER_STATE={}", state.display());
-        let named = words.iter().all(|word| said.get(1..).is_some_and(|said| said.contains(&word.as_bytes())));
+        let named =
+            words.iter().all(|word| said.get(1..).is_some_and(|said| said.contains(&word.as_bytes())));
         named && around.split(|byte| *byte == 0).any(|variable| variable == mine.as_bytes())
     };
     let pids = std::fs::read_dir("/proc").expect("/proc").flatten();
