@@ -2,7 +2,6 @@
 
 use super::Which;
 use super::client::{Failed, exit};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,7 +60,6 @@ fn unit(program: &Path, state: &Path, root: bool) -> String {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
         format!("\"{text}\"")
     };
-    let mut unit = String::new();
     let lines = [
         "[Unit]".to_owned(),
         "Description=Muster pool".to_owned(),
@@ -76,8 +74,7 @@ fn unit(program: &Path, state: &Path, root: bool) -> String {
         "[Install]".to_owned(),
         format!("WantedBy={wanted}"),
     ];
-    lines.iter().for_each(|line| drop(writeln!(unit, "{line}")));
-    unit
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]
