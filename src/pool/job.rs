@@ -115,8 +115,6 @@ fn show_job(args: &ShowArgs, job: u32, json: bool) -> Result<(), Failed> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn jobs_and_elements_are_named_as_slurm_does() {
         let meant = |text: &str| super::meant(text).ok().map(|m| (m.job, m.elements));
