@@ -79,7 +79,7 @@ fn what_waits_says_why_and_does_as_it_is_told() {
     assert_eq!(pool.past(&never)[0].0, "CANCELLED");
     let said = pool.refused(&["submit", "-N", "9", "--", "/bin/true"], 2);
     assert!(said.contains("needs 9 hosts"), "{said}");
-    pool.ok(&["drain", &pool.json(&["hosts"])[0]["host"].as_str().unwrap().to_owned(), "--reason", "dust"]);
+    pool.ok(&["drain", pool.json(&["hosts"])[0]["host"].as_str().unwrap(), "--reason", "dust"]);
     assert_eq!(pool.json(&["hosts"])[0]["reason"], "dust");
     let waits = pool.submit(&["--", "/bin/true"]);
     assert!(pool.ok(&["why", &waits]).contains("ReqNodeNotAvail"));
