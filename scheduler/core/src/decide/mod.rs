@@ -13,6 +13,7 @@ pub mod preempt;
 pub mod reason;
 pub mod refusal;
 pub mod resize;
+pub mod suspend;
 
 mod admission;
 mod follow;
@@ -36,7 +37,7 @@ use crate::decide::reason::Reason;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
 use crate::policy::key::Key;
-use crate::policy::machine::Promise;
+use crate::policy::machine::{Promise, Running};
 use crate::policy::pass::Pass;
 use crate::policy::queue::{Queue, Waiting};
 use crate::policy::{Backfill, Policy};
@@ -55,6 +56,9 @@ const STEP: i64 = 5 * TICKS as i64;
 
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
+
+/// The number under which something is tried on a copy of the cluster: no job's.
+const TRIAL: Running = Running(u64::MAX);
 
 /// A policy that plans processors that are counted: on hosts it cannot keep what it promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +84,10 @@ pub struct Scheduler {
     /// Accounts at work; none where the site has none.
     dues: Option<Dues>,
     foresight: Foresight,
+    /// What is being stopped to make room.
+    stopping: BTreeSet<RunId>,
+    /// What is stopped; perhaps also what goes on since, or is over.
+    suspended: BTreeSet<RunId>,
 }
 
 /// One job in the queue.
@@ -156,6 +164,8 @@ impl Scheduler {
             windows: BTreeMap::new(),
             dues: None,
             foresight: Foresight::default(),
+            stopping: BTreeSet::new(),
+            suspended: BTreeSet::new(),
         }
     }
 
@@ -211,8 +221,18 @@ impl Scheduler {
     /// Starts what may start now. The hosts have it from then on; the books have it when the starts are recorded, which
     /// must be before the next pass.
     pub fn pass(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) -> Passed {
+        self.pass_of(books, hosts, (now, None))
+    }
+
+    /// A pass in which, if one is named, nothing else may start.
+    fn pass_of(
+        &mut self,
+        books: &mut Books,
+        hosts: &mut Hosts,
+        (now, only): (Time, Option<Waiting>),
+    ) -> Passed {
         self.follow(books, hosts, now);
-        let mut admission = Admission::new(books, self.dues.as_ref(), now);
+        let mut admission = Admission::new(books, self.dues.as_ref(), now).only(only);
         let outcome = self.pass.run(self.backfill, &mut self.queue, hosts, (now, &mut admission));
         let head = outcome.head.map(|(waiting, promise)| Head {
             job: number::job_of(waiting),

@@ -6,6 +6,7 @@
 
 use super::guard::Guard;
 use super::stamp::AttemptId;
+use crate::cluster::HostId;
 use muster_spec::{BlockSet, Grid, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub enum ToStore {
     Open(AttemptId, Step),
     /// More of the step with this spec is done.
     Commit(AttemptId, [u8; 16], Commit),
+    /// For the controller itself: its teams use these hosts, and what others had done for it is handed in.
+    Uses(AttemptId, Vec<HostId>),
 }
 
 /// Controller to foreman.

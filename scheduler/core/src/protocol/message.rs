@@ -55,6 +55,12 @@ pub enum Order {
     Forget(AttemptId),
     /// The foreman of a kernel step shall use these hosts, and no other, from now on.
     Resize(AttemptId, Vec<HostId>),
+    /// Stop its processes, for the time of this number, until they are ordered to go on. They may be killed as they are.
+    Suspend(AttemptId, u32),
+    /// What was stopped up to the time of this number goes on.
+    Resume(AttemptId, u32),
+    /// Tell it that it has to end, and end it when so many milliseconds are over: it may save its work until then.
+    Notice(AttemptId, i64),
 }
 
 /// Controller to agent.
@@ -125,6 +131,8 @@ pub enum Holding {
     Running,
     /// It has ended, and none of its processes is left.
     Ended(Ended),
+    /// All its processes are stopped, for the time of this number.
+    Suspended(u32),
 }
 
 /// How what a host held of an attempt ended.
@@ -153,6 +161,12 @@ pub enum ToShepherd {
     Forget,
     /// For the foreman that you hold: use these hosts.
     Resize(Vec<HostId>),
+    /// Stop what you hold, for the time of this number.
+    Suspend(u32),
+    /// What was stopped up to the time of this number goes on.
+    Resume(u32),
+    /// What you hold has to end: tell it, and kill it when so many milliseconds are over.
+    Notice(i64),
 }
 
 /// Shepherd to agent, on one host.
@@ -162,4 +176,6 @@ pub enum FromShepherd {
     Running,
     /// It has ended.
     Ended(Ended),
+    /// All of it is stopped, for the time of this number.
+    Suspended(u32),
 }

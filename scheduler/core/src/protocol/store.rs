@@ -11,11 +11,14 @@ use super::standing::{Record, Standing};
 
 impl<D: Desk> Standing<D> {
     /// What is noted on a foreman's word, and what it is told.
-    pub(super) fn hear_foreman(&self, message: ToStore) -> (Option<Record<D::Event>>, FromStore) {
-        match message {
+    pub(super) fn hear_foreman(&self, message: ToStore) -> (Option<Record<D::Event>>, Option<FromStore>) {
+        let (record, answer) = match message {
             ToStore::Open(id, step) => self.open_ledger(id, step),
             ToStore::Commit(id, spec, commit) => self.commit(id, spec, commit),
-        }
+            // Nothing that is kept.
+            ToStore::Uses(..) => return (None, None),
+        };
+        (record, Some(answer))
     }
 
     fn open_ledger(&self, id: AttemptId, step: Step) -> (Option<Record<D::Event>>, FromStore) {

@@ -63,6 +63,19 @@ pub(super) struct Joined {
     forgets: BTreeSet<AttemptId>,
     /// Which hosts the foremen here were last ordered to use.
     told: BTreeMap<AttemptId, Vec<HostId>>,
+    /// What was last ordered to stop or to go on, by the number of the time.
+    paces: BTreeMap<AttemptId, (u32, Move)>,
+    /// What was told that it has to end.
+    noticed: BTreeSet<AttemptId>,
+    /// What is stopped by the newest report, by the number of the time.
+    pub(super) stopped: BTreeMap<AttemptId, u32>,
+}
+
+/// What is ordered of what may be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    Stop,
+    GoOn,
 }
 
 impl Watch {
@@ -178,7 +191,9 @@ pub(super) enum Heard {
 impl Joined {
     fn new(boot: Boot, session: Session, sent: Time) -> Self {
         let (kills, forgets, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets, told }
+        let (paces, noticed, stopped) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let orders = VecDeque::new();
+        Joined { boot, session, sent, done: 0, orders, kills, forgets, told, paces, noticed, stopped }
     }
 
     fn obeyed(&mut self, done: u32) {
@@ -213,6 +228,27 @@ impl Joined {
         if self.told.get(&id) != Some(&hosts) {
             self.orders.push_back(Order::Resize(id, hosts.clone()));
             self.told.insert(id, hosts);
+        }
+    }
+
+    /// Orders that `id` stop for the time of this number, unless that was the last that was ordered of it.
+    pub(super) fn suspend(&mut self, id: AttemptId, number: u32) {
+        if self.paces.insert(id, (number, Move::Stop)) != Some((number, Move::Stop)) {
+            self.orders.push_back(Order::Suspend(id, number));
+        }
+    }
+
+    /// Orders that `id` go on after the time of this number, unless that was the last that was ordered of it.
+    pub(super) fn resume(&mut self, id: AttemptId, number: u32) {
+        if self.paces.insert(id, (number, Move::GoOn)) != Some((number, Move::GoOn)) {
+            self.orders.push_back(Order::Resume(id, number));
+        }
+    }
+
+    /// Orders that `id` end within so many milliseconds, unless that, or its end, is ordered.
+    pub(super) fn notice(&mut self, id: AttemptId, grace_ms: i64) {
+        if !self.kills.contains_key(&id) && self.noticed.insert(id) {
+            self.orders.push_back(Order::Notice(id, grace_ms));
         }
     }
 

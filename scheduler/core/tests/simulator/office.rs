@@ -5,7 +5,7 @@ use crate::world::{Event, World};
 use muster_core::cluster::HostId;
 use muster_core::protocol::foreman::{Foreman, ForemanInput, ForemanOutput};
 use muster_core::protocol::format::Format;
-use muster_core::protocol::ledger::{FromStore, Step};
+use muster_core::protocol::ledger::{FromStore, Step, ToStore};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use muster_spec::{Grid, Node};
@@ -15,6 +15,10 @@ pub(crate) struct Office {
     wake: (Time, u64),
     /// The current team's number, and the blocks that it has still to fold.
     team: (u32, Vec<u32>),
+    /// The hosts that the current team uses, until it has handed in.
+    pub(crate) uses: Vec<HostId>,
+    /// What happens to it while it is stopped.
+    pub(crate) asleep: Vec<Event>,
 }
 
 impl World {
@@ -26,16 +30,30 @@ impl World {
         let step =
             Step { spec, class: "exact".into(), blocks: herd.spec.blocks, hosts: (1, herd.spec.hosts) };
         let foreman = Foreman::new(id, step, vec![HostId(host as u32)]);
-        herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), team: (0, Vec::new()) });
+        let (wake, team) = ((Time::NEVER, 0), (0, Vec::new()));
+        herd.office = Some(Office { foreman, wake, team, uses: Vec::new(), asleep: Vec::new() });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
     }
 
     pub(crate) fn foreman_event(&mut self, event: Event) -> Result<(), String> {
+        let of = match &event {
+            Event::Foreman { host, id, .. }
+            | Event::ForemanWake { host, id, .. }
+            | Event::Team { host, id, .. } => Some((*host, *id)),
+            Event::ToForeman { host, bytes } => Some((*host, addressed(bytes)?.1)),
+            _ => None,
+        };
+        // What is stopped finds it when it goes on.
+        if let Some((host, id)) = of.filter(|(host, id)| self.checks.is_stopped(*id, *host))
+            && let Some(office) = self.office(host, id)
+        {
+            office.asleep.push(event);
+            return Ok(());
+        }
         match event {
             Event::ToForeman { host, bytes } => {
-                let message: FromStore = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
+                let (message, id) = addressed(&bytes)?;
                 self.mix_bytes(&bytes);
-                let (FromStore::Opened(id, _) | FromStore::Stored(id, _) | FromStore::Refused(id)) = message;
                 self.foreman_hears(host, id, ForemanInput::Store(message))
             }
             Event::Foreman { host, boot, id, input } if self.hosts[host].boot == Some(boot) => {
@@ -63,6 +81,9 @@ impl World {
     fn foreman_hears(&mut self, host: usize, id: AttemptId, input: ForemanInput) -> Result<(), String> {
         let now = self.hosts[host].clock.at(self.now);
         let Some(office) = self.office(host, id) else { return Ok(()) };
+        if matches!(input, ForemanInput::TeamEnded(team) if team == office.team.0) {
+            office.uses.clear();
+        }
         for output in office.foreman.handle(now, input) {
             self.foreman_does(host, id, output)?;
         }
@@ -72,25 +93,28 @@ impl World {
     fn foreman_does(&mut self, host: usize, id: AttemptId, output: ForemanOutput) -> Result<(), String> {
         match output {
             ForemanOutput::Send(message) => {
+                if let ToStore::Uses(_, hosts) = &message {
+                    self.checks.said.insert((id, hosts.iter().copied().collect()));
+                }
                 self.say(|| format!("foreman {id} on host {host} -> controller: {message:?}"));
                 let bytes = Format::Message.encode(&message);
                 self.send_to_controller(host, &Event::ToStore { host, bytes });
             }
-            ForemanOutput::StartTeam(team, _, nodes) => {
+            ForemanOutput::StartTeam(team, uses, nodes) => {
                 let blocks = self.hosts[host].shepherds[&id].spec.blocks;
                 let grid = Grid::new(u64::from(blocks));
                 if let Some(office) = self.office(host, id) {
                     office.team = (team, nodes.iter().flat_map(|node| node.blocks(grid)).collect());
+                    office.uses = uses;
                 }
                 self.team_goes_on(host, id, team);
             }
             ForemanOutput::StopTeam(team) => {
-                self.local(host, |boot| Event::Foreman {
-                    host,
-                    boot,
-                    id,
-                    input: ForemanInput::TeamEnded(team),
-                });
+                // It folds what it has begun.
+                let (delay, input) = (self.random.between(0, 9_000), ForemanInput::TeamEnded(team));
+                if let Some(boot) = self.hosts[host].boot {
+                    self.after(delay, Event::Foreman { host, boot, id, input });
+                }
             }
             ForemanOutput::Exit(outcome) => return self.exits(host, id, outcome),
             ForemanOutput::Wake(at) => {
@@ -138,4 +162,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A message to a foreman, and to which.
+fn addressed(bytes: &[u8]) -> Result<(FromStore, AttemptId), String> {
+    let message: FromStore = Format::Message.decode(bytes).map_err(|error| error.to_string())?;
+    let (FromStore::Opened(id, _) | FromStore::Stored(id, _) | FromStore::Refused(id)) = message;
+    Ok((message, id))
 }

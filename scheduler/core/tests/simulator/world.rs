@@ -6,7 +6,7 @@ use crate::faults::{self, Break, Cut, Faults};
 use crate::head::Head;
 use crate::host::Host;
 use crate::random::Random;
-use crate::small_desk::{Ask, SmallDesk, Spec};
+use crate::small_desk::{Ask, Rush, SmallDesk, Spec};
 use muster_core::cluster::HostId;
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
@@ -110,6 +110,20 @@ pub(crate) enum Event {
         host: usize,
         boot: u64,
         id: AttemptId,
+        number: u32,
+    },
+    /// All processes of it are stopped, as asked under this number.
+    Stopped {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        number: u32,
+    },
+    /// It has saved its work after a notice, and ends.
+    Saved {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
     },
     /// A kill of the shepherd has worked; one of the agent has.
     Killed {
@@ -177,7 +191,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 14_005_536_549_115_881_960;
+pub(crate) const HUNDRED: u64 = 7_545_487_392_087_537_078;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
@@ -259,13 +273,19 @@ impl World {
         let cpus = self.random.between(1, i64::from(least)) as u32;
         let blocks = if conduct == Conduct::Fenced { self.random.between(1, 9) as u32 } else { 0 };
         let most = if conduct == Conduct::Fenced { self.random.between(1, 4) as u32 } else { hosts };
-        Spec { conduct, cpus, hosts, most, runs_ms, blocks, limit_ms }
+        let rush = match self.random.below(6) {
+            0 | 1 => Rush::Stops,
+            2 => Rush::Ends(self.random.between(0, 20_000)),
+            _ => Rush::No,
+        };
+        Spec { conduct, cpus, hosts, most, runs_ms, blocks, limit_ms, rush }
     }
 
     fn run(&mut self) -> Result<(), String> {
         let mut events = 0;
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.now = at;
+            self.checks.now = at;
             events += 1;
             if events > EVENTS {
                 return Err(format!("more than {EVENTS} things happen: somebody goes round in circles"));
