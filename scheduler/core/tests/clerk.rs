@@ -3,7 +3,7 @@
 
 use muster_core::books::Books;
 use muster_core::books::event::Event;
-use muster_core::books::partition::Partition;
+use muster_core::books::partition::{Partition, PreemptMode};
 use muster_core::books::rules::Rules;
 use muster_core::cluster::{Host, HostId, Shape};
 use muster_core::decide::Scheduler;
@@ -20,13 +20,14 @@ use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output
 use muster_core::protocol::format::Format;
 use muster_core::protocol::journal::{self, JournalError};
 use muster_core::protocol::lease::Lease;
+use muster_core::protocol::ledger::ToStore;
 use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, ToShepherd};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 use muster_core::trace;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 const HOSTS: usize = 3;
@@ -42,8 +43,16 @@ struct Pool {
     answers: Vec<Answer<Told>>,
     /// What runs, on how many CPUs, and when it ends by itself.
     scripts: BTreeMap<(AttemptId, usize), (u32, Option<Time>)>,
-    /// Which hosts foremen were told to use.
+    /// What of it is stopped, and since when.
+    stopped: BTreeMap<(AttemptId, usize), Time>,
+    /// What was told that it has to end, and when it is killed.
+    noticed: BTreeMap<(AttemptId, usize), Time>,
+    /// Which hosts foremen were told to use, and what they say of it, if they do.
     told: BTreeMap<AttemptId, Vec<HostId>>,
+    uses: VecDeque<(HostId, ToStore)>,
+    hand_in: bool,
+    /// A host that nobody hears, and that hears nothing.
+    silent: Option<usize>,
     policy: Policy,
 }
 
@@ -60,10 +69,16 @@ fn under(policy: Policy) -> Standing<Clerk> {
 
 impl Pool {
     fn new() -> Self {
-        Pool::under(Policy::Default)
+        Pool::with(PreemptMode::Off, 0)
     }
 
-    fn under(policy: Policy) -> Self {
+    /// One whose jobs make way so, after a grace, for those in a rush.
+    fn with(preempt: PreemptMode, grace_s: u32) -> Self {
+        Pool::under(Policy::Default, preempt, grace_s)
+    }
+
+    /// The same under a policy.
+    fn under(policy: Policy, preempt: PreemptMode, grace_s: u32) -> Self {
         let agents = (0..HOSTS).map(|host| Agent::new(Lease::default(), Boot(host as u64))).collect();
         let mut pool = Pool {
             now: Time(0),
@@ -73,15 +88,24 @@ impl Pool {
             said: VecDeque::new(),
             answers: Vec::new(),
             scripts: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            noticed: BTreeMap::new(),
             told: BTreeMap::new(),
+            uses: VecDeque::new(),
+            hand_in: true,
+            silent: None,
             policy,
         };
         pool.hear(Input::Begin);
-        pool.ask(Ask::Site(Event::Partition(Partition { is_default: true, ..Partition::named("all") })));
+        let all = Partition { is_default: true, preempt, grace_s, ..Partition::named("all") };
+        let rush = Partition { tier: 2, ..Partition::named("rush") };
+        for partition in [all, rush] {
+            pool.ask(Ask::Site(Event::Partition(partition)));
+        }
         for host in 0..HOSTS {
             let shape = Shape::parse(&format!("1x{CPUS}")).expect("a shape");
             let mut host = Host::new(format!("host{host}"), shape);
-            host.partitions.insert("all".into());
+            host.partitions.extend(["all".to_owned(), "rush".to_owned()]);
             pool.ask(Ask::Site(Event::Host(Box::new(host))));
         }
         for host in 0..HOSTS {
@@ -113,9 +137,15 @@ impl Pool {
 
     fn second(&mut self) {
         self.now = self.now.after(1000);
-        let over = |(_, end): &(u32, Option<Time>)| end.is_some_and(|end| end <= self.now);
+        let late = |key| self.noticed.get(key).is_some_and(|at| *at <= self.now);
+        let killed: Vec<(AttemptId, usize)> = self.scripts.keys().filter(|key| late(key)).copied().collect();
+        for (id, host) in killed {
+            self.is_killed(id, host);
+        }
+        let over = |end: Option<Time>| end.is_some_and(|end| end <= self.now);
+        let goes_on = self.scripts.iter().filter(|(key, _)| !self.stopped.contains_key(key));
         let ended: Vec<(AttemptId, usize)> =
-            self.scripts.iter().filter(|(_, script)| over(script)).map(|(key, _)| *key).collect();
+            goes_on.filter(|(_, (_, end))| over(*end)).map(|(key, _)| *key).collect();
         for (id, host) in ended {
             self.scripts.remove(&(id, host));
             let ended = FromShepherd::Ended(Ended::Exited(Outcome::Completed));
@@ -130,8 +160,16 @@ impl Pool {
     fn hear(&mut self, input: Input<Ask>) {
         let outputs = self.controller.handle(self.now, input);
         self.perform(outputs);
-        while let Some((host, message)) = self.said.pop_front() {
-            let outputs = self.controller.handle(self.now, Input::Agent(host, message));
+        loop {
+            let input = match (self.said.pop_front(), self.hand_in) {
+                (Some((host, message)), _) => Input::Agent(host, message),
+                (None, true) => match self.uses.pop_front() {
+                    Some((host, message)) => Input::Foreman(host, message),
+                    None => break,
+                },
+                (None, false) => break,
+            };
+            let outputs = self.controller.handle(self.now, input);
             self.perform(outputs);
         }
     }
@@ -157,6 +195,9 @@ impl Pool {
     }
 
     fn agent_hears(&mut self, host: usize, input: AgentInput) {
+        if self.silent == Some(host) {
+            return;
+        }
         for output in self.agents[host].handle(self.now, input) {
             match output {
                 AgentOutput::Send(message) => self.said.push_back((HostId(host as u32), message)),
@@ -166,24 +207,57 @@ impl Pool {
                     let seconds: i64 = launch.spec.name.parse().expect("a name of the test");
                     let end = (start.role == Role::Batch).then(|| self.now.after(seconds * 1000));
                     self.scripts.insert((start.id, host), (part.expect("its part").cpus(), end));
-                    let used: u32 = self
-                        .scripts
-                        .iter()
-                        .filter(|((_, at), _)| *at == host)
-                        .map(|(_, (cpus, _))| cpus)
-                        .sum();
-                    assert!(used <= CPUS, "host {host} runs {used} CPUs of {CPUS}");
+                    self.check_cpus(host);
                 }
-                AgentOutput::Tell(id, ToShepherd::Kill) if self.scripts.remove(&(id, host)).is_some() => {
-                    let ended = FromShepherd::Ended(Ended::Killed);
-                    self.agent_hears(host, AgentInput::Shepherd(id, ended));
-                }
-                AgentOutput::Tell(id, ToShepherd::Forget) => {
-                    self.agent_hears(host, AgentInput::ShepherdDied(id));
-                }
-                AgentOutput::Tell(id, ToShepherd::Resize(hosts)) => drop(self.told.insert(id, hosts)),
+                AgentOutput::Tell(id, message) => self.shepherd_hears(host, id, message),
                 _ => {}
             }
+        }
+    }
+
+    fn check_cpus(&self, host: usize) {
+        let here = self
+            .scripts
+            .iter()
+            .filter(|((id, at), _)| *at == host && !self.stopped.contains_key(&(*id, host)));
+        let used: u32 = here.map(|(_, (cpus, _))| cpus).sum();
+        assert!(used <= CPUS, "host {host} runs {used} CPUs of {CPUS}");
+    }
+
+    fn is_killed(&mut self, id: AttemptId, host: usize) {
+        if self.scripts.remove(&(id, host)).is_some() {
+            self.stopped.remove(&(id, host));
+            self.noticed.remove(&(id, host));
+            self.agent_hears(host, AgentInput::Shepherd(id, FromShepherd::Ended(Ended::Killed)));
+        }
+    }
+
+    fn shepherd_hears(&mut self, host: usize, id: AttemptId, message: ToShepherd) {
+        let key = (id, host);
+        match message {
+            ToShepherd::Kill => self.is_killed(id, host),
+            ToShepherd::Forget => self.agent_hears(host, AgentInput::ShepherdDied(id)),
+            ToShepherd::Resize(hosts) => {
+                self.told.insert(id, hosts.clone());
+                self.uses.push_back((HostId(host as u32), ToStore::Uses(id, hosts)));
+            }
+            ToShepherd::Suspend(number) if self.scripts.contains_key(&key) => {
+                self.stopped.entry(key).or_insert(self.now);
+                self.agent_hears(host, AgentInput::Shepherd(id, FromShepherd::Suspended(number)));
+            }
+            ToShepherd::Resume(_) => {
+                if let (Some(since), Some((_, end))) = (self.stopped.remove(&key), self.scripts.get_mut(&key))
+                {
+                    *end = end.map(|end| end.after(self.now.0 - since.0));
+                }
+                self.check_cpus(host);
+                self.agent_hears(host, AgentInput::Shepherd(id, FromShepherd::Running));
+            }
+            ToShepherd::Notice(grace_ms) => {
+                assert!(!self.stopped.contains_key(&key), "nothing is woken to be told that it has to end");
+                self.noticed.entry(key).or_insert(self.now.after(grace_ms));
+            }
+            _ => {}
         }
     }
 
@@ -196,6 +270,12 @@ impl Pool {
 
 fn owner() -> Arc<Owner> {
     Arc::new(Owner { uid: 1000, gid: 1000, user: "ada".into() })
+}
+
+/// The same, in a rush.
+fn in_a_rush(mut spec: JobSpec) -> JobSpec {
+    spec.queue.partitions = vec!["rush".into()];
+    spec
 }
 
 /// Hosts, CPUs on each, seconds, and elements if it is an array.
@@ -222,6 +302,8 @@ fn idle_hosts_are_lent_to_a_kernel_and_taken_back() {
     let (lender, waits) = (JobId(1), JobId(2));
     for restart in 0..60 {
         let mut pool = Pool::new();
+        // A foreman that says nothing is waited for only so long.
+        pool.hand_in = restart % 3 > 0;
         pool.submit(kernel(1, HOSTS as u32, 90));
         let mut widths = Vec::new();
         for second in 0..300_u32 {
@@ -237,7 +319,8 @@ fn idle_hosts_are_lent_to_a_kernel_and_taken_back() {
                 assert_eq!(hosts.len(), 1, "restart at {restart}, second {second}");
             }
             // Agents answer at once, so at the end of a second the foreman knows what it has.
-            if let Some(open) = pool.controller.standing().open.get(&RunId { job: lender, element: None })
+            if pool.hand_in
+                && let Some(open) = pool.controller.standing().open.get(&RunId { job: lender, element: None })
                 && let Some(told) = pool.told.get(&open.begun.id)
                 && second.abs_diff(restart) > 15
             {
@@ -260,6 +343,150 @@ fn idle_hosts_are_lent_to_a_kernel_and_taken_back() {
     }
 }
 
+/// How a job ended, and after how many attempts.
+fn ended(pool: &Pool, job: JobId) -> (Outcome, u32) {
+    let run = pool.controller.standing().desk.books().job(job).and_then(|job| job.run(None));
+    let run = run.expect("it is kept");
+    let State::Done(done) = run.state else { panic!("job {job} is {:?}", run.state) };
+    (done.outcome, run.attempts)
+}
+
+/// The word for what a job does.
+fn word(pool: &Pool, job: JobId) -> &'static str {
+    let run = pool.controller.standing().desk.books().job(job).and_then(|job| job.run(None));
+    run.expect("it is kept").state.name()
+}
+
+#[test]
+fn what_is_stopped_goes_on_where_it_was_before_others_come() {
+    let (stops, rush, later) = (JobId(1), JobId(2), JobId(3));
+    for restart in 0..50 {
+        let mut pool = Pool::with(PreemptMode::Suspend, 0);
+        pool.submit(spec((2, CPUS, 30, None)));
+        let mut words = Vec::new();
+        for second in 0..120 {
+            if second == restart {
+                pool.restart();
+            }
+            if second == 15 {
+                // It needs half a host more than there is, and leaves half of what it gets.
+                pool.submit(in_a_rush(spec((3, CPUS / 2, 12, None))));
+                pool.submit(spec((1, CPUS, 5, None)));
+                pool.submit(spec((1, 1, 5, None)));
+            }
+            pool.second();
+            let runs = |job| pool.scripts.keys().any(|(id, _)| id.run.job == job);
+            if word(&pool, stops) == "suspended" {
+                assert_eq!(pool.stopped.len(), 2, "restart at {restart}, second {second}");
+                assert!(!runs(later), "restart at {restart}, second {second}: it has no right to the place");
+            }
+            words.push(word(&pool, stops));
+        }
+        let rest = words.into_iter().skip_while(|word| *word != "running");
+        let mut rest: Vec<&str> = rest.filter(|word| *word != "completing").collect();
+        rest.dedup();
+        assert_eq!(rest, ["running", "suspended", "running", "done"], "restart at {restart}");
+        for job in [stops, rush, later, JobId(4)] {
+            assert_eq!(ended(&pool, job), (Outcome::Completed, 1), "restart at {restart}, job {job}");
+        }
+        pool.restart();
+    }
+}
+
+#[test]
+fn what_is_stopped_can_be_cancelled_and_requeued() {
+    let (stops, rush) = (JobId(1), JobId(2));
+    for requeue in [false, true] {
+        let mut pool = Pool::with(PreemptMode::Suspend, 30);
+        pool.submit(spec((3, CPUS, 30, None)));
+        for second in 0..200 {
+            if second == 12 {
+                pool.submit(in_a_rush(spec((3, CPUS, 60, None))));
+            }
+            if second == 40 {
+                assert_eq!((word(&pool, stops), pool.scripts.len()), ("suspended", 6));
+                let cancel = JobEvent::Cancelled { of: Elements::All, by: 1000 };
+                pool.ask(match requeue {
+                    true => Ask::Requeue(RunId { job: stops, element: None }),
+                    false => Ask::Job(stops, cancel),
+                });
+                pool.restart();
+            }
+            pool.second();
+            if second == 60 {
+                assert_eq!(pool.scripts.len(), 3, "it is killed though it is stopped");
+            }
+        }
+        assert_eq!(ended(&pool, rush), (Outcome::Completed, 1));
+        let how = if requeue { (Outcome::Completed, 2) } else { (Outcome::Cancelled(1000), 1) };
+        assert_eq!(ended(&pool, stops), how);
+        pool.restart();
+    }
+}
+
+#[test]
+fn who_has_to_end_is_told_and_has_its_grace() {
+    let (ends, other, rush) = (JobId(1), JobId(2), JobId(3));
+    for restart in 10..50 {
+        let mut pool = Pool::with(PreemptMode::Requeue, 20);
+        pool.submit(spec((2, CPUS, 60, None)));
+        pool.submit(spec((1, CPUS, 60, None)));
+        let mut began = None;
+        for second in 0..400 {
+            if second == restart {
+                pool.restart();
+            }
+            if second == 12 {
+                pool.submit(in_a_rush(spec((1, CPUS, 10, None))));
+            }
+            pool.second();
+            let told: Vec<Time> = pool.noticed.values().copied().collect();
+            assert!(pool.noticed.keys().all(|(id, _)| id.run.job == other), "one is enough: {told:?}");
+            if pool.scripts.keys().any(|(id, _)| id.run.job == rush) && began.is_none() {
+                began = Some(second);
+            }
+        }
+        let began = began.expect("it runs");
+        assert!(began >= 31, "restart at {restart}: it is given a place after {began} s");
+        assert_eq!(ended(&pool, ends), (Outcome::Completed, 1));
+        assert_eq!(ended(&pool, other), (Outcome::Completed, 2));
+        assert_eq!(ended(&pool, rush), (Outcome::Completed, 1));
+        pool.restart();
+    }
+}
+
+#[test]
+fn the_host_of_a_lost_member_is_given_back() {
+    let mut pool = Pool::new();
+    let mut fixed = kernel(HOSTS as u32, HOSTS as u32, 150);
+    fixed.size.max_nodes = Some(HOSTS as u32);
+    pool.submit(fixed);
+    (0..15).for_each(|_| pool.second());
+    assert_eq!(pool.hosts_of(JobId(1)).len(), HOSTS);
+    let run = RunId { job: JobId(1), element: None };
+    let id = pool.controller.standing().open[&run].begun.id;
+    let lost = 2;
+    pool.silent = Some(lost);
+    pool.submit(spec((1, CPUS, 10, None)));
+    (0..40).for_each(|_| pool.second());
+    assert_eq!(pool.told[&id], [HostId(0), HostId(1)]);
+    assert!(!pool.controller.standing().open[&run].parts.contains_key(&HostId(lost as u32)));
+    assert_eq!(pool.hosts_of(JobId(2)), [], "nobody hears the host");
+    // It comes back with what it had, which has no right to be there any more.
+    pool.silent = None;
+    for second in 0..30 {
+        if second == 5 {
+            pool.restart();
+        }
+        pool.second();
+    }
+    assert_eq!(pool.hosts_of(JobId(1)), [HostId(0), HostId(1)]);
+    (0..150).for_each(|_| pool.second());
+    assert_eq!(ended(&pool, JobId(1)), (Outcome::Completed, 1));
+    assert_eq!(ended(&pool, JobId(2)), (Outcome::Completed, 1));
+    pool.restart();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -269,9 +496,12 @@ proptest! {
             (1u32..=HOSTS as u32, 1u32..=CPUS, 1i64..40, prop::option::of(1u32..5)), 1..12),
         kernels in prop::collection::vec((1u32..=2, 2u32..=HOSTS as u32, 1i64..60), 0..4),
         restart_s in 1i64..60, cancel_s in 1i64..60, cancelled in 0usize..12, requeue_s in 1i64..60,
+        rush in prop::collection::vec((0i64..60, 1u32..=HOSTS as u32, 1u32..=CPUS, 1i64..40), 0..4),
+        mode in prop::sample::select(vec![PreemptMode::Suspend, PreemptMode::Requeue, PreemptMode::Cancel]),
+        grace_s in prop::sample::select(vec![0u32, 5]),
         policy in prop::sample::select(vec![Policy::Default, Policy::Conservative]),
     ) {
-        let mut pool = Pool::under(policy);
+        let mut pool = Pool::under(policy, mode, grace_s);
         for wish in &wishes {
             let submitted = Submitted { owner: owner(), spec: Arc::new(spec(*wish)) };
             let answer = pool.ask(Ask::Submit(submitted));
@@ -292,14 +522,22 @@ proptest! {
             if second == requeue_s {
                 pool.ask(Ask::Requeue(RunId { job: JobId(1), element: None }));
             }
+            for (_, hosts, cpus, seconds) in rush.iter().filter(|(at, ..)| *at == second) {
+                pool.submit(in_a_rush(spec((*hosts, *cpus, *seconds, None))));
+            }
             pool.second();
         }
         let standing = pool.controller.standing();
-        prop_assert!(standing.open.is_empty() && pool.scripts.is_empty());
+        prop_assert!(standing.open.is_empty(), "{:?}", standing.open);
+        prop_assert!(pool.scripts.is_empty(), "{:?}", pool.scripts);
         for job in standing.desk.books().jobs() {
             prop_assert!(job.ended().is_some(), "job {} is {}", job.id(), job.summary());
             if let Some(State::Done(done)) = job.run(None).map(|run| run.state) {
-                let ok = done.outcome == Outcome::Completed || job.id() == cancelled;
+                let ok = match done.outcome {
+                    Outcome::Completed => true,
+                    Outcome::Preempted => mode == PreemptMode::Cancel,
+                    _ => job.id() == cancelled,
+                };
                 prop_assert!(ok, "job {} ended with {:?}", job.id(), done.outcome);
             }
         }
@@ -395,15 +633,62 @@ fn resizes_are_read_back_and_refused_where_they_cannot_follow() {
         };
         let at: Vec<usize> = (0..records.len()).filter(|at| is_resize(&records[*at])).collect();
         assert!(at.len() >= 3, "it grew, shrank and grew again: {at:?}");
-        for at in at {
-            let twice = records[..=at].iter().chain(&records[at..=at]).copied();
-            let refused = journal::replay(fresh(), 0, twice).expect_err("it has these hosts");
-            let number = at as u64 + 2;
-            assert!(
-                matches!(refused, JournalError::CannotFollow { number: which, .. } if which == number),
-                "{refused}"
-            );
-        }
+        at.into_iter().for_each(|at| cannot_follow_itself(&records, at));
+    }
+}
+
+fn cannot_follow_itself(records: &[&[u8]], at: usize) {
+    let twice = records[..=at].iter().chain(&records[at..=at]).copied();
+    let refused = journal::replay(fresh(), 0, twice).expect_err("it is so already");
+    let number = at as u64 + 2;
+    assert!(
+        matches!(refused, JournalError::CannotFollow { number: which, .. } if which == number),
+        "{refused}"
+    );
+}
+
+/// What a controller wrote in the test below when stops, notices and hosts that are given back were new.
+const YIELDS: &[u8] = include_bytes!("journal-v1-yields.bin");
+
+/// Which of the records of those who make room, if it is one.
+fn kind(record: &[u8]) -> Option<usize> {
+    let entry: Entry<Event> = Format::Journal.decode(record).expect("a record");
+    match entry.record {
+        Record::Paced(_, pace) => Some(pace as usize),
+        Record::Notice(..) => Some(3),
+        Record::GivenBack(..) => Some(4),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_makes_room_is_read_back_and_refused_where_it_cannot_follow() {
+    let mut pool = Pool::with(PreemptMode::Suspend, 0);
+    let room = |pool: &mut Pool| {
+        pool.submit(spec((3, CPUS, 20, None)));
+        (0..3).for_each(|_| pool.second());
+        pool.submit(in_a_rush(spec((1, CPUS, 5, None))));
+        (0..200).for_each(|_| pool.second());
+    };
+    room(&mut pool);
+    let (preempt, grace_s) = (PreemptMode::Requeue, 5);
+    let all = Partition { is_default: true, preempt, grace_s, ..Partition::named("all") };
+    pool.ask(Ask::Site(Event::Partition(all)));
+    room(&mut pool);
+    pool.submit(kernel(HOSTS as u32, HOSTS as u32, 60));
+    for second in 0..150 {
+        pool.silent = (3..40).contains(&second).then_some(2);
+        pool.second();
+    }
+    let file = journal::pack(pool.journal.iter().map(|record| &record[..]));
+    for file in [&file[..], YIELDS] {
+        let records = journal::unpack(file).expect("it is whole");
+        let standing = journal::replay(fresh(), 0, records.iter().copied()).expect("each record follows");
+        assert_eq!(standing.open.len(), 0);
+        let at: Vec<usize> = (0..records.len()).filter(|at| kind(records[*at]).is_some()).collect();
+        let kinds: BTreeSet<Option<usize>> = at.iter().map(|at| kind(records[*at])).collect();
+        assert_eq!(kinds.len(), 5, "of each kind there is one: {kinds:?}");
+        at.into_iter().for_each(|at| cannot_follow_itself(&records, at));
     }
 }
 

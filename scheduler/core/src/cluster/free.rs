@@ -14,7 +14,7 @@ pub(crate) struct Level {
     pub(crate) memory: u64,
     /// A bit for each GPU.
     pub(crate) gpus: u64,
-    /// How many jobs are on it.
+    /// How many jobs have cores of it: one that is stopped and has given them all away is in nobody's way.
     pub(crate) jobs: u32,
 }
 
@@ -136,7 +136,7 @@ impl Free {
         self.gpus[host] &= !part.gpus;
         self.cpus[host] -= part.cpus();
         self.memory[host] -= part.memory();
-        self.jobs[host] += 1;
+        self.jobs[host] += u32::from(part.cpus() > 0);
         self.all_cpus -= u64::from(part.cpus());
     }
 
@@ -152,7 +152,7 @@ impl Free {
         self.gpus[host] |= part.gpus;
         self.cpus[host] += part.cpus();
         self.memory[host] += part.memory();
-        self.jobs[host] -= 1;
+        self.jobs[host] -= u32::from(part.cpus() > 0);
         self.all_cpus += u64::from(part.cpus());
     }
 }

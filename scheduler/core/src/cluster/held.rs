@@ -75,7 +75,7 @@ impl Level {
             cpus: self.cpus + hold.cpus,
             memory: self.memory + hold.memory,
             gpus: self.gpus | hold.gpus,
-            jobs: self.jobs - 1,
+            jobs: self.jobs - u32::from(hold.cpus > 0),
         }
     }
 }

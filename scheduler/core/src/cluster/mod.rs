@@ -26,6 +26,7 @@ mod room;
 mod roster;
 mod select;
 mod shape;
+mod stopped;
 mod synthetic;
 mod wait;
 

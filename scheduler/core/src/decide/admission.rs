@@ -30,6 +30,8 @@ pub(super) struct Admission<'a> {
     /// Accounts at work, and what everybody holds with what has started in this pass.
     dues: Option<(&'a Dues, Holdings)>,
     now: Time,
+    /// If one is named, nothing else may start.
+    only: Option<Waiting>,
     admitted: Admitted,
     /// Of each job that started: how many did, and from which place on others wait.
     started: BTreeMap<JobId, Begun>,
@@ -47,7 +49,12 @@ impl<'a> Admission<'a> {
     pub(super) fn new(books: &'a Books, dues: Option<&'a Dues>, now: Time) -> Admission<'a> {
         let dues = dues.map(|dues| (dues, dues.holdings.clone()));
         let admitted = Admitted { starts: Vec::new(), limited: BTreeMap::new(), gone: Vec::new() };
-        Admission { books, dues, now, admitted, started: BTreeMap::new() }
+        Admission { books, dues, now, only: None, admitted, started: BTreeMap::new() }
+    }
+
+    /// The same when, if one is named, nothing else may start.
+    pub(super) fn only(self, only: Option<Waiting>) -> Admission<'a> {
+        Admission { only, ..self }
     }
 
     pub(super) fn into_admitted(self) -> Admitted {
@@ -94,6 +101,9 @@ impl<'a> Admission<'a> {
 
 impl Starts<Hosts> for Admission<'_> {
     fn admit(&mut self, entry: &Entry<ClassId>) -> Option<Running> {
+        if self.only.is_some_and(|only| only != entry.job) {
+            return None;
+        }
         let place = self.next(entry)?;
         self.within_limits(entry).then(|| number::running(number::job_of(entry.job), place))
     }

@@ -11,13 +11,12 @@ use crate::cluster::{self, Allocation, ClassId, Hosts, Request, ReservationId, W
 use crate::job::Job;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
-use crate::job::state::{Placed, Run};
+use crate::job::state::{Placed, Run, State};
 use crate::policy::Backfill;
 use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 impl Scheduler {
     /// Brings the queue up to date with the books.
@@ -57,7 +56,13 @@ impl Scheduler {
 
     /// After a restart, gives what runs the places that it has.
     fn give_back_places(&mut self, books: &Books, hosts: &mut Hosts) {
-        for (run, live) in books.live() {
+        // What is stopped has of its cores those that nobody runs on.
+        let runs = |live: &Run| matches!(live.state, State::Starting(_) | State::Running { .. });
+        let (first, then): (Vec<_>, Vec<_>) = books.live().partition(|(_, live)| runs(live));
+        for (run, live) in first.into_iter().chain(then) {
+            if matches!(live.state, State::Suspended { .. }) {
+                self.halted.stood_still(run);
+            }
             let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { continue };
             let running = number::running(run.job, job.place(run.element));
             if hosts.allocation(running).is_some() {
@@ -72,7 +77,7 @@ impl Scheduler {
                 .or_else(|| hosts.intern(&Request::cpus(1)).ok());
             if let Some(class) = class {
                 let parts = placed.on.allocation.parts.clone();
-                hosts.take(running, end(live, placed), &Arc::new(Allocation { class, parts }));
+                hosts.hold(running, end(live, placed), &Allocation { class, parts });
             }
         }
     }
@@ -93,7 +98,10 @@ impl Scheduler {
                 let place = books.job(run.job).and_then(|job| job.place(run.element));
                 hosts.finish(number::running(run.job, place));
             }
-            Event::Run(run, _) => {
+            Event::Run(run, event) => {
+                if let RunEvent::Suspended { .. } = event {
+                    self.halted.stood_still(*run);
+                }
                 if let Some(live) = books.run(*run) {
                     replace(books, hosts, (*run, &live));
                 }
@@ -220,12 +228,10 @@ fn replace(books: &Books, hosts: &mut Hosts, (run, live): (RunId, &Run)) {
     let running = number::running(run.job, job.place(run.element));
     let new = end(live, placed);
     let parts = &placed.on.allocation.parts;
-    let Some((before, held)) = hosts.allocation(running) else { return };
-    if before != new || held.parts != *parts {
-        let allocation = Arc::new(Allocation { class: held.class, parts: parts.clone() });
-        hosts.finish(running);
-        hosts.take(running, new, &allocation);
-    }
+    let Some((_, held)) = hosts.allocation(running) else { return };
+    let wanted = Allocation { class: held.class, parts: parts.clone() };
+    let whole = hosts.hold(running, new, &wanted);
+    debug_assert!(whole || !matches!(live.state, State::Running { .. }), "what runs has all its cores");
 }
 
 /// Makes the hosts of the cluster those of the books. A host that cannot be added was refused as a record.

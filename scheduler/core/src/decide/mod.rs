@@ -15,6 +15,7 @@ pub mod preempt;
 pub mod reason;
 pub mod refusal;
 pub mod resize;
+pub mod suspend;
 
 mod admission;
 mod follow;
@@ -38,10 +39,11 @@ use crate::decide::dues::Dues;
 use crate::decide::files::Files;
 use crate::decide::foresight::Foresight;
 use crate::decide::reason::Reason;
+use crate::decide::suspend::Halted;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
 use crate::policy::key::Key;
-use crate::policy::machine::Promise;
+use crate::policy::machine::{Promise, Running};
 use crate::policy::pass::Pass;
 use crate::policy::queue::{Queue, Waiting};
 use crate::policy::reserve::{self, Reserving};
@@ -62,6 +64,9 @@ const STEP: i64 = 5 * TICKS as i64;
 /// The estimate of a job without a time limit: ten years.
 const FOREVER: i64 = 10 * 365 * 24 * 3_600_000;
 
+/// The number under which something is tried on a copy of the cluster: no job's.
+const TRIAL: Running = Running(u64::MAX);
+
 /// What follows the books and decides.
 #[derive(Clone, Debug)]
 pub struct Scheduler {
@@ -81,6 +86,7 @@ pub struct Scheduler {
     dues: Option<Dues>,
     foresight: Foresight,
     files: Files,
+    halted: Halted,
 }
 
 /// How those who start are found.
@@ -165,6 +171,7 @@ impl Scheduler {
             dues: None,
             foresight: Foresight::default(),
             files: Files::default(),
+            halted: Halted::default(),
         }
     }
 
@@ -225,8 +232,18 @@ impl Scheduler {
     /// Starts what may start now. The hosts have it from then on; the books have it when the starts are recorded, which
     /// must be before the next pass.
     pub fn pass(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) -> Passed {
+        self.pass_of(books, hosts, (now, None))
+    }
+
+    /// A pass in which, if one is named, nothing else may start.
+    fn pass_of(
+        &mut self,
+        books: &mut Books,
+        hosts: &mut Hosts,
+        (now, only): (Time, Option<Waiting>),
+    ) -> Passed {
         self.follow(books, hosts, now);
-        let mut admission = Admission::new(books, self.dues.as_ref(), now);
+        let mut admission = Admission::new(books, self.dues.as_ref(), now).only(only);
         let (first, hopeless, promised) = match &mut self.way {
             Way::First(backfill, pass) => {
                 let outcome = pass.run(*backfill, &mut self.queue, hosts, (now, &mut admission));
@@ -234,7 +251,12 @@ impl Scheduler {
                 (outcome.head.map(|(waiting, promise)| (waiting, at(promise))), outcome.hopeless, None)
             }
             Way::All(reserving) => {
+                // Others who wait keep their promises for the next pass: they are kept out of this one alone.
+                let before = only.map(|_| reserving.clone());
                 let outcome = reserving.run(&mut self.queue, hosts, (now, &mut admission));
+                if let Some(before) = before {
+                    *reserving = before;
+                }
                 let reserve::Outcome { promised, hopeless, is_full } = outcome;
                 let first = promised.first().map(|(waiting, at)| (*waiting, Some(*at)));
                 (first, hopeless, Some((promised, is_full)))

@@ -2,16 +2,17 @@
 //! its partition is of a higher tier.
 //!
 //! As Slurm does: the lowest quality of service first, then the lowest tier, of one the youngest; then those that turn
-//! out not to be needed are spared. The machine is asked, so that whatever a job needs counts: domains, GPUs, licences.
+//! out not to be needed are spared. Before anybody is asked, those count that are stopped already or on their way out.
+//! The machine is asked, so that whatever a job needs counts: domains, GPUs, licences.
 //! Kernels that can do with fewer hosts are not asked here: they give hosts back before anybody is ended
 //! ([`Scheduler::resize`]).
 
 use super::dues::Dues;
 use super::reason::Reason;
-use super::{Passed, Scheduler, follow, number};
+use super::{Passed, Scheduler, TRIAL, follow, number};
 use crate::books::Books;
 use crate::books::partition::{Partition, PreemptMode};
-use crate::cluster::{ClassId, Hosts};
+use crate::cluster::{ClassId, HostId, HostState, Hosts};
 use crate::job::id::{JobId, RunId};
 use crate::job::state::{Placed, Run, State};
 use crate::jobspec::Requeue;
@@ -32,6 +33,8 @@ pub struct Preemption {
     pub job: JobId,
     /// Who, in the order in which they were chosen.
     pub victims: Vec<Victim>,
+    /// Whether all of them are stopped already: it can start on what they have given up.
+    pub is_ready: bool,
 }
 
 /// A running job that makes room.
@@ -54,6 +57,8 @@ pub enum Preempt {
     Requeue,
     /// It is stopped, and goes on where it is.
     Suspend,
+    /// It is stopped already, and stays so.
+    Suspended,
     /// It is ended.
     Cancel,
 }
@@ -63,7 +68,7 @@ impl Preemption {
     pub fn reason(&self) -> Reason {
         let mode = |how| match how {
             Preempt::Checkpoint | Preempt::Requeue => PreemptMode::Requeue,
-            Preempt::Suspend => PreemptMode::Suspend,
+            Preempt::Suspend | Preempt::Suspended => PreemptMode::Suspend,
             Preempt::Cancel => PreemptMode::Cancel,
         };
         Reason::Preempting {
@@ -74,9 +79,22 @@ impl Preemption {
 
 struct Candidate {
     running: Running,
-    way: Way,
+    stage: Stage,
     started: Time,
+    /// Whether it keeps all but its cores.
+    keeps: bool,
     victim: Victim,
+}
+
+/// How far a job is on its way: who is counted on first is less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It is stopped.
+    Suspended(Way),
+    /// It is being ended or stopped: nobody else has to, if that is enough.
+    Leaves,
+    /// It may be asked.
+    Runs(Way),
 }
 
 /// Why a job may be asked to make room: who is asked first is less.
@@ -103,23 +121,30 @@ impl Scheduler {
     pub fn preempt(&self, books: &Books, hosts: &Hosts, passed: &Passed) -> Option<Preemption> {
         let head = passed.head?;
         let listed = self.listed.get(&head.job)?;
-        let (_, class, _) = listed.entries.iter().find(|(waiting, ..)| *waiting == head.waiting)?;
+        let &(_, class, lasts) = listed.entries.iter().find(|(waiting, ..)| *waiting == head.waiting)?;
         let job = books.job(head.job)?;
         let partitions = books.partitions_of(job.spec()).ok()?;
-        let tier = partitions.get(usize::from(number::partition_of(head.waiting)))?.tier;
+        let partition = *partitions.get(usize::from(number::partition_of(head.waiting)))?;
         let qos = self.dues.as_ref().and_then(|dues| dues.qos(job));
         let (now, _) = self.seen?;
-        let claim = Claim { scheduler: self, books, tier, qos, now };
-        if !claim.may_preempt() {
+        let claim = Claim { scheduler: self, books, tier: partition.tier, qos, now };
+        let limited =
+            || self.dues.iter().any(|dues| !dues.obstacles(&dues.holdings, job, partition, now).is_empty());
+        // Room is of no use to one that something else keeps from starting.
+        if !claim.may_preempt() || limited() {
             return None;
         }
         let mut candidates: Vec<Candidate> =
             books.live().filter_map(|(run, live)| claim.candidate(run, live)).collect();
-        candidates.sort_by_key(|c| (c.way, Reverse(c.started), Reverse(c.running)));
+        candidates.sort_by_key(|c| (c.stage, Reverse(c.started), Reverse(c.running)));
         candidates.truncate(MOST_LOOKED_AT);
-        let chosen = enough(hosts, *class, candidates)?;
-        let victims = spared(hosts, *class, chosen);
-        Some(Preemption { job: head.job, victims: victims.into_iter().map(|c| c.victim).collect() })
+        let wish = Wish { books, class, end: now.after(lasts) };
+        let chosen = spared(hosts, wish, enough(hosts, wish, candidates)?);
+        let still = |c: &Candidate| matches!(c.stage, Stage::Suspended(_)) && are_up(hosts, c.running);
+        let is_ready = chosen.iter().all(still);
+        let victims = chosen.into_iter().filter(|c| c.stage != Stage::Leaves).map(|c| c.victim);
+        let victims: Vec<Victim> = victims.collect();
+        (!victims.is_empty()).then_some(Preemption { job: head.job, victims, is_ready })
     }
 
     /// When the next running job may be asked to make room that may not at `now`.
@@ -149,12 +174,26 @@ impl Claim<'_> {
 
     /// A running job as one that makes room; none when it may not be asked.
     fn candidate(&self, run: RunId, live: &Run) -> Option<Candidate> {
-        let (State::Running { placed, .. } | State::Starting(placed)) = &live.state else { return None };
+        let placed = live.state.placed()?;
         let partition = self.books.partition(&placed.on.partition)?;
         let job = self.books.job(run.job)?;
         let dues = self.scheduler.dues.as_ref();
         let qos = dues.and_then(|dues| dues.qos_of_run(run));
+        let running = number::running(run.job, job.place(run.element));
+        let stands = |how, stage, keeps| {
+            let victim = Victim { run, how, grace_s: 0 };
+            Some(Candidate { running, stage, started: placed.started, keeps, victim })
+        };
+        if let State::Completing { .. } = live.state {
+            return stands(Preempt::Cancel, Stage::Leaves, false);
+        }
         let way = self.way(partition, qos)?;
+        if let State::Suspended { .. } = live.state {
+            return stands(Preempt::Suspended, Stage::Suspended(way), true);
+        }
+        if self.scheduler.halted.is_stopping(run) {
+            return stands(Preempt::Suspend, Stage::Leaves, true);
+        }
         if exempt_end(self.books, placed, qos) > self.now {
             return None;
         }
@@ -172,10 +211,10 @@ impl Claim<'_> {
             PreemptMode::Requeue | PreemptMode::Cancel => Preempt::Cancel,
             PreemptMode::Suspend => Preempt::Suspend,
         };
-        let running = number::running(run.job, job.place(run.element));
         let grace_s = partition.grace_s.max(qos.map_or(0, |qos| qos.entry.grace_s));
+        let (stage, keeps) = (Stage::Runs(way), how == Preempt::Suspend);
         let victim = Victim { run, how, grace_s };
-        Some(Candidate { running, way, started: placed.started, victim })
+        Some(Candidate { running, stage, started: placed.started, keeps, victim })
     }
 
     /// Why a job of a partition and a quality of service may be asked. Nobody makes room for one that would have to make
@@ -200,14 +239,56 @@ fn exempt_end(books: &Books, placed: &Placed, qos: Option<&Qos>) -> Time {
     placed.started.after(follow::ticks(u64::from(exempt_s)))
 }
 
-/// The first of the candidates whose ends let the class fit.
-fn enough(hosts: &Hosts, class: ClassId, candidates: Vec<Candidate>) -> Option<Vec<Candidate>> {
+/// What the one for whom room is made asks for, and until when.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    books: &'a Books,
+    class: ClassId,
+    end: Time,
+}
+
+impl Wish<'_> {
+    /// Whether it could start. A window that opens later may keep it from hosts that have room now.
+    fn fits(self, trial: &mut Hosts) -> bool {
+        let starts = |trial: &Hosts| trial.clone().start(TRIAL, self.class, self.end, None).is_some();
+        trial.fits(self.class) && (!trial.minds_ends() || starts(trial))
+    }
+}
+
+impl Candidate {
+    /// Makes room in a cluster that is a copy. A host that is not heard of now gives up all the same what leaves it: a
+    /// restarted controller hears them one by one, and nobody has to end for that.
+    fn leave(&self, books: &Books, trial: &mut Hosts) {
+        if !matches!(self.stage, Stage::Runs(_)) {
+            let up =
+                |host: HostId| books.hosts().get(host.0 as usize).is_some_and(|h| h.state == HostState::Up);
+            hosts_of(trial, self.running).into_iter().filter(|host| up(*host)).for_each(|host| {
+                trial.set_state(host, HostState::Up);
+            });
+        }
+        if self.keeps { trial.give_cores(self.running) } else { trial.finish(self.running) }
+    }
+}
+
+fn hosts_of(hosts: &Hosts, running: Running) -> Vec<HostId> {
+    let held = hosts.allocation(running).map_or(&[][..], |(_, held)| &held.parts);
+    held.iter().map(|part| part.host).collect()
+}
+
+/// Whether no host of something is down.
+pub(super) fn are_up(hosts: &Hosts, running: Running) -> bool {
+    let down = |host| matches!(hosts.state(host), HostState::Down { .. });
+    !hosts_of(hosts, running).into_iter().any(down)
+}
+
+/// The first of the candidates who make room enough.
+fn enough(hosts: &Hosts, wish: Wish<'_>, candidates: Vec<Candidate>) -> Option<Vec<Candidate>> {
     let mut trial = hosts.clone();
     let mut chosen = Vec::new();
     for candidate in candidates {
-        trial.finish(candidate.running);
+        candidate.leave(wish.books, &mut trial);
         chosen.push(candidate);
-        if trial.fits(class) {
+        if wish.fits(&mut trial) {
             return Some(chosen);
         }
     }
@@ -215,15 +296,19 @@ fn enough(hosts: &Hosts, class: ClassId, candidates: Vec<Candidate>) -> Option<V
 }
 
 /// Those of the chosen without whom it would not do: the first chosen are spared last.
-fn spared(hosts: &Hosts, class: ClassId, mut chosen: Vec<Candidate>) -> Vec<Candidate> {
+fn spared(hosts: &Hosts, wish: Wish<'_>, mut chosen: Vec<Candidate>) -> Vec<Candidate> {
     // The last one made it fit, so it is needed.
     let mut at = chosen.len().saturating_sub(1);
-    while at > 0 && chosen.len() <= MOST_SPARED {
+    let asked = chosen.iter().filter(|candidate| candidate.stage != Stage::Leaves).count();
+    while at > 0 && asked <= MOST_SPARED {
         at -= 1;
+        if chosen[at].stage == Stage::Leaves {
+            continue;
+        }
         let mut trial = hosts.clone();
         let others = chosen.iter().enumerate().filter(|(number, _)| *number != at);
-        others.for_each(|(_, candidate)| trial.finish(candidate.running));
-        if trial.fits(class) {
+        others.for_each(|(_, candidate)| candidate.leave(wish.books, &mut trial));
+        if wish.fits(&mut trial) {
             chosen.remove(at);
         }
     }

@@ -4,7 +4,7 @@
 //! kernel is left there, and are planned as its own until then; those that join are its own from the record on. Invariant:
 //! a kernel keeps its first host, where its foreman is.
 
-use super::{Passed, Scheduler, number};
+use super::{Passed, Scheduler, TRIAL, number};
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Hosts, Part, Request};
 use crate::job::Job;
@@ -14,9 +14,6 @@ use crate::job::state::{Placed, Run, State};
 use crate::policy::machine::{Machine, Running};
 use std::cmp::Reverse;
 use std::sync::Arc;
-
-/// The number under which more hosts are tried: no job's.
-const TRIAL: Running = Running(u64::MAX);
 
 /// A running kernel that shall have other hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]

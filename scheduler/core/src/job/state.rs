@@ -374,6 +374,8 @@ impl Run {
     fn end(&self, attempt: Attempt, outcome: Outcome, at: Time) -> Result<State, ChangeError> {
         let state = self.of(attempt, "ended")?;
         let outcome = match state {
+            // Who was told to make room and came to its own end before it had to has ended well.
+            State::Completing { outcome: Outcome::Preempted, .. } if outcome == Outcome::Completed => outcome,
             State::Completing { outcome, .. } => *outcome,
             _ => outcome,
         };

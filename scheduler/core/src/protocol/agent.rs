@@ -93,8 +93,8 @@ enum Link {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Held {
-    /// By a shepherd.
-    Shepherd,
+    /// By a shepherd; stopped for the time of this number, when the shepherd has said so last.
+    Shepherd(Option<u32>),
     /// By nobody; being killed.
     Orphan,
     /// The outcome, and whether a shepherd still waits to be let go.
@@ -121,12 +121,13 @@ impl Agent {
             }
             AgentInput::Controller(message) => self.told(now, message, &mut out),
             AgentInput::Shepherd(id, FromShepherd::Ended(how)) => {
-                if let Some(held @ Held::Shepherd) = self.holds.get_mut(&id) {
+                if let Some(held @ Held::Shepherd(_)) = self.holds.get_mut(&id) {
                     *held = Held::Over(how, true);
                     self.speaks = now;
                 }
             }
-            AgentInput::Shepherd(_, FromShepherd::Running) => {}
+            AgentInput::Shepherd(id, FromShepherd::Running) => self.stands(now, id, None),
+            AgentInput::Shepherd(id, FromShepherd::Suspended(time)) => self.stands(now, id, Some(time)),
             AgentInput::ShepherdDied(id) => self.shepherd_died(now, id, &mut out),
             AgentInput::GroupGone(id) => {
                 if let Some(held @ Held::Orphan) = self.holds.get_mut(&id) {
@@ -168,7 +169,7 @@ impl Agent {
         let held = match what {
             Found::Shepherd => {
                 out.push(AgentOutput::Tell(id, ToShepherd::Adopt));
-                Held::Shepherd
+                Held::Shepherd(None)
             }
             Found::Outcome(how) => Held::Over(how, false),
             Found::Nothing => {
@@ -179,13 +180,22 @@ impl Agent {
         self.holds.insert(id, held);
     }
 
+    /// A shepherd says whether what it holds is stopped.
+    fn stands(&mut self, now: Time, id: AttemptId, stopped: Option<u32>) {
+        if let Some(Held::Shepherd(known)) = self.holds.get_mut(&id)
+            && std::mem::replace(known, stopped) != stopped
+        {
+            self.speaks = now;
+        }
+    }
+
     fn shepherd_died(&mut self, now: Time, id: AttemptId, out: &mut Vec<AgentOutput>) {
         match self.holds.get_mut(&id) {
-            Some(held @ Held::Shepherd) if Guard::ShepherdWatched.stands() => {
+            Some(held @ Held::Shepherd(_)) if Guard::ShepherdWatched.stands() => {
                 *held = Held::Orphan;
                 out.push(AgentOutput::KillGroup(id));
             }
-            Some(held @ Held::Shepherd) => *held = Held::Over(Ended::ShepherdLost, false),
+            Some(held @ Held::Shepherd(_)) => *held = Held::Over(Ended::ShepherdLost, false),
             Some(Held::Over(_, shepherd)) => *shepherd = false,
             Some(Held::Leaving(_)) => {
                 out.push(AgentOutput::Unnote(id));
@@ -237,7 +247,7 @@ impl Agent {
             return;
         }
         self.lease = end;
-        let held = self.holds.iter().filter(|(_, held)| **held == Held::Shepherd);
+        let held = self.holds.iter().filter(|(_, held)| matches!(held, Held::Shepherd(_)));
         out.extend(held.map(|(id, _)| AgentOutput::Tell(*id, ToShepherd::Extend(end))));
     }
 
@@ -258,18 +268,14 @@ impl Agent {
     fn perform(&mut self, order: Order, out: &mut Vec<AgentOutput>) {
         match order {
             Order::Start(start) if !self.holds.contains_key(&start.id) => {
-                self.holds.insert(start.id, Held::Shepherd);
+                self.holds.insert(start.id, Held::Shepherd(None));
                 if Guard::NoteBeforeLaunch.stands() {
                     out.push(AgentOutput::Note(start.id));
                 }
                 out.push(AgentOutput::Launch(start, self.lease));
             }
             Order::Start(_) => {}
-            Order::Kill(id) => {
-                if self.holds.get(&id) == Some(&Held::Shepherd) {
-                    out.push(AgentOutput::Tell(id, ToShepherd::Kill));
-                }
-            }
+            Order::Kill(id) => self.tell(id, ToShepherd::Kill, out),
             Order::Forget(id) => match self.holds.get_mut(&id) {
                 // It leaves, or dies before it hears of this: its note goes in either case.
                 Some(held @ &mut Held::Over(how, true)) => {
@@ -288,6 +294,16 @@ impl Agent {
                 out.push(AgentOutput::Probe(id, what));
             }
             Order::ForgetProbe(id) => drop(self.probes.remove(&id)),
+            Order::Suspend(id, time) => self.tell(id, ToShepherd::Suspend(time), out),
+            Order::Resume(id, time) => self.tell(id, ToShepherd::Resume(time), out),
+            Order::Notice(id, grace_ms) => self.tell(id, ToShepherd::Notice(grace_ms), out),
+        }
+    }
+
+    /// Tells the shepherd of an attempt, if one holds something of it.
+    fn tell(&self, id: AttemptId, message: ToShepherd, out: &mut Vec<AgentOutput>) {
+        if let Some(Held::Shepherd(_)) = self.holds.get(&id) {
+            out.push(AgentOutput::Tell(id, message));
         }
     }
 
@@ -317,7 +333,8 @@ impl Agent {
 impl Held {
     fn holding(self) -> Holding {
         match self {
-            Held::Shepherd | Held::Orphan => Holding::Running,
+            Held::Shepherd(Some(time)) => Holding::Suspended(time),
+            Held::Shepherd(None) | Held::Orphan => Holding::Running,
             Held::Over(how, _) | Held::Leaving(how) => Holding::Ended(how),
         }
     }

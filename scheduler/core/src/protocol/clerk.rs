@@ -9,6 +9,7 @@ use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, 
 use super::format::Format;
 use super::inputs::Sought;
 use super::message::{Conduct, Role};
+use super::pause::Pace;
 use super::probe::{Probe, Wanted};
 use super::stamp::AttemptId;
 use crate::books::Books;
@@ -17,7 +18,7 @@ use crate::books::event::{Event, Fact};
 use crate::cluster::{Allocation, HostId, HostState, Hosts, Part};
 use crate::decide::decision::Decided as Explained;
 use crate::decide::foresight::Foresight;
-use crate::decide::preempt::Preempt;
+use crate::decide::preempt::{Preempt, Victim};
 use crate::decide::refusal::Refusal as Hopeless;
 use crate::decide::{Passed, Scheduler};
 use crate::job::event::{Elements, JobEvent, RunEvent};
@@ -30,6 +31,10 @@ use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// For how long a job that was ended to make room does not start again, milliseconds: hosts are not clean at once, and who
+/// makes room beside it has its grace; else it would be back before the one for whom it ended. About as long as in Slurm.
+const OUT_OF_THE_WAY_MS: i64 = 120_000;
 
 /// What may be asked about jobs and hosts. Whether the one who asks may is the shell's to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,17 +102,20 @@ pub struct Clerk {
 struct Written {
     books: Books,
     foresight: Foresight,
+    /// What is being stopped to make room.
+    stopping: BTreeSet<RunId>,
 }
 
 impl From<Clerk> for Written {
     fn from(clerk: Clerk) -> Written {
-        Written { foresight: clerk.foresight().clone(), books: clerk.books }
+        let stopping = clerk.planner.scheduler.stopping().collect();
+        Written { foresight: clerk.foresight().clone(), stopping, books: clerk.books }
     }
 }
 
 impl From<Written> for Clerk {
-    fn from(Written { books, foresight }: Written) -> Clerk {
-        let scheduler = Scheduler::default().with_foresight(foresight);
+    fn from(Written { books, foresight, stopping }: Written) -> Clerk {
+        let scheduler = Scheduler::default().with_foresight(foresight).with_stopping(stopping);
         let sought = Sought::of(&books);
         Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new(), sought }
     }
@@ -127,20 +135,24 @@ struct Planner {
 /// What can be made anew does not count.
 impl PartialEq for Clerk {
     fn eq(&self, other: &Clerk) -> bool {
-        self.books == other.books && self.foresight() == other.foresight()
+        let (mine, theirs) = (&self.planner.scheduler, &other.planner.scheduler);
+        self.books == other.books
+            && self.foresight() == other.foresight()
+            && mine.stopping().eq(theirs.stopping())
     }
 }
 
 impl Clerk {
     /// A desk with these books, which decides by the shipped policy until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        Clerk::from(Written { books, foresight: Foresight::default() })
+        Clerk::from(Written { books, foresight: Foresight::default(), stopping: BTreeSet::new() })
     }
 
     /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far.
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
         let foresight = self.foresight().clone();
-        *self.planner = Planner::new(scheduler.with_foresight(foresight));
+        let stopping: Vec<RunId> = self.planner.scheduler.stopping().collect();
+        *self.planner = Planner::new(scheduler.with_foresight(foresight).with_stopping(stopping));
         self.sought.tell_again();
     }
 
@@ -320,23 +332,29 @@ impl Desk for Clerk {
         self.follow(now);
         let Clerk { books, planner, .. } = self;
         let Planner { scheduler, hosts, passed: last, .. } = &mut **planner;
-        let passed = scheduler.pass(books, hosts, now);
-        last.clone_from(&passed);
+        let whole = scheduler.retake(books, hosts);
+        let mut passed = scheduler.pass(books, hosts, now);
         let resizes = scheduler.resize(books, hosts, &passed);
         // What is lent is taken back before anybody has to end.
         let makes_room = passed.head.is_some() && !resizes.is_empty();
         let preemption = if makes_room { None } else { scheduler.preempt(books, hosts, &passed) };
-        let victims = preemption.map(|preemption| preemption.victims);
-        let end = victims.into_iter().flatten().filter_map(|victim| {
-            let why = match victim.how {
-                Preempt::Checkpoint | Preempt::Requeue => Why::Preempted,
-                Preempt::Cancel => Why::Evicted,
-                // Agents have no order for it yet.
-                Preempt::Suspend => return None,
-            };
-            Some((victim.run, why))
-        });
-        let end = end.collect();
+        // What starts changes who asks for room: it is noted before anybody goes on, or starts on room that was made.
+        let settled = passed.starts.is_empty();
+        if let Some(plan) = preemption.as_ref().filter(|plan| settled && plan.is_ready) {
+            passed.starts = scheduler.start_on_room(books, hosts, (&passed, plan), now).starts;
+        }
+        last.clone_from(&passed);
+        let starts = !passed.starts.is_empty();
+        let ready = preemption.as_ref().is_some_and(|plan| plan.is_ready);
+        let again = starts && (ready || !whole.is_empty());
+        let victims = preemption.filter(|plan| !plan.is_ready || starts);
+        let victims = victims.map_or(Vec::new(), |plan| plan.victims);
+        let (mut paced, end) = yields(books, &victims);
+        if !starts {
+            let still = |run: &RunId| victims.iter().any(|victim| victim.run == *run);
+            let whole = whole.iter().filter(|(run, _)| !still(run));
+            paced.extend(whole.map(|&(run, attempt)| (AttemptId { run, attempt }, Pace::GoOn)));
+        }
         let begun = passed.starts.into_iter().map(|start| {
             let conduct = books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec()));
             Begun {
@@ -352,7 +370,7 @@ impl Desk for Clerk {
             places: places(&resize.on),
             plan: Format::Journal.encode(&resize.on),
         });
-        Decided { begun: begun.collect(), resized: resized.collect(), end }
+        Decided { begun: begun.collect(), resized: resized.collect(), paced, end, again }
     }
 
     fn may_resize(&self, resized: &Resized) -> bool {
@@ -426,7 +444,18 @@ impl Desk for Clerk {
         }
     }
 
+    fn paced(&mut self, at: Time, id: AttemptId, pace: Pace) {
+        self.planner.scheduler.stops(id.run, pace == Pace::Stop);
+        let attempt = id.attempt;
+        match pace {
+            Pace::Stop => {}
+            Pace::Still => self.tell(at, Event::Run(id.run, RunEvent::Suspended { attempt })),
+            Pace::GoOn => self.tell(at, Event::Run(id.run, RunEvent::Resumed { attempt })),
+        }
+    }
+
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
+        self.planner.scheduler.stops(id.run, false);
         self.tell(
             at,
             Event::Run(id.run, RunEvent::Completing { attempt: id.attempt, outcome: end.outcome() }),
@@ -434,10 +463,13 @@ impl Desk for Clerk {
     }
 
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
+        self.planner.scheduler.stops(id.run, false);
         let (usage, attempt, outcome) = (Usage::default(), id.attempt, end.outcome());
         let again = end.may_run_again() && self.may_requeue(id.run.job);
         let event = if again {
-            RunEvent::Requeued { attempt, outcome, usage, hold: None, from: at }
+            let room = end == AttemptEnd::Ended(Why::Preempted);
+            let from = if room { at.after(OUT_OF_THE_WAY_MS) } else { at };
+            RunEvent::Requeued { attempt, outcome, usage, hold: None, from }
         } else {
             RunEvent::Ended { attempt, outcome, usage }
         };
@@ -449,6 +481,25 @@ impl Planner {
     fn new(scheduler: Scheduler) -> Planner {
         Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None, passed: Passed::default() }
     }
+}
+
+/// Who stops and who ends to make room, and after how many milliseconds.
+#[expect(clippy::type_complexity, reason = "two parts of a decision")]
+fn yields(books: &Books, victims: &[Victim]) -> (Vec<(AttemptId, Pace)>, Vec<(RunId, Why, i64)>) {
+    let (mut paced, mut end) = (Vec::new(), Vec::new());
+    for Victim { run, how, grace_s } in victims.iter().copied() {
+        let grace_ms = i64::from(grace_s) * 1000;
+        match how {
+            Preempt::Checkpoint | Preempt::Requeue => end.push((run, Why::Preempted, grace_ms)),
+            Preempt::Cancel => end.push((run, Why::Evicted, grace_ms)),
+            Preempt::Suspended => {}
+            Preempt::Suspend => {
+                let attempt = books.run(run).and_then(|run| Some(run.state.placed()?.attempt));
+                paced.extend(attempt.map(|attempt| (AttemptId { run, attempt }, Pace::Stop)));
+            }
+        }
+    }
+    (paced, end)
 }
 
 /// What the scheduler is told of a host.

@@ -6,6 +6,7 @@
 mod probing;
 
 use super::desk::{Begun, Decided, Desk, Due, Place, Resized, Why};
+use super::drain::Drains;
 use super::guard::Guard;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
@@ -84,20 +85,22 @@ pub type Outputs<D> = Vec<Output<<D as Desk>::Event, <D as Desk>::Answer>>;
 /// One life of the controller.
 #[derive(Clone, Debug)]
 pub struct Controller<D: Desk> {
-    rules: Lease,
-    standing: Standing<D>,
-    hosts: BTreeMap<HostId, Watch>,
+    pub(super) rules: Lease,
+    pub(super) standing: Standing<D>,
+    pub(super) hosts: BTreeMap<HostId, Watch>,
     /// When each host's silence next means something.
     due: BTreeSet<(Time, HostId)>,
     /// What the desk was told of hosts.
     usable: BTreeSet<HostId>,
     next_session: Session,
-    turn: Turn<D>,
+    /// Members of kernel steps that leave.
+    pub(super) drains: Drains,
+    pub(super) turn: Turn<D>,
 }
 
 /// What one input has led to so far.
 #[derive(Clone, Debug)]
-struct Turn<D: Desk> {
+pub(super) struct Turn<D: Desk> {
     entries: Vec<Entry<D::Event>>,
     sends: Vec<(HostId, ToAgent)>,
     tells: Vec<(HostId, FromStore)>,
@@ -105,11 +108,11 @@ struct Turn<D: Desk> {
     /// Hosts that get a lease and their orders.
     speak: BTreeSet<HostId>,
     /// Runs to look at: something of them has changed.
-    touched: BTreeSet<RunId>,
+    pub(super) touched: BTreeSet<RunId>,
     /// Hosts of which something has changed.
     looked_at: BTreeSet<HostId>,
     /// Whether something may begin that could not.
-    decide: bool,
+    pub(super) decide: bool,
     /// Whether hosts may have to be asked for input files that did not.
     look: bool,
 }
@@ -126,8 +129,9 @@ impl<D: Desk> Controller<D> {
     /// A controller that goes on from what the journal says.
     pub fn new(rules: Lease, standing: Standing<D>) -> Self {
         let (hosts, due) = (BTreeMap::new(), BTreeSet::new());
-        let usable = BTreeSet::new();
-        Controller { rules, standing, hosts, due, usable, next_session: Session(0), turn: Turn::default() }
+        let (usable, drains) = (BTreeSet::new(), Drains::default());
+        let (next_session, turn) = (Session(0), Turn::default());
+        Controller { rules, standing, hosts, due, usable, next_session, drains, turn }
     }
 
     /// What is known for good: the fold of all records handed out.
@@ -193,7 +197,7 @@ impl<D: Desk> Controller<D> {
         self.turn.look = true;
     }
 
-    fn end(&mut self, now: Time, run: RunId, why: Why) {
+    pub(super) fn end(&mut self, now: Time, run: RunId, why: Why) {
         let Some(open) = self.standing.open.get(&run).filter(|open| open.can_end(why)) else { return };
         self.note(now, Record::End(open.begun.id, why));
         self.turn.touched.insert(run);
@@ -235,11 +239,12 @@ impl<D: Desk> Controller<D> {
                 return;
             }
         }
+        self.stopped(host, report);
         for (id, holding) in &report.holds {
             self.held(now, host, (*id, *holding));
         }
         let held = |id| report.holds.binary_search_by_key(&id, |(id, _)| *id).ok();
-        let runs = |id| held(id).is_some_and(|at| report.holds[at].1 == Holding::Running);
+        let runs = |id| held(id).is_some_and(|at| !matches!(report.holds[at].1, Holding::Ended(_)));
         self.watched(host, |watch| {
             if let Some(joined) = &mut watch.joined {
                 joined.clear(report.done, runs);
@@ -251,6 +256,9 @@ impl<D: Desk> Controller<D> {
     }
 
     fn foreman(&mut self, now: Time, host: HostId, message: ToStore) {
+        if let ToStore::Uses(id, hosts) = &message {
+            self.handed_in(*id, hosts);
+        }
         let (record, answer) = self.standing.hear_foreman(message);
         if let Some(record) = record {
             self.note(now, record);
@@ -286,18 +294,20 @@ impl<D: Desk> Controller<D> {
             Holding::Running if ours => {
                 let open = &self.standing.open[&id.run];
                 if !open.up && open.parts[&host].role == Role::Batch {
-                    // It may be lent hosts from now on.
-                    self.turn.decide |= open.begun.conduct == Conduct::Fenced;
+                    // It may be lent hosts from now on, and may be asked to stop.
+                    self.turn.decide = true;
                     self.note(now, Record::Up(id));
                 }
             }
+            Holding::Suspended(number) if ours => self.is_stopped(host, id, number),
             // It is over as far as anybody knows: it has no right to be there.
-            Holding::Running => self.ordered(host, |joined| joined.kill(id)),
+            Holding::Running | Holding::Suspended(_) => self.ordered(host, |joined| joined.kill(id)),
         }
     }
 
     /// Hosts that have been silent for long enough to mean something.
     fn look_at_the_clock(&mut self, now: Time) {
+        self.turn.touched.extend(self.drains.due(now));
         while let Some((_, host)) = self.due.first().copied().filter(|(at, _)| *at <= now) {
             let rules = self.rules;
             let voice = self.watched(host, |watch| {
@@ -323,39 +333,46 @@ impl<D: Desk> Controller<D> {
         while let Some(run) = self.turn.touched.pop_first() {
             let Some(open) = self.standing.open.get(&run) else { continue };
             if open.cause.is_none() {
-                self.keep_to_hosts(run);
+                self.keep_to_hosts(now, run);
+                self.keep_pace(now, run);
                 continue;
             }
-            let (id, end) = (open.begun.id, open.end());
+            let (id, end, notice_ms) = (open.begun.id, open.end(), open.notice_ms());
             // What is over only by our reckoning may run, or begin, where its host is heard again.
             let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
             let left: Vec<HostId> = left.collect();
+            let hosts: Vec<HostId> = open.parts.keys().copied().collect();
             let is_over = open.is_over() || !Guard::AllPartsOver.stands();
             for host in left {
-                self.ordered(host, |joined| joined.kill(id));
+                self.ordered(host, |joined| match notice_ms {
+                    Some(grace_ms) => joined.notice(id, grace_ms),
+                    None => joined.kill(id),
+                });
                 if is_over {
                     self.watched(host, |watch| watch.runs.remove(&id));
                 }
             }
             if is_over {
                 self.note(now, Record::Closed(id, end));
+                self.drains.close(id);
+                // What they were to forget of it is nobody's concern any more.
+                let known = hosts.into_iter().filter(|host| self.hosts.contains_key(host));
+                self.turn.looked_at.extend(known);
                 self.turn.decide = true;
             }
         }
     }
 
     /// Orders that a kernel step that goes on use the hosts that it has, and no other.
-    fn keep_to_hosts(&mut self, run: RunId) {
-        let open = &self.standing.open[&run];
-        if open.begun.conduct != Conduct::Fenced {
+    fn keep_to_hosts(&mut self, now: Time, run: RunId) {
+        if self.standing.open[&run].begun.conduct != Conduct::Fenced {
             return;
         }
+        self.give_back(now, run);
+        let open = &self.standing.open[&run];
         let (id, batch, hosts) = (open.begun.id, open.begun.places[0].host, open.hosts());
-        let leave: Vec<HostId> = open.parts.keys().filter(|host| open.leaves(**host)).copied().collect();
         self.ordered(batch, |joined| joined.resize(id, hosts));
-        for host in leave {
-            self.ordered(host, |joined| joined.kill(id));
-        }
+        self.drain(now, run);
     }
 
     /// Begins what can begin.
@@ -373,10 +390,16 @@ impl<D: Desk> Controller<D> {
                 };
             }
         }
-        if !std::mem::take(&mut self.turn.decide) {
-            return;
+        let mut decide = std::mem::take(&mut self.turn.decide);
+        while decide {
+            decide = self.decide(now);
         }
-        let Decided { begun, resized, end } = self.standing.desk.decide(self.standing.last.max(now));
+    }
+
+    /// Does what the desk decides now; whether it wants to be asked again.
+    fn decide(&mut self, now: Time) -> bool {
+        let decided = self.standing.desk.decide(self.standing.last.max(now));
+        let Decided { begun, resized, paced, end, again } = decided;
         for begun in begun {
             let boots = self.boots(&begun.places);
             self.note(now, Record::Begun(begun.clone(), boots));
@@ -385,10 +408,14 @@ impl<D: Desk> Controller<D> {
         for resized in resized {
             self.resize(now, resized);
         }
-        for (run, why) in end {
-            self.end(now, run, why);
+        for (id, pace) in paced {
+            self.pace(now, id, pace);
+        }
+        for (run, why, grace_ms) in end {
+            self.end_after(now, (run, why), grace_ms);
         }
         self.wind_up(now);
+        again
     }
 
     /// The lives of the hosts of these places.
@@ -462,6 +489,7 @@ impl<D: Desk> Controller<D> {
         let ahead = self.standing.last.0.saturating_sub(now.0).max(0);
         let wake = self.standing.desk.wake(self.standing.last.max(now));
         let wake = wake.map(|at| Time(at.0.saturating_sub(ahead)));
+        let wake = wake.into_iter().chain(self.drains.wake(now));
         out.extend(due.into_iter().chain(wake).min().map(Output::Wake));
         out
     }
@@ -471,6 +499,7 @@ impl<D: Desk> Controller<D> {
         let leaves = self.standing.leaves(id, host);
         self.note(now, Record::Over(id, host, end));
         self.watched(host, |watch| watch.runs.remove(&id));
+        self.drains.forget(id, host);
         self.turn.decide |= leaves;
         // It is nobody's any more, and may run, or begin, where its host is heard again.
         if leaves && !end.is_surely_gone() {
@@ -480,14 +509,14 @@ impl<D: Desk> Controller<D> {
     }
 
     /// Notes a change, at a time not before that of the last: a restarted controller's clock may be behind.
-    fn note(&mut self, now: Time, record: Record<D::Event>) {
+    pub(super) fn note(&mut self, now: Time, record: Record<D::Event>) {
         let at = now.max(self.standing.last);
         self.standing.apply(at, &record);
         self.turn.entries.push(Entry { at, record });
     }
 
     /// Adds orders for the agent of `host`, if it has a session.
-    fn ordered(&mut self, host: HostId, order: impl FnOnce(&mut super::watch::Joined)) {
+    pub(super) fn ordered(&mut self, host: HostId, order: impl FnOnce(&mut super::watch::Joined)) {
         if let Some(joined) = self.hosts.get_mut(&host).and_then(|watch| watch.joined.as_mut()) {
             order(joined);
             self.turn.speak.insert(host);

@@ -3,6 +3,7 @@
 //! The protocol is written over this, so that it can be tested with a queue of a few lines, and run with the books.
 
 use super::message::{Conduct, Role};
+use super::pause::Pace;
 use super::probe::{Probe, Wanted};
 use super::stamp::AttemptId;
 use crate::cluster::HostId;
@@ -82,6 +83,9 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// Nothing of it is left, or can do harm, on a host that leaves.
     fn left(&mut self, at: Time, id: AttemptId, host: HostId);
 
+    /// It is to stop, stands still, or goes on.
+    fn paced(&mut self, at: Time, id: AttemptId, pace: Pace);
+
     /// It comes to an end, and something of it may still run. Said again when a user's word changes how it ends.
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
 
@@ -96,8 +100,12 @@ pub struct Decided {
     pub begun: Vec<Begun>,
     /// What shall have other hosts. What cannot now is left out: hosts are still on their way out of it, or it ends.
     pub resized: Vec<Resized>,
-    /// What shall end to make room, and why.
-    pub end: Vec<(RunId, Why)>,
+    /// What shall stop to make room, or go on: what cannot now is left out.
+    pub paced: Vec<(AttemptId, Pace)>,
+    /// What shall end to make room, why, and how many milliseconds after it is told.
+    pub end: Vec<(RunId, Why, i64)>,
+    /// Whether to ask again once this is noted: only if something begins.
+    pub again: bool,
 }
 
 /// What must be noted though nobody asks.

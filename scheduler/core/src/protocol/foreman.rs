@@ -284,19 +284,27 @@ impl Foreman {
 
     fn resize(&mut self, hosts: Vec<HostId>, out: &mut Vec<ForemanOutput>) {
         // A new session of its agent says again what it knows.
-        if self.hosts == hosts {
-            return;
-        }
+        let known = self.hosts == hosts;
         self.hosts = hosts;
-        if let State::Working(work) = &mut self.state
-            && !std::mem::replace(&mut work.stopping, true)
-        {
-            out.push(ForemanOutput::StopTeam(work.team));
+        match &mut self.state {
+            State::Working(work) if work.stopping => {}
+            State::Working(work) if !known => {
+                work.stopping = true;
+                out.push(ForemanOutput::StopTeam(work.team));
+            }
+            // No team uses any other.
+            _ => out.push(self.uses()),
         }
+    }
+
+    /// Tells the controller which hosts are used.
+    fn uses(&self) -> ForemanOutput {
+        ForemanOutput::Send(ToStore::Uses(self.id, self.hosts.clone()))
     }
 
     /// Starts the next team on what is missing.
     fn start_team(&mut self, out: &mut Vec<ForemanOutput>) {
+        out.push(self.uses());
         let hosts = self.hosts.clone();
         let State::Working(work) = &mut self.state else { return };
         work.team += 1;

@@ -32,6 +32,8 @@ fn ledger(lengths: &[usize]) -> Ledger {
 
 fn sent(out: &[ForemanOutput]) -> Vec<ToStore> {
     let sent = out.iter().filter_map(|output| match output {
+        // The store has no part in that.
+        ForemanOutput::Send(ToStore::Uses(..)) => None,
         ForemanOutput::Send(message) => Some(message.clone()),
         _ => None,
     });
@@ -177,4 +179,23 @@ fn a_refusal_is_told_to_the_user() {
         let out = foreman.handle(Time(0), ForemanInput::Store(FromStore::Refused(attempt(1), why)));
         assert_eq!(out, [ForemanOutput::Complain(why), ForemanOutput::Exit(outcome)]);
     }
+}
+
+#[test]
+fn it_says_which_hosts_its_teams_use() {
+    let mut foreman = working();
+    let hosts = |numbers: &[u32]| numbers.iter().copied().map(HostId).collect::<Vec<HostId>>();
+    let uses = |numbers: &[u32]| ForemanOutput::Send(ToStore::Uses(attempt(1), hosts(numbers)));
+    let mut resize = |numbers: &[u32]| foreman.handle(Time(0), ForemanInput::Resize(hosts(numbers)));
+    assert_eq!(resize(&[0]), [uses(&[0])], "it knows that already");
+    assert_eq!(resize(&[0, 1]), [ForemanOutput::StopTeam(1)], "the team has not handed in");
+    assert_eq!(resize(&[0, 2]), []);
+    let entry = foreman.handle(Time(0), ForemanInput::Finished(1, leaf(0), vec![1]));
+    assert!(matches!(&sent(&entry)[..], [ToStore::Commit(_, _, Commit { number: 1, .. })]));
+    let out = foreman.handle(Time(0), ForemanInput::TeamEnded(1));
+    assert_eq!(out[0], uses(&[0, 2]));
+    assert_eq!(team(&out).map(|team| (team.number, team.hosts)), Some((2, hosts(&[0, 2]))));
+    // A word is no entry: the next one follows the first.
+    let entry = foreman.handle(Time(0), ForemanInput::Finished(2, leaf(1), vec![1]));
+    assert!(matches!(&sent(&entry)[..], [ToStore::Commit(_, _, Commit { number: 2, .. })]));
 }

@@ -48,6 +48,16 @@ pub enum Guard {
     ForgottenFirst,
     /// Of the reports of a session, one that a newer has overtaken is not believed.
     NewestReport,
+    /// The CPUs of what is to stop are given away only when all its hosts say that it has.
+    StoppedFirst,
+    /// A host is believed to have stopped something only for the time that is now.
+    StoppedNow,
+    /// What is stopped and has to end is killed as it is, and not told first.
+    KilledStopped,
+    /// While something is stopped, its own time stands still.
+    LimitWaits,
+    /// The member of a team that goes on elsewhere is killed when the team has handed in, or has had time to.
+    HandInFirst,
     /// The store takes commits of the newest attempt alone.
     FencedCommit,
     /// The store takes no block twice, and no part of a commit for the whole.
@@ -92,6 +102,11 @@ impl Guard {
         Guard::FreeWhenLeft,
         Guard::ForgottenFirst,
         Guard::NewestReport,
+        Guard::StoppedFirst,
+        Guard::StoppedNow,
+        Guard::KilledStopped,
+        Guard::LimitWaits,
+        Guard::HandInFirst,
         Guard::FencedCommit,
         Guard::BlockOnce,
         Guard::CommitInOrder,

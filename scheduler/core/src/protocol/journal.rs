@@ -126,5 +126,8 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             let fits = |open: &Open| open.can_resize(resized) && boots.len() == open.joins(resized).count();
             standing.attempt(resized.id).is_some_and(fits) && standing.desk.may_resize(resized)
         }
+        Record::Paced(id, pace) => standing.attempt(*id).is_some_and(|open| open.can_pace(*pace)),
+        Record::Notice(id, ..) => standing.attempt(*id).is_some_and(Open::can_notice),
+        Record::GivenBack(id, host) => standing.attempt(*id).is_some_and(|open| open.has_lost(*host)),
     }
 }

@@ -20,12 +20,22 @@ pub struct Lease {
     pub clock_ppm: i64,
     /// How long a shepherd may take from its deadline until nothing runs any more, in milliseconds.
     pub kill_ms: i64,
+    /// How long a member of a kernel step whose host is taken back is waited for, in milliseconds: its team may hand in
+    /// what it has.
+    pub drain_ms: i64,
 }
 
 impl Default for Lease {
     /// A minute; a report every ten seconds; clocks off by at most a thousandth, which is ten times what NTP allows.
     fn default() -> Self {
-        Lease { length_ms: 60_000, report_ms: 10_000, suspect_ms: 25_000, clock_ppm: 1_000, kill_ms: 5_000 }
+        Lease {
+            length_ms: 60_000,
+            report_ms: 10_000,
+            suspect_ms: 25_000,
+            clock_ppm: 1_000,
+            kill_ms: 5_000,
+            drain_ms: 10_000,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::guard::Guard;
 use super::stamp::AttemptId;
+use crate::cluster::HostId;
 use muster_spec::{BlockSet, Grid, Node};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,6 +75,8 @@ pub enum ToStore {
     Round(AttemptId, [u8; 16], Round),
     /// It wants this of the step with this spec.
     Fetch(AttemptId, [u8; 16], Want),
+    /// For the controller itself: its teams use these hosts, and what others had done for it is handed in.
+    Uses(AttemptId, Vec<HostId>),
 }
 
 /// Some bytes of an entry.

@@ -60,6 +60,12 @@ pub enum Order {
     Probe(ProbeId, Vec<u8>),
     /// What was found is on disk: it need not be reported any more.
     ForgetProbe(ProbeId),
+    /// Stop its processes, for the time of this number, until they are ordered to go on. They may be killed as they are.
+    Suspend(AttemptId, u32),
+    /// What was stopped up to the time of this number goes on.
+    Resume(AttemptId, u32),
+    /// Tell it that it has to end, and end it when so many milliseconds are over: it may save its work until then.
+    Notice(AttemptId, i64),
 }
 
 /// Controller to agent.
@@ -132,6 +138,8 @@ pub enum Holding {
     Running,
     /// It has ended, and none of its processes is left.
     Ended(Ended),
+    /// All its processes are stopped, for the time of this number.
+    Suspended(u32),
 }
 
 /// How what a host held of an attempt ended.
@@ -160,6 +168,12 @@ pub enum ToShepherd {
     Forget,
     /// For the foreman that you hold: use these hosts.
     Resize(Vec<HostId>),
+    /// Stop what you hold, for the time of this number.
+    Suspend(u32),
+    /// What was stopped up to the time of this number goes on.
+    Resume(u32),
+    /// What you hold has to end: tell it, and kill it when so many milliseconds are over.
+    Notice(i64),
 }
 
 /// Shepherd to agent, on one host.
@@ -169,4 +183,6 @@ pub enum FromShepherd {
     Running,
     /// It has ended.
     Ended(Ended),
+    /// All of it is stopped, for the time of this number.
+    Suspended(u32),
 }

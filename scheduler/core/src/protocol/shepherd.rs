@@ -1,7 +1,8 @@
 //! The shepherd: holds one attempt's processes on one host, and its deadlines; outlives the agent.
 //!
 //! Invariants: a script that may be requeued has no process left `kill_ms` after the last deadline it was given; a
-//! deadline that has passed is final; the outcome is on the spool before anybody hears of it.
+//! deadline that has passed is final; the outcome is on the spool before anybody hears of it; while what it holds is
+//! stopped, its own time stands still and that of the lease does not.
 
 use super::guard::Guard;
 use super::message::{Conduct, Ended, FromShepherd, Start, ToShepherd};
@@ -20,6 +21,8 @@ pub enum ShepherdInput {
     AgentDied,
     /// What it held has exited, and no process of it is left.
     Exited(Outcome),
+    /// Every process is stopped, as asked under this number.
+    Stopped(u32),
     /// The time that it asked for has come.
     Woken,
 }
@@ -29,8 +32,15 @@ pub enum ShepherdInput {
 pub enum ShepherdOutput {
     /// Start the processes.
     Spawn,
-    /// Kill every process with SIGKILL; answered by [`ShepherdInput::Exited`] when none is left.
+    /// Kill every process with SIGKILL, stopped or not; answered by [`ShepherdInput::Exited`] when none is left.
     Kill,
+    /// Stop every process, those to come included, so that none can go on by itself; answered by
+    /// [`ShepherdInput::Stopped`] when all are.
+    Stop(u32),
+    /// Let every process go on.
+    GoOn,
+    /// Tell every process that it has to end: SIGCONT and SIGTERM, as Slurm does.
+    Warn,
     /// Write the outcome to the spool.
     Save(Ended),
     /// Tell the agent.
@@ -60,8 +70,12 @@ enum State {
     Running {
         /// When the lease ends, as far as is known.
         lease: Time,
-        /// When its own time is over.
+        /// When its own time is over; that time is later by as long as it is stopped.
         limit: Time,
+        /// When it is killed after a notice.
+        notice: Time,
+        /// Under which number and since when it is stopped, and whether all of it is.
+        stopped: Option<(u32, Time, bool)>,
     },
     /// Being killed, and why.
     Killing(Ended),
@@ -84,14 +98,22 @@ impl Shepherd {
                 if let State::New(lease) = self.state {
                     let limit = self.limit_ms.map_or(Time::NEVER, |ms| now.after(ms));
                     if now < self.lease_deadline(lease) {
-                        self.state = State::Running { lease, limit };
+                        self.state = State::Running { lease, limit, notice: Time::NEVER, stopped: None };
                         out.push(ShepherdOutput::Spawn);
                     } else {
                         self.end(Ended::LeaseEnded, &mut out);
                     }
                 }
             }
-            ShepherdInput::Agent(message) => self.told(message, &mut out),
+            ShepherdInput::Agent(message) => self.told(now, message, &mut out),
+            ShepherdInput::Stopped(number) => {
+                if let State::Running { stopped: Some((of, _, all)), .. } = &mut self.state
+                    && *of == number
+                {
+                    *all = true;
+                    out.push(ShepherdOutput::Tell(FromShepherd::Suspended(number)));
+                }
+            }
             ShepherdInput::AgentDied => out.push(ShepherdOutput::CallAgent),
             ShepherdInput::Exited(outcome) => {
                 let how = match self.state {
@@ -108,22 +130,51 @@ impl Shepherd {
         out
     }
 
-    fn told(&mut self, message: ToShepherd, out: &mut Vec<ShepherdOutput>) {
+    fn told(&mut self, now: Time, message: ToShepherd, out: &mut Vec<ShepherdOutput>) {
         match (message, &mut self.state) {
             (ToShepherd::Adopt, State::Over(how)) => {
                 out.push(ShepherdOutput::Tell(FromShepherd::Ended(*how)));
+            }
+            (ToShepherd::Adopt, State::Running { stopped: Some((number, _, true)), .. }) => {
+                out.push(ShepherdOutput::Tell(FromShepherd::Suspended(*number)));
             }
             (ToShepherd::Adopt, _) => out.push(ShepherdOutput::Tell(FromShepherd::Running)),
             (ToShepherd::Extend(until), State::New(lease) | State::Running { lease, .. }) => {
                 *lease = until.max(*lease);
             }
-            (ToShepherd::Kill, State::New(_)) => self.end(Ended::Killed, out),
+            (ToShepherd::Kill | ToShepherd::Notice(_), State::New(_)) => self.end(Ended::Killed, out),
             (ToShepherd::Kill, State::Running { .. }) => {
                 self.state = State::Killing(Ended::Killed);
                 out.push(ShepherdOutput::Kill);
             }
             (ToShepherd::Forget, State::Over(_)) => out.push(ShepherdOutput::Leave),
             (ToShepherd::Resize(hosts), State::Running { .. }) => out.push(ShepherdOutput::Resize(hosts)),
+            (ToShepherd::Suspend(number), State::Running { stopped, .. }) => match stopped {
+                Some((of, _, all)) if *of == number => {
+                    let known = all.then_some(ShepherdOutput::Tell(FromShepherd::Suspended(number)));
+                    out.extend(known);
+                }
+                _ => {
+                    let since = stopped.map_or(now, |(_, since, _)| since);
+                    *stopped = Some((number, since, false));
+                    out.push(ShepherdOutput::Stop(number));
+                }
+            },
+            (ToShepherd::Resume(number), State::Running { stopped, limit, .. }) => {
+                if stopped.is_some_and(|(of, ..)| of > number) {
+                    return;
+                }
+                go_on(now, stopped, limit).into_iter().for_each(|output| out.push(output));
+                out.push(ShepherdOutput::Tell(FromShepherd::Running));
+            }
+            (ToShepherd::Notice(grace_ms), State::Running { stopped, limit, notice, .. }) => {
+                if *notice == Time::NEVER {
+                    // The signal lets what is stopped go on.
+                    go_on(now, stopped, limit);
+                    out.push(ShepherdOutput::Warn);
+                }
+                *notice = now.after(grace_ms).min(*notice);
+            }
             _ => {}
         }
     }
@@ -135,9 +186,11 @@ impl Shepherd {
 
     /// Kills what has passed a deadline.
     fn look_at_the_clock(&mut self, now: Time, out: &mut Vec<ShepherdOutput>) {
-        let State::Running { lease, limit } = self.state else { return };
-        let why = if now >= limit {
+        let State::Running { lease, limit, notice, stopped } = self.state else { return };
+        let why = if now >= limit && !waits(stopped) {
             Ended::Exited(Outcome::Timeout)
+        } else if now >= notice {
+            Ended::Killed
         } else if now >= self.lease_deadline(lease) {
             Ended::LeaseEnded
         } else {
@@ -157,8 +210,76 @@ impl Shepherd {
     }
 
     fn deadline(&self) -> Option<Time> {
-        let State::Running { lease, limit } = self.state else { return None };
-        let at = limit.min(self.lease_deadline(lease));
+        let State::Running { lease, limit, notice, stopped } = self.state else { return None };
+        let limit = if waits(stopped) { Time::NEVER } else { limit };
+        let at = limit.min(notice).min(self.lease_deadline(lease));
         (at < Time::NEVER).then_some(at)
+    }
+}
+
+/// Whether the time limit stands still.
+fn waits(stopped: Option<(u32, Time, bool)>) -> bool {
+    stopped.is_some() && Guard::LimitWaits.stands()
+}
+
+/// What is stopped, if it is, goes on, and may do so for longer.
+fn go_on(now: Time, stopped: &mut Option<(u32, Time, bool)>, limit: &mut Time) -> Option<ShepherdOutput> {
+    let (_, since, _) = stopped.take()?;
+    if Guard::LimitWaits.stands() {
+        *limit = limit.after(now.0 - since.0);
+    }
+    Some(ShepherdOutput::GoOn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::id::{Attempt, JobId, RunId};
+    use crate::protocol::message::Role;
+    use crate::protocol::stamp::AttemptId;
+
+    fn shepherd(limit_ms: Option<i64>) -> Shepherd {
+        let id = AttemptId { run: RunId { job: JobId(1), element: None }, attempt: Attempt(1) };
+        let (conduct, role, launch) = (Conduct::Requeue, Role::Batch, Vec::new());
+        let mut shepherd = Shepherd::new(&Start { id, conduct, role, limit_ms, launch }, Time(10_000));
+        let begun = shepherd.handle(Time(0), ShepherdInput::Begin);
+        assert_eq!(begun[0], ShepherdOutput::Spawn);
+        shepherd
+    }
+
+    fn hear(shepherd: &mut Shepherd, at: i64, message: ToShepherd) -> Vec<ShepherdOutput> {
+        shepherd.handle(Time(at), ShepherdInput::Agent(message))
+    }
+
+    #[test]
+    fn its_own_time_stands_still_while_it_is_stopped() {
+        use ShepherdOutput::{GoOn, Kill, Stop, Tell, Wake};
+        let mut one = shepherd(Some(1_000));
+        let lease = || Wake(Time(10_000));
+        assert_eq!(hear(&mut one, 400, ToShepherd::Suspend(1)), [Stop(1), lease()]);
+        assert_eq!(hear(&mut one, 450, ToShepherd::Suspend(1)), [lease()], "it is not stopped yet");
+        let stopped = one.handle(Time(500), ShepherdInput::Stopped(1));
+        assert_eq!(stopped, [Tell(FromShepherd::Suspended(1)), lease()]);
+        assert_eq!(hear(&mut one, 600, ToShepherd::Adopt), stopped);
+        assert_eq!(hear(&mut one, 2_000, ToShepherd::Suspend(1)), stopped, "its time has not passed");
+        let went_on = hear(&mut one, 2_400, ToShepherd::Resume(1));
+        assert_eq!(went_on, [GoOn, Tell(FromShepherd::Running), Wake(Time(3_000))]);
+        assert_eq!(hear(&mut one, 2_500, ToShepherd::Suspend(2)), [Stop(2), lease()]);
+        assert_eq!(one.handle(Time(2_600), ShepherdInput::Stopped(1)), [lease()], "that was before");
+        assert_eq!(hear(&mut one, 2_700, ToShepherd::Resume(1)), [lease()], "so was that");
+        assert_eq!(one.handle(Time(10_000), ShepherdInput::Woken), [Kill], "the lease waits for nobody");
+    }
+
+    #[test]
+    fn a_notice_is_given_once_and_a_kill_wakes_nothing() {
+        use ShepherdOutput::{GoOn, Kill, Warn};
+        let mut one = shepherd(None);
+        assert_eq!(hear(&mut one, 100, ToShepherd::Notice(3_000))[0], Warn);
+        assert_eq!(hear(&mut one, 900, ToShepherd::Notice(3_000)), [ShepherdOutput::Wake(Time(3_100))]);
+        assert_eq!(one.handle(Time(3_100), ShepherdInput::Woken), [Kill]);
+        let mut other = shepherd(None);
+        hear(&mut other, 100, ToShepherd::Suspend(1));
+        let killed = hear(&mut other, 200, ToShepherd::Kill);
+        assert!(killed.contains(&Kill) && !killed.contains(&GoOn) && !killed.contains(&Warn), "{killed:?}");
     }
 }

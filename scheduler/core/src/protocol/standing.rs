@@ -7,6 +7,7 @@ use super::desk::{AttemptEnd, Begun, Desk, Place, Resized, Why};
 use super::guard::Guard;
 use super::ledger::{Commit, Ledger, Round, Step};
 use super::message::{Conduct, Ended, Role};
+use super::pause::{Pace, Pause};
 use super::probe::{Finding, Probe, ProbeId};
 use super::stamp::{AttemptId, Boot, Term};
 use crate::cluster::HostId;
@@ -44,6 +45,12 @@ pub enum Record<E> {
     Round(AttemptId, [u8; 16], Round),
     /// A host tells of the input files of a job.
     Probed(ProbeId, HostId, Finding),
+    /// It is to stop, stands still, or goes on.
+    Paced(AttemptId, Pace),
+    /// It shall end, and is told so many milliseconds before it is made to.
+    Notice(AttemptId, Why, i64),
+    /// The host of a member that is lost is not a kernel step's any more.
+    GivenBack(AttemptId, HostId),
 }
 
 /// Why what an attempt had on a host is over.
@@ -75,6 +82,10 @@ pub struct Open {
     /// Why it comes to an end, once it does. The first reason counts, but a user's word that it shall not run again
     /// counts more than a reason after which it would.
     pub cause: Option<AttemptEnd>,
+    /// Whether it stands still to make room.
+    pub pause: Pause,
+    /// How long it may go on after it was told to end, milliseconds, when its cause says so.
+    notice_ms: Option<i64>,
 }
 
 /// What an attempt has on one host.
@@ -181,6 +192,24 @@ impl<D: Desk> Standing<D> {
                     ledger.begin_round(*id, round.clone());
                 }
             }
+            Record::Paced(id, pace) => self.paced(at, *id, *pace),
+            Record::Notice(id, why, grace_ms) => {
+                self.attempt_changes(at, *id, |open| open.is_told(*why, *grace_ms));
+            }
+            Record::GivenBack(id, host) => {
+                if let Some(open) = self.attempt_mut(*id) {
+                    open.begun.places.retain(|place| place.host != *host);
+                    self.left(at, *id, *host);
+                }
+            }
+        }
+    }
+
+    fn paced(&mut self, at: Time, id: AttemptId, pace: Pace) {
+        let next = self.attempt_mut(id).and_then(|open| Some((open.pause.next(pace)?, open)));
+        if let Some((pause, open)) = next {
+            open.pause = pause;
+            self.desk.paced(at, id, pace);
         }
     }
 
@@ -282,12 +311,16 @@ impl Open {
     fn new(begun: Begun, boots: &[Boot]) -> Self {
         let part = |role, boot| Part { role, boot, over: None };
         let parts = begun.places.iter().zip(boots).map(|(place, boot)| (place.host, part(place.role, *boot)));
-        Open { parts: parts.collect(), begun, up: false, cause: None }
+        let (parts, pause) = (parts.collect(), Pause::Off(0));
+        Open { parts, begun, up: false, cause: None, pause, notice_ms: None }
     }
 
     /// Whether nothing of it is left that could do harm.
     pub fn is_over(&self) -> bool {
-        let fenced = self.begun.conduct == Conduct::Fenced;
+        // What ends by our will makes room, and all of it is waited for: else a part of the room is missing for a moment,
+        // and it is placed again where the other part is, before the one for whom it ended.
+        let by_us = matches!(self.cause, Some(AttemptEnd::Ended(_)));
+        let fenced = self.begun.conduct == Conduct::Fenced && !by_us;
         self.parts.values().filter(|part| !fenced || part.role == Role::Batch).all(|part| part.over.is_some())
     }
 
@@ -305,11 +338,41 @@ impl Open {
         self.cause.is_none_or(|cause| cause.may_run_again() && !why.runs_again())
     }
 
+    /// Whether [`Record::Notice`] would change anything.
+    pub fn can_notice(&self) -> bool {
+        self.cause.is_none()
+    }
+
+    /// How long it may go on, milliseconds, when it is to be told that it has to end. What is stopped cannot hear of it
+    /// where it is, and what has lost its batch host has nobody to save its work.
+    pub fn notice_ms(&self) -> Option<i64> {
+        let batch = self.begun.places.first().and_then(|place| self.parts.get(&place.host));
+        let hears = matches!(self.pause, Pause::Off(_)) || !Guard::KilledStopped.stands();
+        self.notice_ms.filter(|_| hears && batch.is_some_and(|part| part.over.is_none()))
+    }
+
+    /// Whether it can be stopped, or go on, now.
+    pub fn can_pace(&self, pace: Pace) -> bool {
+        self.up && self.cause.is_none() && self.pause.next(pace).is_some()
+    }
+
+    /// The hosts that have something of it which is not over.
+    pub fn live_hosts(&self) -> impl Iterator<Item = HostId> {
+        self.parts.iter().filter(|(_, part)| part.over.is_none()).map(|(host, _)| *host)
+    }
+
+    /// Whether it is a kernel step that has lost its member on a host, which is still its own.
+    pub fn has_lost(&self, host: HostId) -> bool {
+        let lost = |part: &Part| part.role == Role::Member && part.over.is_some();
+        self.begun.conduct == Conduct::Fenced && !self.leaves(host) && self.parts.get(&host).is_some_and(lost)
+    }
+
     /// Whether it can have these hosts now: it is a kernel step that runs and goes on, keeps its foreman where it is, and
     /// gets no host back that is still on its way out.
     pub fn can_resize(&self, resized: &Resized) -> bool {
         let Resized { places, .. } = resized;
-        let goes_on = self.begun.conduct == Conduct::Fenced && self.up && self.cause.is_none();
+        let runs = self.up && self.cause.is_none() && matches!(self.pause, Pause::Off(_));
+        let goes_on = self.begun.conduct == Conduct::Fenced && runs;
         let hosts = |places: &[Place]| places.iter().map(|place| place.host).collect::<BTreeSet<HostId>>();
         let new = hosts(places);
         let members = places.iter().skip(1).all(|place| place.role == Role::Member);
@@ -346,14 +409,28 @@ impl Open {
     fn shall_end(&mut self, why: Why) {
         if self.can_end(why) {
             self.cause = Some(AttemptEnd::Ended(why));
+            self.notice_ms = None;
+        }
+    }
+
+    fn is_told(&mut self, why: Why, grace_ms: i64) {
+        if self.can_notice() {
+            self.cause = Some(AttemptEnd::Ended(why));
+            self.notice_ms = Some(grace_ms);
         }
     }
 
     fn over(&mut self, host: HostId, end: PartEnd) {
         let Some(part) = self.parts.get_mut(&host).filter(|part| part.over.is_none()) else { return };
         part.over = Some(end);
+        let well = end == PartEnd::Reported(Ended::Exited(Outcome::Completed));
+        let role = part.role;
+        // What was told to end and comes to its own end first has ended well.
+        if well && role == Role::Batch && self.notice_ms.take().is_some() {
+            self.cause = Some(AttemptEnd::Exited(Outcome::Completed));
+        }
         let fenced = self.begun.conduct == Conduct::Fenced;
-        let cause = match (part.role, end) {
+        let cause = match (role, end) {
             // A team goes on without a rank's host.
             (Role::Member, _) if fenced => return,
             // What a member holds ends when it has nothing to hold any more.

@@ -20,6 +20,8 @@ impl<D: Desk> Standing<D> {
             ToStore::Commit(id, spec, commit) => self.commit(id, spec, commit),
             ToStore::Round(id, spec, round) => self.round(id, spec, round),
             ToStore::Fetch(id, spec, want) => (None, self.fetch((id, spec), want)),
+            // Nothing that is kept.
+            ToStore::Uses(..) => (None, None),
         }
     }
 

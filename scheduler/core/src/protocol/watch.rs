@@ -66,6 +66,19 @@ pub(super) struct Joined {
     told: BTreeMap<AttemptId, Vec<HostId>>,
     /// What was ordered to be looked for, and the number of the order to forget it, once there is one.
     probes: BTreeMap<ProbeId, Option<u32>>,
+    /// What was last ordered to stop or to go on, by the number of the time.
+    paces: BTreeMap<AttemptId, (u32, Move)>,
+    /// What was told that it has to end.
+    noticed: BTreeSet<AttemptId>,
+    /// What is stopped by the newest report, by the number of the time.
+    pub(super) stopped: BTreeMap<AttemptId, u32>,
+}
+
+/// What is ordered of what may be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    Stop,
+    GoOn,
 }
 
 impl Watch {
@@ -181,8 +194,10 @@ pub(super) enum Heard {
 impl Joined {
     fn new(boot: Boot, session: Session, sent: Time) -> Self {
         let (kills, forgets, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let probes = BTreeMap::new();
-        Joined { boot, session, sent, done: 0, orders: VecDeque::new(), kills, forgets, told, probes }
+        let (paces, noticed, stopped) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (orders, probes) = (VecDeque::new(), BTreeMap::new());
+        let done = 0;
+        Joined { boot, session, sent, done, orders, kills, forgets, told, probes, paces, noticed, stopped }
     }
 
     fn obeyed(&mut self, done: u32) {
@@ -244,6 +259,27 @@ impl Joined {
         let before = self.probes.len();
         self.probes.retain(|id, number| number.is_none_or(|number| number > done) || told(*id));
         self.probes.len() < before
+    }
+
+    /// Orders that `id` stop for the time of this number, unless that was the last that was ordered of it.
+    pub(super) fn suspend(&mut self, id: AttemptId, number: u32) {
+        if self.paces.insert(id, (number, Move::Stop)) != Some((number, Move::Stop)) {
+            self.orders.push_back(Order::Suspend(id, number));
+        }
+    }
+
+    /// Orders that `id` go on after the time of this number, unless that was the last that was ordered of it.
+    pub(super) fn resume(&mut self, id: AttemptId, number: u32) {
+        if self.paces.insert(id, (number, Move::GoOn)) != Some((number, Move::GoOn)) {
+            self.orders.push_back(Order::Resume(id, number));
+        }
+    }
+
+    /// Orders that `id` end within so many milliseconds, unless that, or its end, is ordered.
+    pub(super) fn notice(&mut self, id: AttemptId, grace_ms: i64) {
+        if !self.kills.contains_key(&id) && self.noticed.insert(id) {
+            self.orders.push_back(Order::Notice(id, grace_ms));
+        }
     }
 
     /// The agent of this session, having obeyed `done` orders, holds nothing that runs but what `runs` says.

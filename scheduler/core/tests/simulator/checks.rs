@@ -6,6 +6,7 @@ use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
+use muster_core::protocol::lease::Lease;
 use muster_core::protocol::ledger::{Commit, Round};
 use muster_core::protocol::message::Conduct;
 use muster_core::protocol::stamp::AttemptId;
@@ -28,6 +29,19 @@ pub(crate) struct Checks {
     /// What has ever run.
     spawned: BTreeMap<(AttemptId, usize), u32>,
     pub(crate) running: Running,
+    /// What of it is stopped.
+    pub(crate) stopped: BTreeSet<(AttemptId, usize)>,
+    /// The time.
+    pub(crate) now: i64,
+    /// When it was noted, perhaps long before it was on disk, that a kernel step has these hosts.
+    pub(crate) resized: BTreeMap<(AttemptId, Vec<HostId>), i64>,
+    /// Since when members of kernel steps are to leave.
+    leaves: BTreeMap<(AttemptId, usize), i64>,
+    /// Which hosts foremen have said that they use.
+    pub(crate) said: BTreeSet<(AttemptId, BTreeSet<HostId>)>,
+    /// What has a reason to end, or has ended.
+    ends: BTreeSet<AttemptId>,
+    batch: BTreeMap<AttemptId, HostId>,
     /// Batch scripts that came to their own end.
     pub(crate) finished: BTreeSet<AttemptId>,
     /// What clients were promised.
@@ -86,12 +100,22 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
 impl Checks {
     /// A record is on disk.
     pub(crate) fn durable(&mut self, entry: &Entry<Change>) -> Verdict {
+        if let Record::Over(id, host, _) = &entry.record {
+            self.leaves.remove(&(*id, host.0 as usize));
+            if self.batch.get(id) == Some(host) {
+                self.ends.insert(*id);
+            }
+        }
+        if let Record::End(id, _) | Record::Notice(id, ..) = &entry.record {
+            self.ends.insert(*id);
+        }
         match &entry.record {
             Record::Begun(begun, _) => {
                 self.begun.insert(begun.id);
                 begun.places.iter().for_each(|place| self.give(begun.id, place.host));
                 self.knows_its_files(begun.id)?;
                 self.has.insert(begun.id, begun.places.iter().map(|place| place.host).collect());
+                self.batch.insert(begun.id, begun.places[0].host);
                 ensure(!self.cancelled.contains(&begun.id.run), || {
                     format!("{} begins though cancelled", begun.id)
                 })?;
@@ -104,6 +128,15 @@ impl Checks {
                 let hosts: BTreeSet<HostId> = resized.places.iter().map(|place| place.host).collect();
                 let before = self.has.insert(resized.id, hosts.clone()).unwrap_or_default();
                 hosts.difference(&before).for_each(|host| self.give(resized.id, *host));
+                let places = resized.places.iter().map(|place| place.host).collect();
+                let since = self.resized.get(&(resized.id, places)).copied().unwrap_or(self.now);
+                let left = before.difference(&hosts).map(|host| ((resized.id, host.0 as usize), since));
+                self.leaves.extend(left);
+            }
+            Record::GivenBack(id, host) => {
+                if let Some(has) = self.has.get_mut(id) {
+                    has.remove(host);
+                }
             }
             Record::Desk(Change::Submitted(job, spec)) => {
                 self.specs.insert(RunId { job: *job, element: None }, *spec);
@@ -124,7 +157,7 @@ impl Checks {
             }
             Record::Round(id, _, round) => self.goes_round(*id, round)?,
             Record::Commit(id, _, commit) => self.committed(*id, commit)?,
-            Record::End(id, _) => drop(self.meddled.insert(id.run)),
+            Record::End(id, _) | Record::Notice(id, ..) => drop(self.meddled.insert(id.run)),
             Record::Over(id, _, PartEnd::GivenUp(_)) => {
                 self.meddled.insert(id.run);
                 self.given_up.insert(id.run);
@@ -251,8 +284,43 @@ impl Checks {
             Conduct::Fenced => {}
         }
         self.running.insert((id, host), spec);
-        let used: u32 = self.running.iter().filter(|((_, at), _)| *at == host).map(|(_, s)| s.cpus).sum();
+        self.stopped.remove(&(id, host));
+        let used = self.used(host);
         ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} begins"))
+    }
+
+    /// CPUs that are used on a host.
+    fn used(&self, host: usize) -> u32 {
+        let goes_on = |(id, at): &(AttemptId, usize)| *at == host && !self.is_stopped(*id, host);
+        self.running.iter().filter(|(key, _)| goes_on(key)).map(|(_, spec)| spec.cpus).sum()
+    }
+
+    /// Whether something is there and stopped.
+    pub(crate) fn is_stopped(&self, id: AttemptId, host: usize) -> bool {
+        self.running.contains_key(&(id, host)) && self.stopped.contains(&(id, host))
+    }
+
+    /// What was stopped goes on.
+    pub(crate) fn goes_on(&mut self, id: AttemptId, host: usize, cpus: u32) -> Verdict {
+        self.stopped.remove(&(id, host));
+        let used = self.used(host);
+        ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} goes on"))
+    }
+
+    /// An agent obeys the order to kill something, while a team of it uses the host or not.
+    pub(crate) fn ordered_to_kill(&self, id: AttemptId, host: usize, uses: bool) -> Verdict {
+        let Some(since) = self.leaves.get(&(id, host)).filter(|_| uses && !self.ends.contains(&id)) else {
+            return Ok(());
+        };
+        // A word of long ago may be late, and true again.
+        if self.has.get(&id).is_some_and(|has| self.said.contains(&(id, has.clone()))) {
+            return Ok(());
+        }
+        // Clocks may be fast.
+        let waited = self.now - since;
+        ensure(waited >= Lease::default().drain_ms * 97 / 100, || {
+            format!("{id} leaves host {host} for {waited} ms, and its member is killed while a team uses it")
+        })
     }
 
     /// What must hold of the books at any time.

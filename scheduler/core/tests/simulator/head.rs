@@ -11,7 +11,7 @@ use muster_core::protocol::format::Format;
 use muster_core::protocol::journal;
 use muster_core::protocol::message::ToController;
 use muster_core::protocol::outbox::Outbox;
-use muster_core::protocol::standing::Standing;
+use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 
 type Out = Output<Change, Told>;
@@ -174,6 +174,10 @@ impl World {
         self.head.outbox.wrote(entries.len() as u64);
         for entry in entries {
             self.say(|| format!("controller notes {:?}", entry.record));
+            if let Record::Resized(resized, _) = &entry.record {
+                let hosts = resized.places.iter().map(|place| place.host).collect();
+                self.checks.resized.insert((resized.id, hosts), self.now);
+            }
             let bytes = journal::encode::<SmallDesk>(&entry);
             self.mix_bytes(&bytes);
             self.head.journal.push((bytes, entry));

@@ -14,7 +14,7 @@ use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
-use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
+use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent, ToShepherd};
 use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::{AttemptId, Boot};
@@ -42,6 +42,10 @@ pub(crate) struct Herd {
     pub(crate) spec: Spec,
     role: Role,
     wake: (Time, u64),
+    /// The number of the exit that is under way, and when it comes; how long it still runs while it is stopped.
+    exit: (u32, i64),
+    /// The number under which it is to stop.
+    stop: Option<u32>,
     pub(crate) office: Option<Office>,
 }
 
@@ -99,8 +103,19 @@ impl World {
             Event::Probed { host, life, id, what } if self.hosts[host].life == life => {
                 return self.probe_ends(host, id, &what);
             }
-            Event::Exit { host, boot, id } if self.hosts[host].boot == Some(boot) => {
-                return self.exits(host, id, Outcome::Completed);
+            Event::Exit { host, boot, id, number } if self.hosts[host].boot == Some(boot) => {
+                let herd = self.hosts[host].shepherds.get(&id);
+                if herd.is_none_or(|herd| herd.exit.0 == number) {
+                    return self.exits(host, id, Outcome::Completed);
+                }
+            }
+            Event::Stopped { host, boot, id, number } if self.hosts[host].boot == Some(boot) => {
+                return self.is_stopped(host, id, number);
+            }
+            Event::Saved { host, boot, id }
+                if self.hosts[host].boot == Some(boot) && !self.checks.is_stopped(id, host) =>
+            {
+                return self.exits(host, id, Outcome::Signalled(15));
             }
             Event::Killed { host, boot, id } if self.hosts[host].boot == Some(boot) => {
                 return self.is_killed(host, id);
@@ -126,6 +141,43 @@ impl World {
             self.checks.finished.insert(id);
         }
         self.shepherd_hears(host, id, ShepherdInput::Exited(outcome))
+    }
+
+    /// All processes of something are stopped.
+    fn is_stopped(&mut self, host: usize, id: AttemptId, number: u32) -> Result<(), String> {
+        let now = self.now;
+        let runs = self.checks.running.contains_key(&(id, host));
+        let Some(herd) = self.hosts[host].shepherds.get_mut(&id) else { return Ok(()) };
+        if herd.stop != Some(number) || !runs {
+            return Ok(());
+        }
+        if !self.checks.is_stopped(id, host) {
+            herd.exit = (herd.exit.0 + 1, herd.exit.1 - now);
+            self.checks.stopped.insert((id, host));
+            self.say(|| format!("host {host}: {id} is stopped"));
+        }
+        self.shepherd_hears(host, id, ShepherdInput::Stopped(number))
+    }
+
+    /// The processes of something go on.
+    fn goes_on(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
+        let (now, boot, cpus) = (self.now, self.hosts[host].boot.unwrap_or(0), self.hosts[host].cpus);
+        let Some(herd) = self.hosts[host].shepherds.get_mut(&id) else { return Ok(()) };
+        herd.stop = None;
+        if !self.checks.is_stopped(id, host) {
+            return Ok(());
+        }
+        let left = herd.exit.1;
+        herd.exit.1 += now;
+        let (number, batch) = (herd.exit.0, herd.role == Role::Batch);
+        let script = batch && herd.spec.conduct != Conduct::Fenced;
+        let asleep = herd.office.as_mut().map_or(Vec::new(), |office| std::mem::take(&mut office.asleep));
+        self.say(|| format!("host {host}: {id} goes on"));
+        asleep.into_iter().for_each(|event| self.after(0, event));
+        if script {
+            self.after(left, Event::Exit { host, boot, id, number });
+        }
+        self.checks.goes_on(id, host, cpus)
     }
 
     fn is_killed(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
@@ -233,9 +285,20 @@ impl World {
                 self.kill_agent(host, away);
                 return Ok(());
             }
+            if let AgentOutput::Tell(id, ToShepherd::Kill) = &output {
+                let uses = self.teams_use(*id, host);
+                self.checks.ordered_to_kill(*id, host, uses)?;
+            }
             self.agent_does(host, output);
         }
         Ok(())
+    }
+
+    /// Whether a team of an attempt uses a host.
+    fn teams_use(&self, id: AttemptId, host: usize) -> bool {
+        let herds = self.hosts.iter().filter_map(|known| known.shepherds.get(&id));
+        let offices = herds.filter_map(|herd| herd.office.as_ref());
+        offices.into_iter().any(|office| office.uses.iter().any(|used| used.0 as usize == host))
     }
 
     fn agent_does(&mut self, host: usize, output: AgentOutput) {
@@ -251,7 +314,8 @@ impl World {
                 let spec = postcard::from_bytes(&start.launch).expect("the desk has encoded it");
                 let machine = Shepherd::new(&start, lease);
                 let wake = (Time::NEVER, 0);
-                let herd = Herd { machine, spec, role: start.role, wake, office: None };
+                let (role, exit) = (start.role, (0, 0));
+                let herd = Herd { machine, spec, role, wake, exit, stop: None, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
                 self.local(host, |boot| Event::Shepherd {
                     host,
@@ -305,12 +369,29 @@ impl World {
                 let (spec, role, cpus) = (herd.spec, herd.role, known.cpus);
                 self.say(|| format!("host {host}: {id} begins, {spec:?}"));
                 self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
-                let hosts = self.hosts.len();
+                let (ends, hosts) = (self.now + spec.runs_ms, self.hosts.len());
                 self.checks.spawn(id, (host, hosts), spec, cpus)?;
+                if let Some(herd) = self.hosts[host].shepherds.get_mut(&id) {
+                    herd.exit.1 = ends;
+                }
                 match (role, spec.conduct) {
                     (Role::Member, _) => {}
                     (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
-                    (Role::Batch, _) => self.after(spec.runs_ms, Event::Exit { host, boot, id }),
+                    (Role::Batch, _) => self.after(spec.runs_ms, Event::Exit { host, boot, id, number: 0 }),
+                }
+            }
+            ShepherdOutput::Stop(number) => {
+                herd.stop = Some(number);
+                let delay = self.random.between(0, 500);
+                self.after(delay, Event::Stopped { host, boot, id, number });
+            }
+            ShepherdOutput::GoOn => return self.goes_on(host, id),
+            ShepherdOutput::Warn => {
+                self.goes_on(host, id)?;
+                // Some save their work and end, some do not care.
+                if self.random.chance(600) {
+                    let delay = self.random.between(0, 15_000);
+                    self.after(delay, Event::Saved { host, boot, id });
                 }
             }
             ShepherdOutput::Kill => {

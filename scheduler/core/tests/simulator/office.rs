@@ -6,7 +6,7 @@ use muster_core::cluster::HostId;
 use muster_core::job::id::JobId;
 use muster_core::protocol::foreman::{Done, Foreman, ForemanInput, ForemanOutput, Team};
 use muster_core::protocol::format::Format;
-use muster_core::protocol::ledger::{FromStore, Step};
+use muster_core::protocol::ledger::{FromStore, Step, ToStore};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use muster_spec::{BlockSet, Grid, Node};
@@ -15,6 +15,10 @@ pub(crate) struct Office {
     foreman: Foreman,
     wake: (Time, u64),
     crew: Crew,
+    /// The hosts that the current team uses, until it has handed in.
+    pub(crate) uses: Vec<HostId>,
+    /// What happens to it while it is stopped.
+    pub(crate) asleep: Vec<Event>,
 }
 
 /// The current team: what its rank 0 knows.
@@ -44,16 +48,31 @@ impl World {
         let spec = step_name(id.run.job);
         let step = Step { spec, class: "exact".into(), blocks, hosts: (1, herd.spec.hosts) };
         let foreman = Foreman::new(id, step, vec![HostId(host as u32)]).with_piece_bytes(PIECE_BYTES);
-        herd.office = Some(Office { foreman, wake: (Time::NEVER, 0), crew: Crew::default() });
+        let (wake, crew) = ((Time::NEVER, 0), Crew::default());
+        herd.office = Some(Office { foreman, wake, crew, uses: Vec::new(), asleep: Vec::new() });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
     }
 
     pub(crate) fn foreman_event(&mut self, event: Event) -> Result<(), String> {
+        let of = match &event {
+            Event::Foreman { host, id, .. }
+            | Event::ForemanWake { host, id, .. }
+            | Event::Team { host, id, .. } => Some((*host, *id)),
+            Event::ToForeman { host, bytes } => Some((*host, addressed(bytes)?.1)),
+            _ => None,
+        };
+        // What is stopped finds it when it goes on.
+        if let Some((host, id)) = of.filter(|(host, id)| self.checks.is_stopped(*id, *host))
+            && let Some(office) = self.office(host, id)
+        {
+            office.asleep.push(event);
+            return Ok(());
+        }
         match event {
             Event::ToForeman { host, bytes } => {
-                let message: FromStore = Format::Message.decode(&bytes).map_err(|error| error.to_string())?;
+                let (message, id) = addressed(&bytes)?;
                 self.mix_bytes(&bytes);
-                self.foreman_hears(host, message.attempt(), ForemanInput::Store(message))
+                self.foreman_hears(host, id, ForemanInput::Store(message))
             }
             Event::Foreman { host, boot, id, input } if self.hosts[host].boot == Some(boot) => {
                 self.foreman_hears(host, id, input)
@@ -80,6 +99,9 @@ impl World {
     fn foreman_hears(&mut self, host: usize, id: AttemptId, input: ForemanInput) -> Result<(), String> {
         let now = self.hosts[host].clock.at(self.now);
         let Some(office) = self.office(host, id) else { return Ok(()) };
+        if matches!(input, ForemanInput::TeamEnded(team) if team == office.crew.number) {
+            office.uses.clear();
+        }
         for output in office.foreman.handle(now, input) {
             self.foreman_does(host, id, output)?;
         }
@@ -89,12 +111,15 @@ impl World {
     fn foreman_does(&mut self, host: usize, id: AttemptId, output: ForemanOutput) -> Result<(), String> {
         match output {
             ForemanOutput::Send(message) => {
+                if let ToStore::Uses(_, hosts) = &message {
+                    self.checks.said.insert((id, hosts.iter().copied().collect()));
+                }
                 self.say(|| format!("foreman {id} on host {host} -> controller: {message:?}"));
                 let bytes = Format::Message.encode(&message);
                 self.send_to_controller(host, &Event::ToStore { host, bytes });
             }
             ForemanOutput::StartTeam(team) => {
-                let Team { number, round, state: from, done, missing, .. } = team;
+                let Team { number, hosts, round, state: from, done, missing } = team;
                 let blocks = self.hosts[host].shepherds[&id].spec.blocks;
                 let grid = Grid::new(u64::from(blocks));
                 if from != state(id.run, blocks, round) {
@@ -103,17 +128,17 @@ impl World {
                 if let Some(office) = self.office(host, id) {
                     let rest = missing.iter().flat_map(|node| node.blocks(grid)).collect();
                     office.crew = Crew { number, round, done, rest };
+                    office.uses = hosts;
                 }
                 self.team_goes_on(host, id, number);
             }
             ForemanOutput::Complain(why) => self.say(|| format!("foreman {id} on host {host}: {why}")),
             ForemanOutput::StopTeam(team) => {
-                self.local(host, |boot| Event::Foreman {
-                    host,
-                    boot,
-                    id,
-                    input: ForemanInput::TeamEnded(team),
-                });
+                // It folds what it has begun.
+                let (delay, input) = (self.random.between(0, 9_000), ForemanInput::TeamEnded(team));
+                if let Some(boot) = self.hosts[host].boot {
+                    self.after(delay, Event::Foreman { host, boot, id, input });
+                }
             }
             ForemanOutput::Exit(outcome) => return self.exits(host, id, outcome),
             ForemanOutput::Wake(at) => {
@@ -180,6 +205,13 @@ pub(crate) fn step_name(job: JobId) -> [u8; 16] {
     let mut spec = [0; 16];
     spec[..4].copy_from_slice(&job.0.to_le_bytes());
     spec
+}
+
+/// A message to a foreman, and to which.
+fn addressed(bytes: &[u8]) -> Result<(FromStore, AttemptId), String> {
+    let message: FromStore = Format::Message.decode(bytes).map_err(|error| error.to_string())?;
+    let id = message.attempt();
+    Ok((message, id))
 }
 
 impl Crew {

@@ -5,6 +5,7 @@ use muster_core::cluster::HostId;
 use muster_core::job::id::{Attempt, JobId, RunId};
 use muster_core::protocol::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use muster_core::protocol::message::{Conduct, Role};
+use muster_core::protocol::pause::Pace;
 use muster_core::protocol::probe::{Probe, Wanted};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -29,6 +30,18 @@ pub(crate) struct Spec {
     /// Whether its blocks are those of a file, which not every host has.
     pub(crate) reads: bool,
     pub(crate) limit_ms: Option<i64>,
+    pub(crate) rush: Rush,
+}
+
+/// What others do that run while it has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Rush {
+    /// They go on.
+    No,
+    /// They stop.
+    Stops,
+    /// They end, so long after they are told, milliseconds.
+    Ends(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +84,24 @@ pub(crate) struct Job {
     hosts: Vec<HostId>,
     /// How often its attempt was given other hosts.
     resizes: u32,
+    pub(crate) halt: Halt,
+    /// How often its attempt was stopped.
+    stops: u32,
 }
+
+/// Whether an attempt makes room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Halt {
+    GoesOn,
+    Stopping,
+    Still,
+}
+
+/// How many attempts of a job may be ended to make room: else two would take turns for ever.
+const MOST_ENDS: u32 = 4;
+
+/// How often an attempt is stopped.
+const MOST_STOPS: u32 = 4;
 
 /// How often an attempt is given other hosts: each time its team starts again.
 const MOST_RESIZES: u32 = 6;
@@ -118,7 +148,7 @@ impl SmallDesk {
 
     fn free(&self) -> Vec<u32> {
         let mut free = self.cpus.clone();
-        for job in self.jobs.values() {
+        for job in self.jobs.values().filter(|job| job.halt != Halt::Still) {
             for host in &job.hosts {
                 free[host.0 as usize] -= job.spec.cpus;
             }
@@ -183,7 +213,8 @@ impl Desk for SmallDesk {
             Change::Submitted(job, spec) => {
                 self.last = job.0;
                 let (state, hosts) = (State::Pending, Vec::new());
-                let new = Job { spec, state, attempts: 0, up: false, hosts, resizes: 0 };
+                let (halt, stops) = (Halt::GoesOn, 0);
+                let new = Job { spec, state, attempts: 0, up: false, hosts, resizes: 0, halt, stops };
                 self.jobs.insert(RunId { job, element: None }, new);
             }
             Change::Cancelled(run) => {
@@ -247,7 +278,10 @@ impl Desk for SmallDesk {
             *cpus *= u32::from(self.usable.0.contains(&HostId(host)));
         }
         let mut begins = Vec::new();
-        for (run, job) in self.jobs.iter().filter(|(_, job)| job.state == State::Pending) {
+        let mut waiting: Vec<(&RunId, &Job)> =
+            self.jobs.iter().filter(|(_, job)| job.state == State::Pending).collect();
+        waiting.sort_by_key(|(_, job)| job.spec.rush == Rush::No);
+        for (run, job) in waiting {
             let fits = (0..).zip(&free).filter(|(_, cpus)| **cpus >= job.spec.cpus).map(|(host, _)| host);
             let fits = fits.filter(|host| self.found.may_have(run.job, job, HostId(*host)));
             let hosts: Vec<u32> = fits.take(job.spec.hosts as usize).collect();
@@ -264,12 +298,16 @@ impl Desk for SmallDesk {
             let (conduct, limit_ms) = (job.spec.conduct, job.spec.limit_ms);
             begins.push(Begun { id, conduct, limit_ms, places, plan: Vec::new() });
         }
+        let begun: BTreeSet<RunId> = begins.iter().map(|begun| begun.id.run).collect();
+        let mut paced = self.go_on(now, &mut free);
+        let (stop, end) = self.make_room(&begun, &free);
+        paced.extend(stop);
         let resized = self.jobs.iter().filter_map(|(run, job)| {
             let may = |host| self.found.may_have(run.job, job, host);
             resize(now, *run, (job, &may), &mut free)
         });
         let resized = resized.collect();
-        Decided { begun: begins, resized, end: Vec::new() }
+        Decided { begun: begins, resized, paced, end, again: false }
     }
 
     fn may_resize(&self, resized: &Resized) -> bool {
@@ -277,7 +315,8 @@ impl Desk for SmallDesk {
     }
 
     fn wake(&self, now: Time) -> Option<Time> {
-        self.jobs.values().any(Job::may_resize).then(|| now.after(RESIZE_MS))
+        let waits = |job: &Job| job.may_resize() || job.halt != Halt::GoesOn;
+        self.jobs.values().any(waits).then(|| now.after(RESIZE_MS))
     }
 
     fn begun(&mut self, _: Time, begun: &Begun) {
@@ -285,7 +324,17 @@ impl Desk for SmallDesk {
         job.attempts = begun.id.attempt.0;
         job.state = State::Running(begun.id);
         job.hosts = begun.places.iter().map(|place| place.host).collect();
-        job.resizes = 0;
+        (job.resizes, job.halt, job.stops) = (0, Halt::GoesOn, 0);
+    }
+
+    fn paced(&mut self, _: Time, id: AttemptId, pace: Pace) {
+        let job = self.jobs.get_mut(&id.run).expect("a job that runs is there");
+        job.stops += u32::from(pace == Pace::Stop);
+        job.halt = match pace {
+            Pace::Stop => Halt::Stopping,
+            Pace::Still => Halt::Still,
+            Pace::GoOn => Halt::GoesOn,
+        };
     }
 
     fn resized(&mut self, _: Time, resized: &Resized) {
@@ -312,7 +361,7 @@ impl Desk for SmallDesk {
     fn closed(&mut self, _: Time, id: AttemptId, end: AttemptEnd) {
         let job = self.jobs.get_mut(&id.run).expect("a job that ends is there");
         job.hosts.clear();
-        job.up = false;
+        (job.up, job.halt) = (false, Halt::GoesOn);
         job.state = match (end, job.spec.conduct) {
             (AttemptEnd::Ended(Why::Preempted | Why::Requeued) | AttemptEnd::NeverBegan, _) => State::Pending,
             (AttemptEnd::Lost, Conduct::Requeue | Conduct::Fenced) => State::Pending,
@@ -328,6 +377,77 @@ impl Found {
     }
 }
 
+impl SmallDesk {
+    /// What is stopped goes on where its CPUs are free; what is on its way to stop now and then does, too.
+    fn go_on(&self, now: Time, free: &mut [u32]) -> Vec<(AttemptId, Pace)> {
+        let mut paced = Vec::new();
+        for (run, job) in &self.jobs {
+            let State::Running(id) = job.state else { continue };
+            let fits = job.hosts.iter().all(|host| free[host.0 as usize] >= job.spec.cpus);
+            if job.halt == Halt::Still && fits {
+                job.hosts.iter().for_each(|host| free[host.0 as usize] -= job.spec.cpus);
+                paced.push((id, Pace::GoOn));
+            }
+            if job.halt == Halt::Stopping && luck(now, *run)(6) == 0 {
+                paced.push((id, Pace::GoOn));
+            }
+        }
+        paced
+    }
+
+    /// The first in a rush that does not fit lets others make room: as many as it needs, in the order of their numbers.
+    fn make_room(&self, begun: &BTreeSet<RunId>, free: &[u32]) -> (Vec<(AttemptId, Pace)>, Ends) {
+        let (mut paced, mut end) = (Vec::new(), Vec::new());
+        let waits = |(run, job): &(&RunId, &Job)| {
+            job.state == State::Pending && job.spec.rush != Rush::No && !begun.contains(run)
+        };
+        let Some((first_run, first)) = self.jobs.iter().find(waits) else { return (paced, end) };
+        let may = |host: HostId| self.found.may_have(first_run.job, first, host);
+        // Room on a host without its file is of no use to it.
+        let mut free: Vec<u32> =
+            (0..).map(HostId).zip(free).map(|(host, cpus)| cpus * u32::from(may(host))).collect();
+        let fits = |free: &[u32]| {
+            free.iter().filter(|cpus| **cpus >= first.spec.cpus).count() >= first.spec.hosts as usize
+        };
+        for (run, job) in self.jobs.iter().filter(|(_, job)| job.up && job.spec.rush == Rush::No) {
+            let State::Running(id) = job.state else { continue };
+            if fits(&free) {
+                break;
+            }
+            if !job.hosts.iter().any(|host| may(*host)) {
+                continue;
+            }
+            match (first.spec.rush, job.halt) {
+                (_, Halt::Stopping) => {}
+                // What is stopped has something, too, that who ends it needs.
+                (Rush::Ends(grace_ms), _) if job.attempts < MOST_ENDS => {
+                    end.push((*run, Why::Preempted, grace_ms))
+                }
+                (Rush::Ends(_), _) | (_, Halt::Still) => continue,
+                _ if job.stops >= MOST_STOPS => continue,
+                _ => paced.push((id, Pace::Stop)),
+            }
+            if job.halt != Halt::Still {
+                let usable = job.hosts.iter().filter(|host| self.usable.0.contains(host) && may(**host));
+                usable.for_each(|host| free[host.0 as usize] += job.spec.cpus);
+            }
+        }
+        (paced, end)
+    }
+}
+
+/// What ends to make room.
+type Ends = Vec<(RunId, Why, i64)>;
+
+/// Draws that hang on the time and the job alone, so that stories are told twice alike.
+fn luck(now: Time, run: RunId) -> impl FnMut(u64) -> u64 {
+    let mut luck = (now.0 as u64 ^ u64::from(run.job.0) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    move |of: u64| {
+        luck = (luck ^ luck >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (luck >> 33) % of
+    }
+}
+
 impl Job {
     fn lives(&self) -> bool {
         !matches!(self.state, State::Done(_))
@@ -339,6 +459,7 @@ impl Job {
 
     fn may_resize(&self) -> bool {
         self.up
+            && self.halt == Halt::GoesOn
             && self.spec.most > 1
             && self.resizes < MOST_RESIZES
             && matches!(self.state, State::Running(_))
@@ -354,11 +475,7 @@ fn resize(
     free: &mut [u32],
 ) -> Option<Resized> {
     let State::Running(id) = job.state else { return None };
-    let mut luck = (now.0 as u64 ^ u64::from(run.job.0) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut draw = |of: u64| {
-        luck = (luck ^ luck >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (luck >> 33) % of
-    };
+    let mut draw = luck(now, run);
     if !job.may_resize() || draw(3) > 0 {
         return None;
     }

@@ -6,7 +6,7 @@ use crate::faults::{self, Break, Cut, Faults};
 use crate::head::Head;
 use crate::host::Host;
 use crate::random::Random;
-use crate::small_desk::{Ask, SmallDesk, Spec};
+use crate::small_desk::{Ask, Rush, SmallDesk, Spec};
 use muster_core::cluster::HostId;
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
@@ -111,6 +111,20 @@ pub(crate) enum Event {
         host: usize,
         boot: u64,
         id: AttemptId,
+        number: u32,
+    },
+    /// All processes of it are stopped, as asked under this number.
+    Stopped {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
+        number: u32,
+    },
+    /// It has saved its work after a notice, and ends.
+    Saved {
+        host: usize,
+        boot: u64,
+        id: AttemptId,
     },
     /// A kill of the shepherd has worked; one of the agent has.
     Killed {
@@ -186,7 +200,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 6_666_468_590_040_980_615;
+pub(crate) const HUNDRED: u64 = 4_034_706_818_618_301_252;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
@@ -243,6 +257,13 @@ impl World {
         }
         for (at, what) in faults::breaks(&mut self.random, cpus.len(), CALM) {
             self.after(at, Event::Break(what));
+            // What is ordered of a host as it is cut off may arrive when it has been given up.
+            if matches!(what, Break::Cut(_, Cut { to: true, keeps: true, .. }, 70_000..))
+                && self.random.chance(500)
+            {
+                let (late, spec) = (self.random.between(0, 20_000), self.spec_of(Conduct::Stay, cpus));
+                self.after(at + late, Event::Act(Act::Submit(spec)));
+            }
         }
         for _ in 0..self.random.between(2, 7) {
             let (at, spec) = (self.random.between(0, CALM * 2 / 3), self.spec(cpus));
@@ -265,6 +286,10 @@ impl World {
     fn spec(&mut self, cpus: &[u32]) -> Spec {
         let conduct = [Conduct::Requeue, Conduct::Requeue, Conduct::Stay, Conduct::Fenced]
             [self.random.below(4) as usize];
+        self.spec_of(conduct, cpus)
+    }
+
+    fn spec_of(&mut self, conduct: Conduct, cpus: &[u32]) -> Spec {
         let hosts = if self.random.chance(300) { 2 } else { 1 };
         let least = cpus.iter().copied().min().unwrap_or(1);
         let runs_ms = self.random.between(3_000, 150_000);
@@ -276,13 +301,19 @@ impl World {
         // A host that has the file is sure, so one is enough.
         let reads = conduct == Conduct::Fenced && self.random.chance(500);
         let hosts = if reads { 1 } else { hosts };
-        Spec { conduct, cpus, hosts, most, runs_ms, blocks, rounds, reads, limit_ms }
+        let rush = match self.random.below(6) {
+            0 | 1 => Rush::Stops,
+            2 => Rush::Ends(self.random.between(0, 20_000)),
+            _ => Rush::No,
+        };
+        Spec { conduct, cpus, hosts, most, runs_ms, blocks, rounds, reads, limit_ms, rush }
     }
 
     fn run(&mut self) -> Result<(), String> {
         let mut events = 0;
         while let Some(((at, _), event)) = self.queue.pop_first() {
             self.now = at;
+            self.checks.now = at;
             events += 1;
             if events > EVENTS {
                 return Err(format!("more than {EVENTS} things happen: somebody goes round in circles"));
