@@ -119,6 +119,28 @@ impl Attempt {
         self.leader.is_some()
     }
 
+    /// Stops all of its processes, and returns when they are.
+    pub(super) fn stop(&self) {
+        if self.leader.is_some() {
+            family::stop_all();
+        }
+    }
+
+    /// Lets its processes go on.
+    pub(super) fn go_on(&self, slot: &Slot) {
+        if self.leader.is_some() {
+            signal_all(slot, Signal::CONT);
+        }
+    }
+
+    /// Tells its processes that they have to end.
+    pub(super) fn warn_of_end(&self, slot: &Slot) {
+        if self.leader.is_some() {
+            signal_all(slot, Signal::CONT);
+            signal_all(slot, Signal::TERM);
+        }
+    }
+
     /// Sends its early signal, if the time for that has come.
     pub(super) fn warn(&mut self, now: Time, slot: &Slot) {
         let (Some((_, early)), Some(leader)) = (self.early.take_if(|(at, _)| *at <= now), self.leader) else {

@@ -23,6 +23,8 @@ pub(super) struct Errand {
     pub(super) cpus: Vec<u32>,
     /// This host's name.
     pub(super) host: String,
+    /// What its shepherd was told before there was one, in order.
+    pub(super) told: Vec<ToShepherd>,
 }
 
 /// Agent to process.

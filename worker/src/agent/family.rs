@@ -14,16 +14,31 @@ pub(super) fn signal_all(signal: Signal) {
 /// Kills every descendant, and tells which. Those that could still start others are stopped first, until no new one
 /// turns up.
 pub(super) fn kill_all() -> BTreeSet<i32> {
+    let all = signal_stop();
+    all.iter().for_each(|pid| send(*pid, Signal::KILL));
+    all
+}
+
+/// Stops every descendant, and returns when none takes a CPU any more, but for one that the system holds: that takes none
+/// either, and stops before it goes on.
+pub(super) fn stop_all() {
+    for pid in signal_stop() {
+        while state(pid) == Some('R') {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Tells every descendant to stop, until no new one turns up, and says which they are.
+fn signal_stop() -> BTreeSet<i32> {
     let mut all = BTreeSet::new();
     loop {
         let new: Vec<i32> = descendants().into_iter().filter(|pid| all.insert(*pid)).collect();
         if new.is_empty() {
-            break;
+            return all;
         }
         new.into_iter().for_each(|pid| send(pid, Signal::STOP));
     }
-    all.iter().for_each(|pid| send(*pid, Signal::KILL));
-    all
 }
 
 /// Whether a process is there, dead or alive.
@@ -57,9 +72,19 @@ fn descendants() -> Vec<i32> {
 
 /// The parent of a process; of one that has exited as well, since other threads of it may still run.
 fn parent(pid: i32) -> Option<i32> {
+    field(pid, 1)?.parse().ok()
+}
+
+/// What the system says a process does: `R` when it runs.
+fn state(pid: i32) -> Option<char> {
+    field(pid, 0)?.chars().next()
+}
+
+/// A field of what the system says of a process, from 0 for the one after its name.
+fn field(pid: i32, number: usize) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may hold anything.
-    text[text.rfind(')')? + 1..].split_whitespace().nth(1)?.parse().ok()
+    text[text.rfind(')')? + 1..].split_whitespace().nth(number).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -150,6 +150,12 @@ impl Process {
                     self.inputs.push_back((id, ShepherdInput::Exited(Outcome::Completed)));
                 }
             }
+            ShepherdOutput::Stop(number) => {
+                attempt.stop();
+                self.inputs.push_back((id, ShepherdInput::Stopped(number)));
+            }
+            ShepherdOutput::GoOn => attempt.go_on(&self.slot),
+            ShepherdOutput::Warn => attempt.warn_of_end(&self.slot),
             ShepherdOutput::Save(ended) => self.save(id, ended),
             ShepherdOutput::Tell(what) => self.say(&FromProcess::Said(id, what)),
             // The foreman opens a socket for this when kernel steps run under agents.
@@ -243,9 +249,11 @@ impl Process {
             self.payload = None;
         }
         let id = errand.start.id;
+        let told = std::mem::take(&mut errand.told);
         self.attempts.insert(id, Attempt::new(errand));
         self.running = Some(id);
-        self.inputs.push_back((id, ShepherdInput::Begin));
+        let told = told.into_iter().map(ShepherdInput::Agent);
+        self.inputs.extend(std::iter::once(ShepherdInput::Begin).chain(told).map(|input| (id, input)));
     }
 
     fn say(&mut self, message: &FromProcess) {

@@ -308,7 +308,7 @@ impl Shell<'_> {
         let within = mine.map(|part| part.within(&self.here.shape));
         let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
         let host = self.here.host.to_owned();
-        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host })
+        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host, told: Vec::new() })
     }
 
     fn begin(&mut self, waiting: Waiting) {
@@ -337,12 +337,14 @@ impl Shell<'_> {
         let Some(errand) = self.larder.waiting(id).or_else(|| self.roster.queued(id)) else { return };
         match what {
             ToShepherd::Extend(until) => errand.lease = until.max(errand.lease),
-            ToShepherd::Kill => {
+            // Nothing of it has begun: there is nothing to save.
+            ToShepherd::Kill | ToShepherd::Notice(_) => {
                 self.larder.take_back(id);
                 self.roster.take_back(id);
                 self.ends(id, Ended::Killed, None);
             }
-            ToShepherd::Adopt | ToShepherd::Forget | ToShepherd::Resize(_) => {}
+            ToShepherd::Suspend(_) | ToShepherd::Resume(_) | ToShepherd::Resize(_) => errand.told.push(what),
+            ToShepherd::Adopt | ToShepherd::Forget => {}
         }
     }
 
