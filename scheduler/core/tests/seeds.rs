@@ -15,8 +15,8 @@ mod host;
 mod office;
 #[path = "simulator/random.rs"]
 mod random;
-#[path = "simulator/small_desk.rs"]
-mod small_desk;
+#[path = "simulator/spec.rs"]
+mod spec;
 #[path = "simulator/world.rs"]
 mod world;
 
@@ -57,10 +57,11 @@ fn main() -> ExitCode {
     }
     let took = began.elapsed().as_secs_f64();
     println!("{seeds} seeds keep every promise: {took:.1} s, {:.0} a second", seeds as f64 / took);
-    if world::stories(100) != world::HUNDRED {
-        return verdict(Some(
-            "the first hundred stories are not those of the tests: is this build of another tree?".into(),
-        ));
+    let hundred = world::stories(100);
+    if hundred != world::HUNDRED {
+        return verdict(Some(format!(
+            "the first hundred stories ({hundred}) are not those of the tests: is this build of another tree?"
+        )));
     }
     let survivors = Guard::ALL.iter().filter(|guard| !catch(**guard, budget)).count();
     verdict((survivors > 0).then(|| format!("{survivors} guards can be taken out unnoticed")))

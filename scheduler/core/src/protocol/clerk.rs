@@ -1,20 +1,24 @@
 //! The desk of a real controller: the books, the cluster's hosts, and the scheduler that follows both.
 //!
-//! Invariants: books and foresight are the fold of what is noted; free resources and the queue can be made anew from them,
-//! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
+//! Invariants: books, foresight and usage are the fold of what is noted; free resources and the queue can be made anew
+//! from them, and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the
+//! site says.
 
+use super::absent::Absent;
 use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::format::Format;
+use super::guard::Guard;
 use super::message::{Conduct, Role};
 use super::stamp::AttemptId;
 use crate::books::Books;
 use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
 use crate::cluster::{Allocation, HostId, HostState, Hosts, Part};
-use crate::decide::Scheduler;
 use crate::decide::foresight::Foresight;
 use crate::decide::preempt::Preempt;
 use crate::decide::refusal::Refusal as Hopeless;
+use crate::decide::used::Used;
+use crate::decide::{Passed, Scheduler, decision};
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::outcome::Outcome;
@@ -28,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What may be asked about jobs and hosts. Whether the one who asks may is the shell's to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     /// Take a job.
     Submit(Submitted),
@@ -36,13 +40,13 @@ pub enum Ask {
     Job(JobId, JobEvent),
     /// End what runs, and run it again.
     Requeue(RunId),
-    /// Change a partition, a reservation, a host or the rules: the books' own words. So a host is added, drained, and
-    /// taken back.
+    /// Change a partition, a reservation, a host, accounts or the rules: the books' own words. So a host is added,
+    /// drained, and taken back.
     Site(Event),
 }
 
 /// What is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// The job has this number.
     Accepted(JobId),
@@ -53,7 +57,7 @@ pub enum Told {
 }
 
 /// Why something cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// The books say no.
     Books(BooksError),
@@ -90,17 +94,18 @@ pub struct Clerk {
 struct Written {
     books: Books,
     foresight: Foresight,
+    used: Option<Used>,
 }
 
 impl From<Clerk> for Written {
     fn from(clerk: Clerk) -> Written {
-        Written { foresight: clerk.foresight().clone(), books: clerk.books }
+        Written { foresight: clerk.foresight().clone(), used: clerk.used(), books: clerk.books }
     }
 }
 
 impl From<Written> for Clerk {
-    fn from(Written { books, foresight }: Written) -> Clerk {
-        let scheduler = Scheduler::default().with_foresight(foresight);
+    fn from(Written { books, foresight, used }: Written) -> Clerk {
+        let scheduler = Scheduler::default().with_foresight(foresight).with_used(&books, used);
         Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new() }
     }
 }
@@ -112,25 +117,35 @@ struct Planner {
     hosts: Hosts,
     /// At which terms of the books the hosts' states were last looked at.
     terms: Option<u64>,
+    /// What the last pass said beside its starts.
+    passed: Passed,
+    absent: Absent,
 }
 
 /// What can be made anew does not count.
 impl PartialEq for Clerk {
     fn eq(&self, other: &Clerk) -> bool {
-        self.books == other.books && self.foresight() == other.foresight()
+        self.books == other.books && self.foresight() == other.foresight() && self.used() == other.used()
     }
 }
 
 impl Clerk {
     /// A desk with these books, which decides by the shipped policy until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        Clerk::from(Written { books, foresight: Foresight::default() })
+        Clerk::from(Written { books, foresight: Foresight::default(), used: None })
     }
 
-    /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far.
+    /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far,
+    /// and what everybody has used.
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
-        let foresight = self.foresight().clone();
-        *self.planner = Planner::new(scheduler.with_foresight(foresight));
+        let (foresight, used) = (self.foresight().clone(), self.used());
+        let scheduler = scheduler.with_foresight(foresight).with_used(&self.books, used);
+        *self.planner = Planner::new(scheduler);
+    }
+
+    /// What everybody has used as of the last record; none where nobody is accounted for.
+    pub fn used(&self) -> Option<Used> {
+        self.planner.scheduler.used(&self.books)
     }
 
     fn foresight(&self) -> &Foresight {
@@ -140,6 +155,13 @@ impl Clerk {
     /// The books.
     pub fn books(&self) -> &Books {
         &self.books
+    }
+
+    /// Why a job waits: all that is in its way, of each group of its elements, by what was decided last.
+    pub fn explain(&mut self, id: JobId, now: Time) -> Vec<decision::Decided> {
+        let Clerk { books, planner, .. } = self;
+        let Planner { scheduler, hosts, passed, .. } = &mut **planner;
+        scheduler.explain(books, hosts, (id, passed), now)
     }
 
     /// Brings the scheduler and the hosts up to date.
@@ -229,7 +251,7 @@ impl Clerk {
 
     fn note(&mut self, fact: &Fact) {
         self.books.apply(fact);
-        let Planner { scheduler, hosts, terms } = &mut *self.planner;
+        let Planner { scheduler, hosts, terms, .. } = &mut *self.planner;
         scheduler.observe(&self.books, hosts, fact);
         if let Event::Host(_) = fact.event {
             *terms = None;
@@ -275,10 +297,12 @@ impl Desk for Clerk {
 
     fn usable(&mut self, host: HostId, usable: bool) {
         if usable {
-            self.usable.insert(host)
+            self.planner.absent.back(host);
+            self.usable.insert(host);
         } else {
-            self.usable.remove(&host)
-        };
+            self.planner.absent.gone(host);
+            self.usable.remove(&host);
+        }
         // A host that the books do not have is looked at when they do.
         if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some())
         {
@@ -289,9 +313,15 @@ impl Desk for Clerk {
     fn decide(&mut self, now: Time) -> Decided {
         self.follow(now);
         let Clerk { books, planner, .. } = self;
-        let Planner { scheduler, hosts, .. } = &mut **planner;
+        let Planner { scheduler, hosts, passed: last, absent, .. } = &mut **planner;
         let passed = scheduler.pass(books, hosts, now);
-        let resizes = scheduler.resize(books, hosts, &passed);
+        *last = Passed { starts: Vec::new(), ..passed.clone() };
+        // Who could start if a host were back that is away for a moment shall find the others idle.
+        let keeps_idle = absent.may_be_back(now)
+            && passed.head.is_none()
+            && !passed.hopeless.is_empty()
+            && Guard::KeptIdle.stands();
+        let resizes = if keeps_idle { Vec::new() } else { scheduler.resize(books, hosts, &passed) };
         // What is lent is taken back before anybody has to end.
         let makes_room = passed.head.is_some() && !resizes.is_empty();
         let preemption = if makes_room { None } else { scheduler.preempt(books, hosts, &passed) };
@@ -336,7 +366,8 @@ impl Desk for Clerk {
     }
 
     fn wake(&self, now: Time) -> Option<Time> {
-        self.planner.scheduler.next_wake(&self.books, now)
+        let Planner { scheduler, absent, .. } = &*self.planner;
+        scheduler.next_wake(&self.books, now).into_iter().chain(absent.next().filter(|at| *at > now)).min()
     }
 
     fn begun(&mut self, at: Time, begun: &Begun) {
@@ -379,7 +410,9 @@ impl Desk for Clerk {
 
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
         let (usage, attempt, outcome) = (Usage::default(), id.attempt, outcome(end));
-        let again = end.may_run_again() && self.may_requeue(id.run.job);
+        // What never began does not run twice.
+        let may = end == AttemptEnd::NeverBegan || self.may_requeue(id.run.job);
+        let again = end.may_run_again() && may;
         let event = if again {
             RunEvent::Requeued { attempt, outcome, usage, hold: None, from: at }
         } else {
@@ -391,7 +424,8 @@ impl Desk for Clerk {
 
 impl Planner {
     fn new(scheduler: Scheduler) -> Planner {
-        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None }
+        let (hosts, passed, absent) = (Hosts::new(&BTreeMap::new()), Passed::default(), Absent::default());
+        Planner { scheduler, hosts, terms: None, passed, absent }
     }
 }
 

@@ -54,6 +54,8 @@ pub enum Guard {
     BlockOnce,
     /// A foreman counts as done only what the store has on disk.
     DoneWhenStored,
+    /// Hosts are not lent while a job waits that could start if one that went a moment ago were back.
+    KeptIdle,
 }
 
 impl Guard {
@@ -83,6 +85,7 @@ impl Guard {
         Guard::FencedCommit,
         Guard::BlockOnce,
         Guard::DoneWhenStored,
+        Guard::KeptIdle,
     ];
 
     /// Whether it stands: always, but in a test that has taken it out.

@@ -2,6 +2,7 @@
 //!
 //! README.md beside this file has the states, the messages, the invariants, and why they hold.
 
+mod absent;
 pub mod agent;
 pub mod clerk;
 pub mod controller;

@@ -1,9 +1,12 @@
 //! What must hold of what really runs, whatever the controller believes.
 
-use crate::small_desk::{Change, SmallDesk, Spec, State};
-use muster_core::cluster::HostId;
+use crate::spec::{SOLVERS, Spec};
+use muster_core::books::event::Event as Change;
+use muster_core::cluster::{Bits, HostId};
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
+use muster_core::job::state::State;
+use muster_core::protocol::clerk::Clerk;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
 use muster_core::protocol::ledger::Commit;
@@ -14,7 +17,14 @@ use muster_spec::Grid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Processes that run: of an attempt, on a host.
-pub(crate) type Running = BTreeMap<(AttemptId, usize), Spec>;
+pub(crate) type Running = BTreeMap<(AttemptId, usize), Held>;
+
+/// What processes on a host are, and hold of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) spec: Spec,
+    pub(crate) cores: Bits,
+}
 
 /// What has happened so far, as far as promises rest on it.
 #[derive(Default)]
@@ -33,6 +43,8 @@ pub(crate) struct Checks {
     /// What clients were promised.
     acknowledged: BTreeMap<RunId, Spec>,
     cancelled: BTreeSet<RunId>,
+    /// What clients asked to be cancelled, whatever they were told.
+    pub(crate) asked_to_end: BTreeSet<RunId>,
     /// Runs that a user or an operator has meddled with.
     pub(crate) meddled: BTreeSet<RunId>,
     given_up: BTreeSet<RunId>,
@@ -91,8 +103,8 @@ impl Checks {
     /// An attempt is over on the books: only a kernel's may run on, and a kernel's answer has every block once.
     fn is_over(&self, id: AttemptId, end: AttemptEnd) -> Verdict {
         let left = self.running.iter().find(|((other, _), _)| *other == id);
-        if let Some(((_, host), spec)) = left {
-            let may = spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
+        if let Some(((_, host), held)) = left {
+            let may = held.spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
             ensure(may, || format!("{id} is closed, and runs on host {host}"))?;
         }
         let Some((blocks, done)) = self.steps.get(&id.run) else { return Ok(()) };
@@ -129,7 +141,8 @@ impl Checks {
     }
 
     /// Processes begin.
-    pub(crate) fn spawn(&mut self, id: AttemptId, host: usize, spec: Spec, cpus: u32) -> Verdict {
+    pub(crate) fn spawn(&mut self, id: AttemptId, host: usize, held: Held) -> Verdict {
+        let spec = held.spec;
         ensure(self.begun.contains(&id), || format!("{id} begins before its start is on disk"))?;
         let times = self.spawned.entry((id, host)).or_default();
         *times += 1;
@@ -161,47 +174,65 @@ impl Checks {
             }
             Conduct::Fenced => {}
         }
-        self.running.insert((id, host), spec);
-        let used: u32 = self.running.iter().filter(|((_, at), _)| *at == host).map(|(_, s)| s.cpus).sum();
-        ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} begins"))
+        ensure(held.cores.len() == spec.cpus as usize, || {
+            format!("{id} begins on cores {:?} of host {host}, of {spec:?}", held.cores.words())
+        })?;
+        let here = self.running.iter().filter(|((_, at), _)| *at == host);
+        let twice =
+            here.map(|(key, other)| (key, other.cores.iter().find(|core| held.cores.contains(*core))));
+        let twice = twice.filter_map(|((other, _), core)| Some((*other, core?))).next();
+        self.running.insert((id, host), held);
+        ensure(twice.is_none(), || format!("on host {host}, {id} and another have a core: {twice:?}"))?;
+        self.licences(id)
+    }
+
+    /// No more licences are held than there are, but for kernel steps that are over on the books and not yet dead, and
+    /// what an operator gave up.
+    fn licences(&self, id: AttemptId) -> Verdict {
+        let counts = |id: &AttemptId| !self.closed.contains(id) && !self.given_up.contains(&id.run);
+        let held = self.running.iter().filter(|((id, _), _)| counts(id));
+        let each: BTreeMap<AttemptId, u32> = held.map(|((id, _), held)| (*id, held.spec.licences)).collect();
+        let all: u32 = each.values().sum();
+        ensure(all <= SOLVERS, || format!("{all} licences of {SOLVERS} are held once {id} begins"))
     }
 
     /// What must hold of the books at any time.
-    pub(crate) fn books(&self, standing: &Standing<SmallDesk>) -> Verdict {
+    pub(crate) fn books(&self, standing: &Standing<Clerk>) -> Verdict {
+        let books = standing.desk.books();
         for (run, spec) in &self.acknowledged {
-            let job = standing.desk.jobs.get(run);
-            ensure(job.is_some_and(|job| job.spec == *spec), || {
+            let job = books.job(run.job);
+            ensure(job.is_some_and(|job| Spec::of(job.spec(), job.owner()) == *spec), || {
                 format!("job {run} was acknowledged and is lost")
             })?;
         }
-        for (run, job) in &standing.desk.jobs {
-            let open = standing.open.get(run).map(|open| open.begun.id);
-            let running = if let State::Running(id) = job.state { Some(id) } else { None };
-            ensure(open == running, || {
-                format!("job {run} is {:?}, but the open attempt is {open:?}", job.state)
-            })?;
-        }
-        Ok(())
+        let live: BTreeSet<AttemptId> = books
+            .live()
+            .filter_map(|(run, live)| Some(AttemptId { run, attempt: live.state.placed()?.attempt }))
+            .collect();
+        let open: BTreeSet<AttemptId> = standing.open.values().map(|open| open.begun.id).collect();
+        ensure(live == open, || format!("the books have {live:?}, and open are {open:?}"))
     }
 
     /// What must hold when everything that could break has been whole for long enough.
-    pub(crate) fn end(&self, standing: &Standing<SmallDesk>) -> Verdict {
-        for (run, job) in &standing.desk.jobs {
-            let State::Done(end) = job.state else {
-                return Err(format!("job {run} is {:?} at the end", job.state));
+    pub(crate) fn end(&self, standing: &Standing<Clerk>) -> Verdict {
+        for job in standing.desk.books().jobs() {
+            let run = RunId { job: job.id(), element: None };
+            let state = job.run(None).map(|run| run.state);
+            let Some(State::Done(done)) = state else {
+                return Err(format!("job {run} is {state:?} at the end"));
             };
-            let really = self.finished.iter().any(|id| id.run == *run);
+            let spec = Spec::of(job.spec(), job.owner());
+            let really = self.finished.iter().any(|id| id.run == run);
             // The host's clock may be fast, and a kernel's teams are lost on the way.
-            let slow = |limit| limit * 97 / 100 < job.spec.runs_ms || job.spec.conduct == Conduct::Fenced;
-            let limited = job.spec.limit_ms.is_some_and(slow);
-            let sound = match end {
-                AttemptEnd::Exited(Outcome::Completed) => really,
-                AttemptEnd::Exited(Outcome::Timeout) => limited,
-                AttemptEnd::Ended(_) => true,
-                AttemptEnd::Lost => job.spec.conduct == Conduct::Stay,
-                AttemptEnd::Exited(_) | AttemptEnd::NeverBegan => false,
+            let slow = |limit_s: u64| limit_s as i64 * 970 < spec.runs_ms || spec.conduct == Conduct::Fenced;
+            let sound = match done.outcome {
+                Outcome::Completed => really,
+                Outcome::Timeout => spec.limit_s.is_some_and(slow),
+                Outcome::Cancelled(_) => self.asked_to_end.contains(&run),
+                Outcome::HostFailed | Outcome::Preempted => spec.conduct == Conduct::Stay,
+                _ => false,
             };
-            ensure(sound, || format!("job {run} ended with {end:?}, of {:?}", job.spec))?;
+            ensure(sound, || format!("job {run} ended with {:?}, of {spec:?}", done.outcome))?;
         }
         ensure(self.running.is_empty(), || format!("{:?} still runs at the end", self.running))
     }

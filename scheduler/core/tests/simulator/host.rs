@@ -3,13 +3,16 @@
 //! What the real host must guarantee is what is modelled here: messages between agent and shepherd arrive in order; a
 //! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
 
+use crate::checks::Held;
 use crate::clock::Clock;
 use crate::office::Office;
 use crate::random::Random;
-use crate::small_desk::Spec;
+use crate::spec::Spec;
 use crate::world::{Event, KILLED, World};
+use muster_core::cluster::Bits;
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
+use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent};
@@ -19,7 +22,6 @@ use muster_core::time::Time;
 use std::collections::BTreeMap;
 
 pub(crate) struct Host {
-    cpus: u32,
     pub(crate) clock: Clock,
     ppm: i64,
     /// Which life it has, when it is up.
@@ -37,15 +39,16 @@ pub(crate) struct Host {
 pub(crate) struct Herd {
     machine: Shepherd,
     pub(crate) spec: Spec,
+    /// The cores that it was given.
+    cores: Bits,
     role: Role,
     wake: (Time, u64),
     pub(crate) office: Option<Office>,
 }
 
 impl Host {
-    pub(crate) fn new(random: &mut Random, cpus: u32, ppm: i64) -> Self {
+    pub(crate) fn new(random: &mut Random, ppm: i64) -> Self {
         Host {
-            cpus,
             clock: Clock::new(random, ppm),
             ppm,
             boot: None,
@@ -229,10 +232,13 @@ impl World {
             }
             AgentOutput::Note(id) => drop(self.hosts[host].spool.insert(id, None)),
             AgentOutput::Launch(start, lease) => {
-                let spec = postcard::from_bytes(&start.launch).expect("the desk has encoded it");
+                let launch: Launch = Format::Message.decode(&start.launch).expect("the desk has encoded it");
+                let part = launch.on.allocation.parts.iter().find(|part| part.host.0 as usize == host);
+                let cores = part.expect("it was given something here").cores.clone();
+                let spec = Spec::of(&launch.spec, &launch.owner);
                 let machine = Shepherd::new(&start, lease);
                 let wake = (Time::NEVER, 0);
-                let herd = Herd { machine, spec, role: start.role, wake, office: None };
+                let herd = Herd { machine, spec, cores, role: start.role, wake, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
                 self.local(host, |boot| Event::Shepherd {
                     host,
@@ -279,10 +285,10 @@ impl World {
         let Some(herd) = known.shepherds.get_mut(&id) else { return Ok(()) };
         match output {
             ShepherdOutput::Spawn => {
-                let (spec, role, cpus) = (herd.spec, herd.role, known.cpus);
-                self.say(|| format!("host {host}: {id} begins, {spec:?}"));
+                let (spec, role, cores) = (herd.spec, herd.role, herd.cores.clone());
+                self.say(|| format!("host {host}: {id} begins on {:?}, {spec:?}", cores.words()));
                 self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
-                self.checks.spawn(id, host, spec, cpus)?;
+                self.checks.spawn(id, host, Held { spec, cores })?;
                 match (role, spec.conduct) {
                     (Role::Member, _) => {}
                     (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
