@@ -2,21 +2,26 @@
 //! journal on the way. What the protocol does when things break is the simulator's to try.
 
 use muster_core::books::Books;
+use muster_core::books::accounting::Accounting;
+use muster_core::books::error::BooksError;
 use muster_core::books::event::Event;
 use muster_core::books::partition::{Partition, PreemptMode};
 use muster_core::books::rules::Rules;
 use muster_core::cluster::{Host, HostId, Shape};
 use muster_core::decide::Scheduler;
+use muster_core::decide::reason::Reason;
 use muster_core::job::event::{Elements, JobEvent};
 use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::job::state::State;
+use muster_core::job::update::{Field, Update};
 use muster_core::job::{Owner, Submitted};
 use muster_core::jobspec::{ArraySpec, JobSpec, Work};
 use muster_core::policy::Policy;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput};
-use muster_core::protocol::clerk::{Ask, Clerk, Launch, Told};
+use muster_core::protocol::clerk::{Ask, Clerk, Launch, Refusal, Told};
 use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
+use muster_core::protocol::desk::Desk;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::journal::{self, JournalError};
 use muster_core::protocol::lease::Lease;
@@ -120,8 +125,28 @@ impl Pool {
     }
 
     fn submit(&mut self, spec: JobSpec) {
-        let answer = self.ask(Ask::Submit(Submitted { owner: owner(), spec: Arc::new(spec) }));
-        assert!(matches!(answer, Answer::Desk(Told::Accepted(_))), "{answer:?}");
+        self.submit_as("ada", spec);
+    }
+
+    fn submit_as(&mut self, user: &str, spec: JobSpec) -> JobId {
+        let owner = Arc::new(Owner { user: user.into(), ..Owner::clone(&owner()) });
+        let answer = self.ask(Ask::Submit(Submitted { owner, spec: Arc::new(spec) }));
+        let Answer::Desk(Told::Accepted(id)) = answer else { panic!("{answer:?}") };
+        id
+    }
+
+    /// What an operator is told who sets these accounts.
+    fn set_accounts(&mut self, table: &str, half_life_s: u32) -> Answer<Told> {
+        let table = toml::from_str(table).expect("a table");
+        let accounting = Accounting { table, half_life_s: Some(half_life_s), ..Accounting::default() };
+        self.ask(Ask::Site(Event::Accounting(Box::new(accounting))))
+    }
+
+    /// Why a job waits, in Slurm's words.
+    fn words(&self, job: JobId) -> Vec<&'static str> {
+        let mut desk = self.controller.standing().desk.clone();
+        let told = desk.explain(job, self.now);
+        told.iter().flat_map(|said| said.decision.reasons()).map(Reason::word).collect()
     }
 
     /// The controller dies, and another goes on from the journal.
@@ -581,6 +606,134 @@ fn licences_are_in_the_journal() {
     (0..40).for_each(|_| pool.second());
     let books = pool.controller.standing().desk.books();
     assert!(books.jobs().all(|job| job.ended().is_some()));
+}
+
+#[test]
+fn two_accounts_get_their_shares() {
+    const HALF_LIFE_S: u32 = 2400;
+    let mut pool = Pool::new();
+    let table = "accounts.a = { shares = 3, users.ada = {} }\naccounts.b = { shares = 1, users.bob = {} }";
+    assert_eq!(pool.set_accounts(table, HALF_LIFE_S), Answer::Desk(Told::Done));
+    let mut got: BTreeMap<String, u64> = BTreeMap::new();
+    let mut submitted = 0;
+    for second in 0..3 * HALF_LIFE_S {
+        // Both always have jobs that wait, of lengths that differ; bob's are wider, and ada's are more.
+        for (user, cpus) in [("ada", 1), ("bob", 2)] {
+            let books = pool.controller.standing().desk.books();
+            let waiting = books.waiting().filter(|job| job.owner().user == user).count();
+            for _ in waiting..24 {
+                submitted += 1;
+                pool.submit_as(user, spec((1, cpus, 10 + submitted * 7 % 40, None)));
+            }
+        }
+        if second % 3001 == 3000 {
+            pool.restart();
+        }
+        pool.second();
+        for ((id, _), (cpus, _)) in &pool.scripts {
+            let job = pool.controller.standing().desk.books().job(id.run.job).expect("it runs");
+            *got.entry(job.owner().user.clone()).or_default() += u64::from(*cpus);
+        }
+    }
+    let all: u64 = got.values().sum();
+    assert!(all > u64::from(3 * HALF_LIFE_S * CPUS * HOSTS as u32) * 9 / 10, "the hosts are busy: {got:?}");
+    for (user, due) in [("ada", 0.75), ("bob", 0.25)] {
+        let part = 100.0 * got[user] as f64 / all as f64 / due;
+        assert!((part - 100.0).abs() < 1.0, "{user} got {part} % of its share");
+    }
+    pool.restart();
+}
+
+#[test]
+fn limits_of_accounts_act_in_the_live_queue() {
+    let mut pool = Pool::new();
+    let wrong =
+        "accounts.a.parent = 'none'\nqos.p.preempts = ['q']\nqos.q.preempts = ['r']\nqos.r.preempts = ['p']
+        partitions.nowhere = {}";
+    let Answer::Desk(Told::Refused(Refusal::Books(BooksError::Accounting(errors)))) =
+        pool.set_accounts(wrong, 0)
+    else {
+        panic!("it was taken")
+    };
+    let errors = errors.to_string();
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "accounts.a: there is no account `none` to be its parent: add it, or name another",
+            "qos.p preempts itself through others: p preempts q preempts r preempts p: break the ring",
+            "partitions.nowhere: there is no such partition: add it first, or name another",
+            "half_life_s: the half-life is 0 ticks: give 1 to 1099511627776, or none for usage that never fades",
+        ]
+    );
+    let site = |limits: &str| {
+        format!(
+            "accounts.lab = {{ {limits}, users = {{ ada = {{}}, bob = {{}} }} }}\n[qos.one]\nlimits.total.jobs = 2"
+        )
+    };
+    let done = Answer::Desk(Told::Done);
+    assert_eq!(pool.set_accounts(&site("limits.total.jobs = 1"), 600), done);
+    let jobs = ["ada", "bob", "ada"].map(|user| pool.submit_as(user, spec((1, 2, 60, None))));
+    let nobody = Arc::new(Owner { user: "eve".into(), ..Owner::clone(&owner()) });
+    let refused = pool.ask(Ask::Submit(Submitted { owner: nobody, spec: Arc::new(spec((1, 1, 1, None))) }));
+    assert!(matches!(refused, Answer::Desk(Told::Refused(Refusal::Hopeless(_)))), "{refused:?}");
+    (0..20).for_each(|_| pool.second());
+    assert_eq!((pool.scripts.len(), pool.words(jobs[1])), (1, vec!["AssocGrpJobsLimit"]));
+    pool.restart();
+    (0..20).for_each(|_| pool.second());
+    assert_eq!((pool.scripts.len(), pool.words(jobs[1])), (1, vec!["AssocGrpJobsLimit"]));
+    // What is limited by the account no more is limited by the QOS of the partition.
+    let table = site("limits.total.jobs = 9") + "\n[partitions.all]\nqos = 'one'";
+    assert_eq!(pool.set_accounts(&table, 600), done);
+    pool.second();
+    assert_eq!((pool.scripts.len(), pool.words(jobs[2])), (2, vec!["QOSGrpJobsLimit"]));
+    // Two CPU-minutes were used by now, and one is allowed: what waits starts by itself when enough has faded.
+    assert_eq!(pool.set_accounts(&site("limits.total.minutes.cpus = 1"), 600), done);
+    pool.second();
+    (0..100).for_each(|_| pool.second());
+    assert_eq!((pool.scripts.len(), pool.words(jobs[2])), (0, vec!["AssocGrpCPUMinutesLimit"]));
+    assert!(pool.controller.standing().desk.wake(pool.now).is_some_and(|at| at <= pool.now.after(3000)));
+    pool.restart();
+    let waited = (0..6000).find(|_| {
+        pool.second();
+        !pool.scripts.is_empty()
+    });
+    assert!(waited.is_some_and(|seconds| seconds > 600), "{waited:?}");
+    assert_eq!(pool.ask(Ask::Site(Event::AccountingGone)), done);
+    pool.restart();
+    assert!(pool.controller.standing().desk.used().is_none());
+    assert!(matches!(pool.ask(Ask::Site(Event::AccountingGone)), Answer::Desk(Told::Refused(_))));
+}
+
+#[test]
+fn what_was_given_to_a_job_stays_while_it_runs() {
+    let mut pool = Pool::new();
+    let licences = BTreeMap::from([("solver".to_owned(), 2)]);
+    pool.ask(Ask::Site(Event::Rules(Rules { keep_s: 1_000_000, licences, ..Rules::default() })));
+    let mut licensed = spec((1, 4, 30, Some(4)));
+    licensed.needs.licences = vec![("solver".into(), 1)];
+    let array = pool.submit_as("ada", licensed.clone());
+    licensed.array = None;
+    let waits = pool.submit_as("ada", licensed);
+    (0..15).for_each(|_| pool.second());
+    assert_eq!(pool.scripts.len(), 2, "of two licences");
+    let update = |count| JobEvent::Updated(Box::new(Update { fields: vec![Field::Licences(count)] }));
+    let Answer::Desk(Told::Refused(Refusal::Books(why))) = pool.ask(Ask::Job(array, update(Vec::new())))
+    else {
+        panic!("it was changed")
+    };
+    let said = format!(
+        "job {array}: Licenses cannot be changed: it is running, and keeps what it was given until it ends or is requeued"
+    );
+    assert_eq!(why.to_string(), said);
+    // What waits may ask for others; for more than there are it waits.
+    let many = update(vec![("solver".into(), 3)]);
+    assert_eq!(pool.ask(Ask::Job(waits, many)), Answer::Desk(Told::Done));
+    assert_eq!(pool.words(waits), ["Licenses"]);
+    assert_eq!(pool.ask(Ask::Job(waits, update(Vec::new()))), Answer::Desk(Told::Done));
+    pool.second();
+    assert_eq!(pool.scripts.len(), 3, "it needs none");
+    pool.restart();
 }
 
 /// What a controller wrote in the test below when version 1 was new: every journal of this version can be read.

@@ -47,7 +47,13 @@ impl Machine {
             let (account, user) = (parts.next().expect("an account"), parts.next().expect("a user"));
             let association = accounts.association_named(account, user).expect("a user of the table");
             let qos = parts.next().map(|name| accounts.qos_named(name).expect("a QOS of the table"));
-            User { payer: Payer { association, qos }, cpus, mean_s, delivered: Vec::new(), started: 0 }
+            User {
+                payer: Payer { association, qos, within: None },
+                cpus,
+                mean_s,
+                delivered: Vec::new(),
+                started: 0,
+            }
         };
         let decay = Decay::new(Some(HALF_LIFE_S), 1).expect("a decay");
         Machine {

@@ -15,8 +15,8 @@ mod host;
 mod office;
 #[path = "simulator/random.rs"]
 mod random;
-#[path = "simulator/small_desk.rs"]
-mod small_desk;
+#[path = "simulator/spec.rs"]
+mod spec;
 #[path = "simulator/world.rs"]
 mod world;
 

@@ -59,6 +59,14 @@ impl Books {
                 self.terms += 1;
                 self.rules = rules.clone();
             }
+            Event::Accounting(accounting) => {
+                self.terms += 1;
+                self.accounting = Some(accounting.clone());
+            }
+            Event::AccountingGone => {
+                self.terms += 1;
+                self.accounting = None;
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use super::event::{Event, Fact};
 use crate::cluster::Host;
 use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
+use crate::job::outcome::Outcome;
 use crate::job::update::{Field, Update};
 use crate::job::{Job, Submitted};
 use crate::jobspec::Requeue;
@@ -43,6 +44,11 @@ impl Books {
                 Err(BooksError::EmptyReservation(reservation.name.clone()))
             }
             Event::Reservation(_) => Ok(()),
+            Event::Accounting(accounting) => {
+                let checked = accounting.check(|name| self.partitions.contains_key(name));
+                checked.map(drop).map_err(BooksError::Accounting)
+            }
+            Event::AccountingGone => self.accounting.as_ref().map(drop).ok_or(BooksError::NoAccounting),
             Event::ReservationGone(name) => {
                 self.reservations.get(name).map(drop).ok_or_else(|| BooksError::NoReservation(name.clone()))
             }
@@ -92,7 +98,7 @@ impl Books {
     fn check_run(&self, run: RunId, at: Time, event: &RunEvent) -> Result<(), BooksError> {
         let job = self.jobs.get(&run.job).ok_or(BooksError::NoJob(run.job))?;
         job.check_run(at, run.element, event).map_err(|error| BooksError::Run { run, error })?;
-        let again = matches!(event, RunEvent::Requeued { .. });
+        let again = matches!(event, RunEvent::Requeued { outcome, .. } if *outcome != Outcome::NotStarted);
         if again && job.spec().queue.requeue == Requeue::Never {
             return Err(BooksError::MayNotRunAgain(run.job));
         }

@@ -1,5 +1,6 @@
 //! Why a record cannot follow those before it.
 
+use super::accounting::AccountingErrors;
 use crate::cluster::ShapeError;
 use crate::job::JobError;
 use crate::job::id::{JobId, RunId};
@@ -8,7 +9,7 @@ use thiserror::Error;
 
 /// Why a record cannot follow those before it. To a request, this is its answer; in a journal, it means that records are
 /// missing, doubled or out of order.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum BooksError {
     /// There is no such job.
     #[error("there is no job {0}: it never was, or it ended and is forgotten; `sacct -j {0}` still knows it")]
@@ -82,4 +83,10 @@ pub enum BooksError {
     /// A reservation that ends before it begins.
     #[error("reservation {0:?} ends before it begins")]
     EmptyReservation(String),
+    /// Accounts with something wrong.
+    #[error(transparent)]
+    Accounting(AccountingErrors),
+    /// There are no accounts to be taken away.
+    #[error("the site has no accounts: there is nothing to take away")]
+    NoAccounting,
 }

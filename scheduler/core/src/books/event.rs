@@ -2,6 +2,7 @@
 //!
 //! A record is written before anybody is told of it, and the books are what all records together say.
 
+use super::accounting::Accounting;
 use super::partition::Partition;
 use super::reservation::Reservation;
 use super::rules::Rules;
@@ -13,7 +14,7 @@ use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fact {
     /// When: not before the record that was written before it.
     pub at: Time,
@@ -22,7 +23,7 @@ pub struct Fact {
 }
 
 /// What can happen to the books.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A job was submitted, under a number that is higher than all before.
     Submitted(JobId, Submitted),
@@ -44,4 +45,8 @@ pub enum Event {
     Host(Box<Host>),
     /// The site's rules are as this says from now on.
     Rules(Rules),
+    /// The site has these accounts from now on: what was used before counts on by their names.
+    Accounting(Box<Accounting>),
+    /// The site has no accounts any more, and what was used is forgotten.
+    AccountingGone,
 }

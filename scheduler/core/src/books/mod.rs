@@ -4,6 +4,7 @@
 //! replay. Invariants: what [`Books::check`] has let pass, `apply` can do; the same records give equal books; what an
 //! event costs follows what it changes, never how many jobs wait.
 
+pub mod accounting;
 pub mod due;
 pub mod error;
 pub mod event;
@@ -20,6 +21,7 @@ mod settle;
 #[cfg(test)]
 mod books_tests;
 
+use crate::books::accounting::Accounting;
 use crate::books::index::Index;
 use crate::books::partition::Partition;
 use crate::books::reservation::Reservation;
@@ -45,7 +47,9 @@ pub struct Books {
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
     hosts: Vec<Host>,
-    /// How often partitions, reservations and rules were changed, or hosts were new.
+    /// Who may use how much; none where nobody is accounted for.
+    accounting: Option<Box<Accounting>>,
+    /// How often partitions, reservations, rules and accounts were changed, or hosts were new.
     terms: u64,
     /// The numbers of hosts, by name.
     numbers: BTreeMap<String, u32>,
@@ -64,23 +68,37 @@ struct Written {
     partitions: BTreeMap<String, Partition>,
     reservations: BTreeMap<String, Reservation>,
     hosts: Vec<Host>,
+    accounting: Option<Box<Accounting>>,
     terms: u64,
 }
 
 impl From<Books> for Written {
     fn from(books: Books) -> Written {
-        let Books { last, next, rules, jobs, partitions, reservations, hosts, terms, .. } = books;
-        Written { last, next, rules, jobs, partitions, reservations, hosts, terms }
+        let Books { last, next, rules, jobs, partitions, reservations, hosts, accounting, terms, .. } = books;
+        Written { last, next, rules, jobs, partitions, reservations, hosts, accounting, terms }
     }
 }
 
 impl From<Written> for Books {
     fn from(written: Written) -> Books {
-        let Written { last, next, rules, jobs, partitions, reservations, hosts, terms } = written;
+        let Written { last, next, rules, jobs, partitions, reservations, hosts, accounting, terms } = written;
         let index = Index::of(jobs.values());
         let changed = jobs.keys().copied().collect();
         let numbers = hosts.iter().map(|host| host.name.clone()).zip(0..).collect();
-        Books { last, next, rules, jobs, partitions, reservations, hosts, terms, numbers, index, changed }
+        Books {
+            last,
+            next,
+            rules,
+            jobs,
+            partitions,
+            reservations,
+            hosts,
+            accounting,
+            terms,
+            numbers,
+            index,
+            changed,
+        }
     }
 }
 
@@ -93,6 +111,7 @@ impl PartialEq for Books {
             && self.partitions == other.partitions
             && self.reservations == other.reservations
             && self.hosts == other.hosts
+            && self.accounting == other.accounting
             && self.index == other.index
     }
 }
@@ -116,6 +135,11 @@ impl Books {
     /// What the site says about all its jobs.
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// What the site says of accounts; none where nobody is accounted for.
+    pub fn accounting(&self) -> Option<&Accounting> {
+        self.accounting.as_deref()
     }
 
     /// The job of a number; none when it never was, or is forgotten.
@@ -178,8 +202,8 @@ impl Books {
         self.numbers.get(name).map(|number| &self.hosts[*number as usize])
     }
 
-    /// How often partitions, reservations and rules were changed, or hosts were new: whoever follows the books looks at
-    /// all jobs again.
+    /// How often partitions, reservations, rules and accounts were changed, or hosts were new: whoever follows the books
+    /// looks at all jobs again.
     pub fn terms(&self) -> u64 {
         self.terms
     }

@@ -117,13 +117,13 @@ impl Starts<Hosts> for Admission<'_> {
             Body::One(_) => None,
         };
         let attempts = job.run(element).map_or(0, |run| run.attempts);
+        let on = placement(self.books, id, number::partition_of(entry.job), allocation);
         if let Some((dues, holdings)) = &mut self.dues {
-            dues.note(holdings, job, &allocation, self.now.after(entry.estimate));
+            dues.note(holdings, job, &on, self.now.after(entry.estimate));
         }
         if entry.count == 1 {
             self.admitted.gone.push(entry.job);
         }
-        let on = placement(self.books, id, number::partition_of(entry.job), allocation);
         self.admitted.starts.push(Start {
             run: RunId { job: id, element },
             attempt: Attempt(attempts + 1),

@@ -12,6 +12,7 @@ use crate::cluster::Allocation;
 use crate::job::Job;
 use crate::job::event::JobEvent;
 use crate::job::id::{JobId, RunId};
+use crate::job::placement::Placement;
 use crate::job::state::State;
 use crate::jobspec::{GresPer, JobSpec, Memory};
 use crate::policy::priority::{Candidate, Multifactor, PartitionWeight, Site, Valuation};
@@ -44,9 +45,13 @@ pub struct Terms {
 /// What everybody holds and has used, and what that makes of jobs.
 #[derive(Clone, Debug)]
 pub struct Dues {
-    terms: Terms,
+    pub(super) terms: Terms,
     pub(super) holdings: Holdings,
-    usage: UsageBook,
+    pub(super) usage: UsageBook,
+    /// What priorities were last made of, and when.
+    pub(super) ranked: (Time, UsageBook),
+    /// Whether priorities would be others now for another reason than time and usage.
+    pub(super) is_stale: bool,
     valuation: Valuation,
     /// Who pays for each job that is not over, and how many elements of it wait or run.
     submitted: BTreeMap<JobId, (Payer, u64)>,
@@ -59,13 +64,19 @@ impl Dues {
         let usage = usage.unwrap_or_else(|| UsageBook::new(&terms.accounts, terms.decay));
         let valuation = valuation(&terms, &usage, now);
         let holdings = Holdings::new(&terms.accounts);
-        Dues { terms, holdings, usage, valuation, submitted: BTreeMap::new(), live: BTreeMap::new() }
+        let ranked = (now, usage.clone());
+        let (submitted, live, is_stale) = (BTreeMap::new(), BTreeMap::new(), false);
+        Dues { terms, holdings, usage, ranked, is_stale, valuation, submitted, live }
     }
 
     /// What everybody holds by the books, and has used by a snapshot: `usage` is what [`Dues::usage`] was after a
     /// [`Dues::tick`] at `now`, and the books are those of that time. What was recorded since is to be observed.
     pub fn restore(terms: Terms, usage: UsageBook, books: &Books, now: Time) -> Dues {
-        let mut dues = Dues::new(terms, Some(usage), now);
+        Dues::restored(terms, Some(usage), books, now)
+    }
+
+    pub(super) fn restored(terms: Terms, usage: Option<UsageBook>, books: &Books, now: Time) -> Dues {
+        let mut dues = Dues::new(terms, usage, now);
         dues.adopt(books, now);
         dues
     }
@@ -96,7 +107,32 @@ impl Dues {
         for (_, _, meter) in self.live.values_mut() {
             meter.advance(&self.terms.accounts, &mut self.usage, now);
         }
-        self.valuation = valuation(&self.terms, &self.usage, now);
+        self.ranked = (now, self.usage.clone());
+        self.value();
+    }
+
+    /// Makes the valuation of jobs anew, by the usage that it was last made of.
+    pub(super) fn value(&mut self) {
+        let (at, usage) = &self.ranked;
+        self.valuation = valuation(&self.terms, usage, *at);
+    }
+
+    /// When to tick, at the latest, before a record of a time is taken in; none when that was done.
+    pub(super) fn due(&self, at: Time) -> Option<Time> {
+        Some(self.terms.last_step(at)).filter(|step| *step > self.ranked.0)
+    }
+
+    /// When a limit may have let go by itself after `now`, as usage fades.
+    pub(super) fn next_fade(&self, now: Time) -> Option<Time> {
+        self.terms.next_fade(now)
+    }
+
+    /// Charges what runs up to a time, in a book that is a copy of this one's.
+    pub(super) fn charge(&self, usage: &mut UsageBook, to: Time) {
+        for (_, _, meter) in self.live.values() {
+            let mut meter = *meter;
+            meter.advance(&self.terms.accounts, usage, to);
+        }
     }
 
     /// Keeps up with a record, after the books have it.
@@ -105,7 +141,9 @@ impl Dues {
             Event::Submitted(id, _) | Event::Purged(id) => self.count(books, *id),
             Event::Job(id, event) => {
                 self.count(books, *id);
-                if let (JobEvent::Updated(_), Some(job)) = (event, books.job(*id)) {
+                // What is cancelled while it is stopped has its processes to the end.
+                let changes = matches!(event, JobEvent::Updated(_) | JobEvent::Cancelled { .. });
+                if let Some(job) = books.job(*id).filter(|_| changes) {
                     job.live().for_each(|(run, _)| self.run(books, run, at));
                 }
             }
@@ -113,6 +151,11 @@ impl Dues {
                 self.run(books, *run, at);
                 self.count(books, run.job);
             }
+            Event::Host(host) => {
+                let new = books.hosts().last().is_some_and(|last| last.name == host.name);
+                self.is_stale |= new;
+            }
+            Event::Partition(_) | Event::PartitionGone(_) => self.is_stale = true,
             _ => {}
         }
     }
@@ -140,7 +183,12 @@ impl Dues {
             }
             None => of.default_qos,
         };
-        Ok(Payer { association, qos })
+        Ok(Payer { association, qos, within: None })
+    }
+
+    /// The same of a job that runs, or would, in a partition.
+    fn within(&self, payer: Payer, partition: &str) -> Payer {
+        Payer { within: self.terms.accounts.qos_of_partition(partition), ..payer }
     }
 
     /// The quality of service that a job asks for, or has by its account; none where there is none.
@@ -169,7 +217,8 @@ impl Dues {
     fn charged(&self, job: &Job) -> Option<Payer> {
         let first = || {
             let association = self.terms.accounts.associations_of(&job.owner().user).first().copied()?;
-            Some(Payer { association, qos: self.terms.accounts.association(association).default_qos })
+            let qos = self.terms.accounts.association(association).default_qos;
+            Some(Payer { association, qos, within: None })
         };
         self.payer(job).ok().or_else(first)
     }
@@ -177,7 +226,7 @@ impl Dues {
     /// The limits that are in a job's way, beside what `holdings` says is held.
     pub fn obstacles(&self, holdings: &Holdings, job: &Job, partition: &Partition, now: Time) -> Vec<Reason> {
         let payer = match self.payer(job) {
-            Ok(payer) => payer,
+            Ok(payer) => self.within(payer, &partition.name),
             Err(reason) => return vec![reason],
         };
         let check = Check { accounts: &self.terms.accounts, holdings, book: &self.usage, now };
@@ -194,7 +243,8 @@ impl Dues {
         };
         let check =
             Check { accounts: &self.terms.accounts, holdings: &self.holdings, book: &self.usage, now };
-        let partition = books.partitions_of(job.spec()).ok().and_then(|all| all.first().copied());
+        let partition = first_partition(books, job);
+        let payer = partition.map_or(payer, |partition| self.within(payer, &partition.name));
         let limit_s = partition.and_then(|partition| partition.granted_s(job.spec()));
         let wall_s = limit_s.unwrap_or((FOREVER / i64::from(TICKS)) as u64);
         let ask = Ask { payer, amounts: asked(job.spec()), wall_s };
@@ -230,9 +280,10 @@ impl Dues {
     }
 
     /// Notes that an element of a job starts, in holdings that are not yet everybody's.
-    pub(super) fn note(&self, holdings: &mut Holdings, job: &Job, allocation: &Allocation, end: Time) {
+    pub(super) fn note(&self, holdings: &mut Holdings, job: &Job, on: &Placement, end: Time) {
         if let Ok(payer) = self.payer(job) {
-            holdings.start(&self.terms.accounts, payer, &Load { amounts: held(allocation), end });
+            let payer = self.within(payer, &on.partition);
+            holdings.start(&self.terms.accounts, payer, &Load { amounts: held(&on.allocation), end });
         }
     }
 
@@ -240,7 +291,11 @@ impl Dues {
     fn count(&mut self, books: &Books, id: JobId) {
         let job = books.job(id);
         let now = job.map_or(0, |job| u64::from(job.waiting_count()) + u64::from(job.live_count()));
-        let payer = job.and_then(|job| self.payer(job).ok());
+        // Which of several partitions it will run in is not known yet: the first counts.
+        let payer = job.and_then(|job| {
+            let payer = self.payer(job).ok()?;
+            Some(first_partition(books, job).map_or(payer, |partition| self.within(payer, &partition.name)))
+        });
         let accounts = &self.terms.accounts;
         if let Some((payer, before)) = self.submitted.remove(&id) {
             self.holdings.withdraw(accounts, payer, before);
@@ -267,7 +322,11 @@ impl Dues {
             meter.advance(accounts, &mut self.usage, at);
             self.holdings.stop(accounts, payer, &load);
         }
-        let payer = books.job(run.job).and_then(|job| self.charged(job));
+        let placed = state.as_ref().and_then(|state| state.placed());
+        let payer = books
+            .job(run.job)
+            .zip(placed)
+            .and_then(|(job, placed)| Some(self.within(self.charged(job)?, &placed.on.partition)));
         if let (Some(load), Some(payer)) = (load, payer) {
             self.holdings.start(accounts, payer, &load);
             let suspended = matches!(state, Some(State::Suspended { .. }));
@@ -290,6 +349,11 @@ fn valuation(terms: &Terms, usage: &UsageBook, now: Time) -> Valuation {
         ticks_per_s: i64::from(TICKS),
     };
     terms.rule.at(now, &site)
+}
+
+/// The first partition in which a job may start.
+fn first_partition<'a>(books: &'a Books, job: &Job) -> Option<&'a Partition> {
+    books.partitions_of(job.spec()).ok()?.first().copied()
 }
 
 /// What a jobspec asks for at least, over all its hosts.

@@ -173,6 +173,21 @@ fn an_array_starts_within_its_accounts_limits() {
 }
 
 #[test]
+fn nobody_waits_for_one_that_limits_keep_back() {
+    let mut site = Site::new();
+    for qos in [Some("one"), None, None, None] {
+        site.submit(asks("ada", Some("open"), qos, 4));
+    }
+    assert_eq!(site.pass().starts.len(), 4, "all hosts are taken");
+    let kept = site.submit(asks("ada", Some("open"), Some("one"), 4));
+    let passed = site.pass();
+    assert!(passed.head.is_none(), "{passed:?}");
+    assert!(site.words(kept).contains(&"QOSMaxJobsPerUserLimit"));
+    let next = site.submit(asks("bob", Some("lab"), None, 4));
+    assert_eq!(site.pass().head.map(|head| head.job), Some(next));
+}
+
+#[test]
 fn priority_goes_before_age() {
     let mut site = Site::new();
     let all = site.submit(asks("ada", Some("open"), None, 4));

@@ -36,6 +36,9 @@ impl Scheduler {
             changed.extend(books.waiting().filter(|job| job.spec().queue.reservation.is_some()).map(Job::id));
         }
         changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));
+        if let Some(dues) = &mut self.dues {
+            dues.refresh(books);
+        }
         if self.seen.is_none() {
             if let Some(dues) = &mut self.dues {
                 dues.adopt(books, now);
@@ -90,8 +93,14 @@ impl Scheduler {
     pub fn observe(&mut self, books: &Books, hosts: &mut Hosts, fact: &Fact) {
         let Fact { at, event } = fact;
         self.foresight.observe(books, fact);
-        if let Some(dues) = &mut self.dues {
-            dues.observe(books, event, *at);
+        if let Some(step) = self.dues.as_ref().and_then(|dues| dues.due(*at)) {
+            self.tick(books, step);
+        }
+        match event {
+            Event::Accounting(_) | Event::AccountingGone => {
+                self.dues = Dues::changed(self.dues.take(), books, *at);
+            }
+            _ => self.dues.iter_mut().for_each(|dues| dues.observe(books, event, *at)),
         }
         match event {
             Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {

@@ -16,6 +16,7 @@ pub mod reason;
 pub mod refusal;
 pub mod resize;
 pub mod suspend;
+pub mod used;
 
 mod admission;
 mod follow;
@@ -40,6 +41,7 @@ use crate::decide::files::Files;
 use crate::decide::foresight::Foresight;
 use crate::decide::reason::Reason;
 use crate::decide::suspend::Halted;
+use crate::decide::used::Used;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
 use crate::policy::key::Key;
@@ -145,6 +147,14 @@ pub struct Head {
     pub at: Option<Time>,
 }
 
+impl Passed {
+    /// What it said beside its starts, which are recorded soon.
+    #[must_use]
+    pub fn without_starts(&self) -> Passed {
+        Passed { starts: Vec::new(), ..self.clone() }
+    }
+}
+
 impl Default for Scheduler {
     /// One that decides by the shipped policy, and has not looked at any books.
     fn default() -> Scheduler {
@@ -187,6 +197,18 @@ impl Scheduler {
         Scheduler { foresight, ..self }
     }
 
+    /// The same with the accounts of the books, and what everybody has used by a snapshot of the same time; without any
+    /// where the books have none.
+    #[must_use]
+    pub fn with_used(self, books: &Books, used: Option<Used>) -> Scheduler {
+        Scheduler { dues: Dues::resumed(books, used), ..self }
+    }
+
+    /// What everybody has used, for a snapshot; none where nobody is accounted for.
+    pub fn used(&self, books: &Books) -> Option<Used> {
+        self.dues.as_ref().map(|dues| dues.used(books))
+    }
+
     /// What the records so far say of jobs to come, for a snapshot.
     pub fn foresight(&self) -> &Foresight {
         &self.foresight
@@ -195,7 +217,9 @@ impl Scheduler {
     /// When to run a pass again though nothing happens, after one at `now`.
     pub fn next_wake(&self, books: &Books, now: Time) -> Option<Time> {
         let exempt = self.next_exempt_end(books, now);
-        self.next_start(books, now).into_iter().chain(books.next_wake(now)).chain(exempt).min()
+        let waits = books.waiting().next().is_some();
+        let fade = self.dues.as_ref().filter(|_| waits).and_then(|dues| dues.next_fade(now));
+        self.next_start(books, now).into_iter().chain(books.next_wake(now)).chain(exempt).chain(fade).min()
     }
 
     /// When time alone lets something start, after a pass at `now`.
@@ -214,7 +238,8 @@ impl Scheduler {
         self.dues.as_ref()
     }
 
-    /// Charges what runs up to now, and orders the queue by priorities made anew: every few minutes.
+    /// Charges what runs up to now, and orders the queue by priorities made anew: every few minutes, by the times of the
+    /// records.
     pub fn tick(&mut self, books: &Books, now: Time) {
         let Some(dues) = &mut self.dues else { return };
         dues.tick(now);

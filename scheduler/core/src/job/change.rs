@@ -190,6 +190,12 @@ impl Job {
             return Err(ChangeError::Ended.into());
         }
         let fixed = update.fields.iter().find(|field| !field.may_change(&state));
+        // What elements hold is known by what the job asks for.
+        if let (Some((_, live)), None) = (self.live().next(), fixed)
+            && let Some(held) = update.fields.iter().find(|field| matches!(field, Field::Licences(_)))
+        {
+            return Err(JobError::Fixed { field: held.name(), state: live.state.name() });
+        }
         fixed.map_or(Ok(()), |field| Err(JobError::Fixed { field: field.name(), state: state.name() }))
     }
 

@@ -84,7 +84,9 @@ pub enum JobError {
         most: u32,
     },
     /// A field cannot be changed now.
-    #[error("{field} cannot be changed: it is {state}")]
+    #[error(
+        "{field} cannot be changed: it is {state}, and keeps what it was given until it ends or is requeued"
+    )]
     Fixed {
         /// Slurm's name for the field.
         field: &'static str,

@@ -56,6 +56,10 @@ impl Pass {
             if round.try_entry(at) != Tried::NoRoom {
                 continue;
             }
+            // What may not start whatever is free is promised nothing, and nobody makes room for it.
+            if round.starts.admit(round.queue.entry(at)).is_none() {
+                continue;
+            }
             let job = round.queue.entry(at).job;
             if backfill == Backfill::None {
                 outcome.head = Some((job, None));

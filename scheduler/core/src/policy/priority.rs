@@ -319,7 +319,7 @@ mod tests {
     fn job(accounts: &Accounts, user: &str, qos: &str) -> Candidate {
         let association = accounts.association_named("a", user).expect("a user");
         Candidate {
-            payer: Some(Payer { association, qos: accounts.qos_named(qos) }),
+            payer: Some(Payer { association, qos: accounts.qos_named(qos), within: None }),
             partition: 0,
             eligible: Some(Time(1_000_000_000 - 7 * 24 * 3600 * 250)),
             amounts: Amounts { cpus: 100, gpus: 10, memory_mib: 16_000, hosts: 30 },

@@ -1,12 +1,15 @@
 //! The desk of a real controller: the books, the cluster's hosts, and the scheduler that follows both.
 //!
-//! Invariants: books and foresight are the fold of what is noted; free resources and the queue can be made anew from them,
-//! and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the site says.
+//! Invariants: books, foresight and usage are the fold of what is noted; free resources and the queue can be made anew
+//! from them, and are, after a restart; a host that is not usable by the protocol is down to the scheduler, whatever the
+//! site says.
 
 mod counsel;
 
+use super::absent::Absent;
 use super::desk::{Asked, AttemptEnd, Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::format::Format;
+use super::guard::Guard;
 use super::inputs::Sought;
 use super::message::{Conduct, Role};
 use super::pause::Pace;
@@ -20,6 +23,7 @@ use crate::decide::decision::Decided as Explained;
 use crate::decide::foresight::Foresight;
 use crate::decide::preempt::{Preempt, Victim};
 use crate::decide::refusal::Refusal as Hopeless;
+use crate::decide::used::Used;
 use crate::decide::{Passed, Scheduler};
 use crate::job::event::{Elements, JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
@@ -37,7 +41,7 @@ use std::sync::Arc;
 const OUT_OF_THE_WAY_MS: i64 = 120_000;
 
 /// What may be asked about jobs and hosts. Whether the one who asks may is the shell's to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
     /// Take a job.
     Submit(Submitted),
@@ -45,13 +49,13 @@ pub enum Ask {
     Job(JobId, JobEvent),
     /// End what runs, and run it again.
     Requeue(RunId),
-    /// Change a partition, a reservation, a host or the rules: the books' own words. So a host is added, drained, and
-    /// taken back.
+    /// Change a partition, a reservation, a host, accounts or the rules: the books' own words. So a host is added,
+    /// drained, and taken back.
     Site(Event),
 }
 
 /// What is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     /// The job has this number.
     Accepted(JobId),
@@ -62,7 +66,7 @@ pub enum Told {
 }
 
 /// Why something cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
     /// The books say no.
     Books(BooksError),
@@ -104,18 +108,21 @@ struct Written {
     foresight: Foresight,
     /// What is being stopped to make room.
     stopping: BTreeSet<RunId>,
+    used: Option<Used>,
 }
 
 impl From<Clerk> for Written {
     fn from(clerk: Clerk) -> Written {
         let stopping = clerk.planner.scheduler.stopping().collect();
-        Written { foresight: clerk.foresight().clone(), stopping, books: clerk.books }
+        let (foresight, used) = (clerk.foresight().clone(), clerk.used());
+        Written { foresight, stopping, used, books: clerk.books }
     }
 }
 
 impl From<Written> for Clerk {
-    fn from(Written { books, foresight, stopping }: Written) -> Clerk {
+    fn from(Written { books, foresight, stopping, used }: Written) -> Clerk {
         let scheduler = Scheduler::default().with_foresight(foresight).with_stopping(stopping);
+        let scheduler = scheduler.with_used(&books, used);
         let sought = Sought::of(&books);
         Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new(), sought }
     }
@@ -128,8 +135,9 @@ struct Planner {
     hosts: Hosts,
     /// At which terms of the books the hosts' states were last looked at.
     terms: Option<u64>,
-    /// What was last decided, for those who ask why.
+    /// What was last decided, beside its starts, for those who ask why.
     passed: Passed,
+    absent: Absent,
 }
 
 /// What can be made anew does not count.
@@ -138,6 +146,7 @@ impl PartialEq for Clerk {
         let (mine, theirs) = (&self.planner.scheduler, &other.planner.scheduler);
         self.books == other.books
             && self.foresight() == other.foresight()
+            && self.used() == other.used()
             && mine.stopping().eq(theirs.stopping())
     }
 }
@@ -145,15 +154,23 @@ impl PartialEq for Clerk {
 impl Clerk {
     /// A desk with these books, which decides by the shipped policy until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        Clerk::from(Written { books, foresight: Foresight::default(), stopping: BTreeSet::new() })
+        let (foresight, stopping) = (Foresight::default(), BTreeSet::new());
+        Clerk::from(Written { books, foresight, stopping, used: None })
     }
 
-    /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far.
+    /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far,
+    /// and what everybody has used.
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
-        let foresight = self.foresight().clone();
+        let (foresight, used) = (self.foresight().clone(), self.used());
         let stopping: Vec<RunId> = self.planner.scheduler.stopping().collect();
-        *self.planner = Planner::new(scheduler.with_foresight(foresight).with_stopping(stopping));
+        let scheduler = scheduler.with_foresight(foresight).with_stopping(stopping);
+        *self.planner = Planner::new(scheduler.with_used(&self.books, used));
         self.sought.tell_again();
+    }
+
+    /// What everybody has used as of the last record; none where nobody is accounted for.
+    pub fn used(&self) -> Option<Used> {
+        self.planner.scheduler.used(&self.books)
     }
 
     fn foresight(&self) -> &Foresight {
@@ -316,10 +333,12 @@ impl Desk for Clerk {
 
     fn usable(&mut self, host: HostId, usable: bool) {
         if usable {
-            self.usable.insert(host)
+            self.planner.absent.back(host);
+            self.usable.insert(host);
         } else {
-            self.usable.remove(&host)
-        };
+            self.planner.absent.gone(host);
+            self.usable.remove(&host);
+        }
         self.sought.tell_again();
         // A host that the books do not have is looked at when they do.
         if let Some(known) = self.books.hosts().get(host.0 as usize).filter(|_| self.planner.terms.is_some())
@@ -331,10 +350,15 @@ impl Desk for Clerk {
     fn decide(&mut self, now: Time) -> Decided {
         self.follow(now);
         let Clerk { books, planner, .. } = self;
-        let Planner { scheduler, hosts, passed: last, .. } = &mut **planner;
+        let Planner { scheduler, hosts, passed: last, absent, .. } = &mut **planner;
         let whole = scheduler.retake(books, hosts);
         let mut passed = scheduler.pass(books, hosts, now);
-        let resizes = scheduler.resize(books, hosts, &passed);
+        // Who could start if a host were back that is away for a moment shall find the others idle.
+        let keeps_idle = absent.may_be_back(now)
+            && passed.head.is_none()
+            && !passed.hopeless.is_empty()
+            && Guard::KeptIdle.stands();
+        let resizes = if keeps_idle { Vec::new() } else { scheduler.resize(books, hosts, &passed) };
         // What is lent is taken back before anybody has to end.
         let makes_room = passed.head.is_some() && !resizes.is_empty();
         let preemption = if makes_room { None } else { scheduler.preempt(books, hosts, &passed) };
@@ -343,7 +367,7 @@ impl Desk for Clerk {
         if let Some(plan) = preemption.as_ref().filter(|plan| settled && plan.is_ready) {
             passed.starts = scheduler.start_on_room(books, hosts, (&passed, plan), now).starts;
         }
-        last.clone_from(&passed);
+        *last = passed.without_starts();
         let starts = !passed.starts.is_empty();
         let ready = preemption.as_ref().is_some_and(|plan| plan.is_ready);
         let again = starts && (ready || !whole.is_empty());
@@ -410,7 +434,8 @@ impl Desk for Clerk {
     }
 
     fn wake(&self, now: Time) -> Option<Time> {
-        self.planner.scheduler.next_wake(&self.books, now)
+        let Planner { scheduler, absent, .. } = &*self.planner;
+        scheduler.next_wake(&self.books, now).into_iter().chain(absent.next().filter(|at| *at > now)).min()
     }
 
     fn begun(&mut self, at: Time, begun: &Begun) {
@@ -465,7 +490,9 @@ impl Desk for Clerk {
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
         self.planner.scheduler.stops(id.run, false);
         let (usage, attempt, outcome) = (Usage::default(), id.attempt, end.outcome());
-        let again = end.may_run_again() && self.may_requeue(id.run.job);
+        // What never began does not run twice.
+        let may = end == AttemptEnd::NeverBegan || self.may_requeue(id.run.job);
+        let again = end.may_run_again() && may;
         let event = if again {
             let room = end == AttemptEnd::Ended(Why::Preempted);
             let from = if room { at.after(OUT_OF_THE_WAY_MS) } else { at };
@@ -479,7 +506,8 @@ impl Desk for Clerk {
 
 impl Planner {
     fn new(scheduler: Scheduler) -> Planner {
-        Planner { scheduler, hosts: Hosts::new(&BTreeMap::new()), terms: None, passed: Passed::default() }
+        let (hosts, passed, absent) = (Hosts::new(&BTreeMap::new()), Passed::default(), Absent::default());
+        Planner { scheduler, hosts, terms: None, passed, absent }
     }
 }
 

@@ -8,6 +8,7 @@ mod probing;
 use super::desk::{Begun, Decided, Desk, Due, Place, Resized, Why};
 use super::drain::Drains;
 use super::guard::Guard;
+use super::lag::Lag;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
 use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
@@ -93,6 +94,7 @@ pub struct Controller<D: Desk> {
     /// What the desk was told of hosts.
     usable: BTreeSet<HostId>,
     next_session: Session,
+    lag: Lag,
     /// Members of kernel steps that leave.
     pub(super) drains: Drains,
     pub(super) turn: Turn<D>,
@@ -130,8 +132,8 @@ impl<D: Desk> Controller<D> {
     pub fn new(rules: Lease, standing: Standing<D>) -> Self {
         let (hosts, due) = (BTreeMap::new(), BTreeSet::new());
         let (usable, drains) = (BTreeSet::new(), Drains::default());
-        let (next_session, turn) = (Session(0), Turn::default());
-        Controller { rules, standing, hosts, due, usable, next_session, drains, turn }
+        let (next_session, lag, turn) = (Session(0), Lag::NONE, Turn::default());
+        Controller { rules, standing, hosts, due, usable, next_session, lag, drains, turn }
     }
 
     /// What is known for good: the fold of all records handed out.
@@ -161,6 +163,7 @@ impl<D: Desk> Controller<D> {
     }
 
     fn begin(&mut self, now: Time) {
+        self.lag = Lag::new(now, self.standing.last);
         if Guard::NewTerm.stands() || self.standing.term == Term(0) {
             self.note(now, Record::Term(Term(self.standing.term.0 + 1)));
         }
@@ -185,7 +188,7 @@ impl<D: Desk> Controller<D> {
     }
 
     fn ask(&mut self, now: Time, client: u64, request: &D::Request) {
-        let asked = self.standing.desk.ask(self.standing.last.max(now), request);
+        let asked = self.standing.desk.ask(self.time(now), request);
         for event in asked.events {
             self.note(now, Record::Desk(event));
         }
@@ -398,7 +401,7 @@ impl<D: Desk> Controller<D> {
 
     /// Does what the desk decides now; whether it wants to be asked again.
     fn decide(&mut self, now: Time) -> bool {
-        let decided = self.standing.desk.decide(self.standing.last.max(now));
+        let decided = self.standing.desk.decide(self.time(now));
         let Decided { begun, resized, paced, end, again } = decided;
         for begun in begun {
             let boots = self.boots(&begun.places);
@@ -448,7 +451,7 @@ impl<D: Desk> Controller<D> {
 
     /// Notes what is due by itself.
     fn fall_due(&mut self, now: Time) {
-        let Due { events, end } = self.standing.desk.due(self.standing.last.max(now));
+        let Due { events, end } = self.standing.desk.due(self.time(now));
         self.turn.decide |= !events.is_empty();
         for event in events {
             self.note(now, Record::Desk(event));
@@ -486,9 +489,7 @@ impl<D: Desk> Controller<D> {
         out.extend(turn.replies.into_iter().map(|(client, answer)| Output::Reply(client, answer)));
         let due = self.due.first().map(|(at, _)| *at);
         // The desk counts by the time of its records, which may be ahead.
-        let ahead = self.standing.last.0.saturating_sub(now.0).max(0);
-        let wake = self.standing.desk.wake(self.standing.last.max(now));
-        let wake = wake.map(|at| Time(at.0.saturating_sub(ahead)));
+        let wake = self.standing.desk.wake(self.time(now)).map(|at| self.lag.when(at));
         let wake = wake.into_iter().chain(self.drains.wake(now));
         out.extend(due.into_iter().chain(wake).min().map(Output::Wake));
         out
@@ -508,9 +509,15 @@ impl<D: Desk> Controller<D> {
         self.turn.touched.insert(id.run);
     }
 
-    /// Notes a change, at a time not before that of the last: a restarted controller's clock may be behind.
+    /// The time of the desk and of records, which is not before that of the last: a restarted controller's clock may be
+    /// behind.
+    fn time(&self, now: Time) -> Time {
+        self.lag.at(now).max(self.standing.last)
+    }
+
+    /// Notes a change.
     pub(super) fn note(&mut self, now: Time, record: Record<D::Event>) {
-        let at = now.max(self.standing.last);
+        let at = self.time(now);
         self.standing.apply(at, &record);
         self.turn.entries.push(Entry { at, record });
     }

@@ -52,8 +52,6 @@ pub enum Guard {
     StoppedFirst,
     /// A host is believed to have stopped something only for the time that is now.
     StoppedNow,
-    /// What is stopped and has to end is killed as it is, and not told first.
-    KilledStopped,
     /// While something is stopped, its own time stands still.
     LimitWaits,
     /// The member of a team that goes on elsewhere is killed when the team has handed in, or has had time to.
@@ -76,6 +74,8 @@ pub enum Guard {
     GridOfProbe,
     /// A foreman counts as done only what the store has on disk.
     DoneWhenStored,
+    /// Hosts are not lent while a job waits that could start if one that went a moment ago were back.
+    KeptIdle,
 }
 
 impl Guard {
@@ -104,7 +104,6 @@ impl Guard {
         Guard::NewestReport,
         Guard::StoppedFirst,
         Guard::StoppedNow,
-        Guard::KilledStopped,
         Guard::LimitWaits,
         Guard::HandInFirst,
         Guard::FencedCommit,
@@ -116,6 +115,7 @@ impl Guard {
         Guard::InputsThere,
         Guard::GridOfProbe,
         Guard::DoneWhenStored,
+        Guard::KeptIdle,
     ];
 
     /// Whether it stands: always, but in a test that has taken it out.

@@ -2,6 +2,7 @@
 //!
 //! README.md beside this file has the states, the messages, the invariants, and why they hold.
 
+mod absent;
 pub mod agent;
 pub mod clerk;
 pub mod controller;
@@ -13,6 +14,7 @@ pub mod format;
 pub mod guard;
 pub mod inputs;
 pub mod journal;
+mod lag;
 pub mod lease;
 pub mod ledger;
 pub mod message;

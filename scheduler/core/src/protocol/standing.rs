@@ -347,7 +347,7 @@ impl Open {
     /// where it is, and what has lost its batch host has nobody to save its work.
     pub fn notice_ms(&self) -> Option<i64> {
         let batch = self.begun.places.first().and_then(|place| self.parts.get(&place.host));
-        let hears = matches!(self.pause, Pause::Off(_)) || !Guard::KilledStopped.stands();
+        let hears = matches!(self.pause, Pause::Off(_));
         self.notice_ms.filter(|_| hears && batch.is_some_and(|part| part.over.is_none()))
     }
 

@@ -37,6 +37,15 @@ pub struct Payer {
     pub association: AssociationId,
     /// Its quality of service; none where the site has none.
     pub qos: Option<QosId>,
+    /// That of its partition, whose limits bind it, too; none where the partition has none, or while none is chosen.
+    pub within: Option<QosId>,
+}
+
+impl Payer {
+    /// The qualities of service that count what it holds and uses, each once.
+    pub fn all_qos(self) -> impl Iterator<Item = QosId> {
+        self.qos.into_iter().chain(self.within.filter(|within| self.qos != Some(*within)))
+    }
 }
 
 /// One account.
@@ -159,6 +168,11 @@ impl Accounts {
         Ok(all)
     }
 
+    /// Root alone.
+    pub fn none() -> Accounts {
+        Accounts::new(AccountsTable::default()).expect("a table that says nothing says nothing wrong")
+    }
+
     /// The table that describes them.
     pub fn table(&self) -> &AccountsTable {
         &self.table
@@ -204,6 +218,11 @@ impl Accounts {
     /// The QOS of that name.
     pub fn qos_named(&self, name: &str) -> Option<QosId> {
         self.qos.binary_search_by(|q| q.name.as_str().cmp(name)).ok().map(|at| QosId(at as u32))
+    }
+
+    /// The QOS whose limits bind all that runs in a partition.
+    pub fn qos_of_partition(&self, name: &str) -> Option<QosId> {
+        self.qos_named(self.table.partitions.get(name)?.qos.as_ref()?)
     }
 
     /// Every account that a user may charge, ascending.
@@ -426,7 +445,12 @@ mod tests {
             accounts.g.parent = "f"
             accounts.h.users = { "" = {}, u = { default_qos = "lost" } }
             qos.q = { preempts = ["q", "gone"], usage_factor = -1.0 }
-            qos.r = { at_least.cpus = 5, limits.per_job.amounts.cpus = 4 }
+            qos.r = { at_least.cpus = 5, limits.per_job.amounts.cpus = 4, preempts = ["z"] }
+            qos.s = { preempts = ["t", "r"] }
+            qos.t = { preempts = ["q", "s"] }
+            qos.z.preempts = ["s", "z2"]
+            qos.z2.preempts = ["z"]
+            partitions.night.qos = "dark"
             billing.weights = { cpus = nan }
         "#;
         let errors = Accounts::new(toml::from_str(table).expect("a table")).expect_err("much is wrong");
@@ -447,6 +471,10 @@ mod tests {
                 "qos.q: it cannot preempt itself: leave it out of `preempts`",
                 "qos.q.usage_factor: -1 is not a number from 0 to 1000000",
                 "qos.r: no job can have at least 5 and at most 4 (CPU)",
+                "qos.r preempts itself through others: r preempts z preempts s preempts r: break the ring",
+                "qos.s preempts itself through others: s preempts t preempts s: break the ring",
+                "qos.z preempts itself through others: z preempts z2 preempts z: break the ring",
+                "partitions.night.qos: there is no QOS `dark`: add it, or name another",
                 "billing.weights (CPU): NaN is not a number from 0 to 1000000",
             ]
         );

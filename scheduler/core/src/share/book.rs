@@ -56,24 +56,30 @@ impl UsageBook {
     }
 
     /// The same usage for accounts that have changed, by the names: what is new has none, and what is gone takes its own
-    /// along, but not what its account has.
+    /// along, but not what its account has. From `now` on, up to when everything is charged, it fades by another decay.
     #[must_use]
-    pub fn moved(mut self, old: &Accounts, new: &Accounts) -> UsageBook {
-        let mut book = UsageBook::new(new, self.decay);
+    pub fn moved(mut self, old: &Accounts, (new, decay): (&Accounts, Decay), now: Time) -> UsageBook {
+        let mut book = UsageBook::new(new, decay);
+        let faded = |usage: &mut Usage, (before, after): (Decay, Decay)| {
+            std::mem::take(usage).faded_by((before, after), now)
+        };
+        let both = (self.decay, decay);
         for (association, usage) in old.associations().iter().zip(&mut self.associations) {
             let account = &old.account(association.account).name;
             if let Some(id) = new.association_named(account, &old.users()[association.user.0 as usize]) {
-                book.associations[id.0 as usize] = std::mem::take(usage);
+                book.associations[id.0 as usize] = faded(usage, both);
             }
         }
         for (account, usage) in old.accounts().iter().zip(&mut self.accounts) {
             if let Some(id) = new.account_named(&account.name) {
-                book.accounts[id.0 as usize] = std::mem::take(usage);
+                book.accounts[id.0 as usize] = faded(usage, both);
             }
         }
-        for (qos, usage) in old.qos().iter().zip(&mut self.qos) {
+        let decays: Vec<Decay> =
+            (0..).map(QosId).zip(old.qos()).map(|(id, _)| self.decay_of(old, id)).collect();
+        for ((qos, before), usage) in old.qos().iter().zip(decays).zip(&mut self.qos) {
             if let Some(id) = new.qos_named(&qos.name) {
-                book.qos[id.0 as usize] = std::mem::take(usage);
+                book.qos[id.0 as usize] = faded(usage, (before, book.decay_of(new, id)));
             }
         }
         book
@@ -111,7 +117,7 @@ impl UsageBook {
         for account in accounts.path(payer.association) {
             self.accounts[account.0 as usize].charge(self.decay, rates, *charged_to, now);
         }
-        if let Some(qos) = payer.qos {
+        for qos in payer.all_qos() {
             let decay = self.decay_of(accounts, qos);
             self.qos[qos.0 as usize].charge(decay, rates, *charged_to, now);
         }
@@ -145,7 +151,7 @@ mod tests {
 
     fn run(accounts: &Accounts, book: &mut UsageBook, user: &str, qos: Option<&str>) {
         let association = accounts.association_named("optics", user).expect("a user");
-        let payer = Payer { association, qos: qos.and_then(|name| accounts.qos_named(name)) };
+        let payer = Payer { association, qos: qos.and_then(|name| accounts.qos_named(name)), within: None };
         let amounts = Amounts { cpus: 4, gpus: 1, memory_mib: 0, hosts: 1 };
         let mut meter = Meter::new(accounts, payer, amounts, Time(0));
         for now in [60, 60, 30, 100] {
@@ -193,9 +199,24 @@ mod tests {
         let new = site(&format!("accounts.attic.users.ada = {{}}\nqos.another = {{}}\n{SITE}"));
         let ada = |a: &Accounts, account| a.association_named(account, "ada").expect("a user");
         let before = book.association_s(ada(&old, "optics"), Counted::Billing, Time(100));
-        let moved = book.clone().moved(&old, &new);
+        let (now, decay) = (Time(100), book.decay());
+        let moved = book.clone().moved(&old, (&new, decay), now);
         assert_eq!(moved.association_s(ada(&new, "optics"), Counted::Billing, Time(100)), before);
         assert_eq!(moved.association_s(ada(&new, "attic"), Counted::Billing, Time(100)), 0.0);
-        assert_eq!(moved.moved(&new, &old), book, "and back");
+        assert_eq!(moved.moved(&new, (&old, decay), now), book, "and back");
+        // Another half-life changes what is left later, not what is left now; nor does that a QOS fades from now on.
+        let hourly = Decay::new(Some(3600), 1).expect("a decay");
+        let fades = site(&SITE.replace("no-decay", "no-reserve"));
+        let moved = book.clone().moved(&old, (&fades, hourly), now);
+        let of = |book: &UsageBook, now| book.association_s(ada(&old, "optics"), Counted::Billing, Time(now));
+        assert!((of(&moved, 100) - before).abs() < 1e-6 && (of(&moved, 3700) - before / 2.0).abs() < 1e-6);
+        let cheap = old.qos_named("cheap").expect("a QOS");
+        let of = |accounts: &Accounts, book: &UsageBook, now| {
+            book.qos_s(accounts, cheap, Counted::Wall, Time(now))
+        };
+        let before = of(&old, &book, 100);
+        assert_eq!(of(&old, &book, 3700), before);
+        let (at_once, later) = (of(&fades, &moved, 100), of(&fades, &moved, 3700));
+        assert!((at_once - before).abs() < 1e-6 && (later - before / 2.0).abs() < 1e-6, "{at_once} {later}");
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! Where limits meet, as in Slurm: what is limited per user or per job by the QOS is not looked up among the accounts;
 //! among these the user's own limit goes before the account's, and that before the accounts' above. Limits in total hold
-//! at every level and for the QOS at the same time.
+//! at every level and for the QOS at the same time. Of a job's own QOS and its partition's, the latter goes before.
 
-use crate::share::accounts::{AccountId, Accounts, AssociationId, Payer, Qos, QosId};
+use crate::share::accounts::{AccountId, Accounts, AssociationId, Payer, QosId};
 use crate::share::book::UsageBook;
 use crate::share::holdings::{Held, Holdings};
 use crate::share::limits::{HeldLimits, JobLimits, Limits, TotalLimits};
+use crate::share::qos_limits::{OfJob, QosLimits, take_first};
 use crate::share::resource::{Amounts, Resource};
-use crate::share::table::{MinutesRule, QosFlag};
+use crate::share::table::MinutesRule;
 use crate::share::usage::Counted;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -105,17 +106,17 @@ impl Check<'_> {
     /// QOS denies what could not start even if nobody held anything.
     pub fn submit(&self, ask: &Ask, jobs: u64) -> Vec<Obstacle> {
         let mut found = Found { weigh: Weigh::WithOthers, obstacles: Vec::new() };
-        let qos = self.qos(ask);
+        let of_qos = OfJob::new(self.accounts, ask.payer);
         let association = self.accounts.association(ask.payer.association);
         let submitted = |held: Option<&Held>| held.map_or(0, |h| h.submitted);
-        if let Some((id, qos)) = qos {
-            let level = Level::Qos(id);
-            let of_user = self.holdings.qos_user(id, association.user);
-            let of_account = self.holdings.qos_account(id, association.account);
+        for (id, qos) in of_qos.each() {
+            let level = Level::Qos(*id);
+            let of_user = self.holdings.qos_user(*id, association.user);
+            let of_account = self.holdings.qos_account(*id, association.account);
             for (scope, most, held) in [
-                (Scope::Total, qos.entry.limits.total.submitted, Some(self.holdings.qos(id))),
-                (Scope::User, qos.entry.limits.per_user.submitted, of_user),
-                (Scope::Account, qos.entry.per_account.submitted, of_account),
+                (Scope::Total, qos.limits.total.submitted, Some(self.holdings.qos(*id))),
+                (Scope::User, qos.limits.per_user.submitted, of_user),
+                (Scope::Account, qos.per_account.submitted, of_account),
             ] {
                 found.see((level, scope), Limit::Submitted, most, (submitted(held), jobs));
             }
@@ -124,12 +125,12 @@ impl Check<'_> {
             let held = submitted(Some(self.held(level)));
             found.see((level, Scope::Total), Limit::Submitted, limits.total.submitted, (held, jobs));
         }
-        let of_qos = qos.and_then(|(_, qos)| qos.entry.limits.per_user.submitted);
-        if let Some((level, most)) = self.nearest(ask, of_qos, |l| l.per_user.submitted) {
+        let by_qos = of_qos.all.limits.per_user.submitted;
+        if let Some((level, most)) = self.nearest(ask, by_qos, |l| l.per_user.submitted) {
             let held = submitted(Some(self.holdings.association(ask.payer.association)));
             found.see((level, Scope::User), Limit::Submitted, Some(most), (held, jobs));
         }
-        if qos.is_some_and(|(_, qos)| qos.entry.flags.contains(&QosFlag::DenyOnLimit)) {
+        if of_qos.denies {
             found.weigh = Weigh::Alone;
             self.see_all(ask, &mut found);
         }
@@ -144,14 +145,14 @@ impl Check<'_> {
     }
 
     fn see_all(&self, ask: &Ask, found: &mut Found) {
-        let qos = self.qos(ask);
-        if let Some((id, qos)) = qos {
-            self.see_qos(ask, (id, qos), found);
+        let of_qos = OfJob::new(self.accounts, ask.payer);
+        for (id, qos) in of_qos.each() {
+            self.see_qos(ask, (*id, qos), found);
         }
         for (level, limits) in self.levels(ask) {
             self.see_total(ask, (level, &limits.total), found);
         }
-        let (of_user, of_job) = self.inherited(ask, qos.map(|(_, qos)| &qos.entry.limits));
+        let (of_user, of_job) = self.inherited(ask, &of_qos.all.limits);
         let held = self.holdings.association(ask.payer.association);
         for (level, limits) in of_user {
             see_held(ask, ((level, Scope::User), &limits, Some(held)), found);
@@ -161,18 +162,18 @@ impl Check<'_> {
         }
     }
 
-    fn see_qos(&self, ask: &Ask, (id, qos): (QosId, &Qos), found: &mut Found) {
+    fn see_qos(&self, ask: &Ask, (id, qos): (QosId, &QosLimits), found: &mut Found) {
         let level = Level::Qos(id);
         let association = self.accounts.association(ask.payer.association);
-        let limits = &qos.entry.limits;
+        let limits = &qos.limits;
         self.see_total(ask, (level, &limits.total), found);
         let user = self.holdings.qos_user(id, association.user);
         see_held(ask, ((level, Scope::User), &limits.per_user, user), found);
         let account = self.holdings.qos_account(id, association.account);
-        see_held(ask, ((level, Scope::Account), &qos.entry.per_account, account), found);
+        see_held(ask, ((level, Scope::Account), &qos.per_account, account), found);
         see_job(ask, (level, &limits.per_job), found);
         for resource in Resource::ALL {
-            let (bound, asked) = (qos.entry.at_least.get(resource), ask.amounts.get(resource));
+            let (bound, asked) = (qos.at_least.get(resource), ask.amounts.get(resource));
             if asked < bound {
                 let limit = Limit::AtLeast(resource);
                 found.obstacles.push(Obstacle { level, scope: Scope::Job, limit, bound, held: 0, asked });
@@ -232,10 +233,6 @@ impl Check<'_> {
         }
     }
 
-    fn qos(&self, ask: &Ask) -> Option<(QosId, &Qos)> {
-        ask.payer.qos.map(|id| (id, self.accounts.qos_of(id)))
-    }
-
     fn held(&self, level: Level) -> &Held {
         match level {
             Level::Qos(id) => self.holdings.qos(id),
@@ -272,13 +269,13 @@ impl Check<'_> {
 
     /// What holds per user and per job, by level: each limit where it is nearest to the user, and those of the QOS
     /// nowhere.
-    fn inherited(&self, ask: &Ask, qos: Option<&Limits>) -> Inherited {
+    fn inherited(&self, ask: &Ask, qos: &Limits) -> Inherited {
         let (mut of_user, mut of_job) = (Vec::new(), Vec::new());
         // Most sites limit little, and then there is nothing to copy.
         if self.levels(ask).next().is_none() {
             return (of_user, of_job);
         }
-        let mut seen = qos.cloned().unwrap_or_default();
+        let mut seen = qos.clone();
         for (level, limits) in self.levels(ask) {
             let mut here = limits.clone();
             let (user, job) = (&mut here.per_user, &mut here.per_job);
@@ -389,13 +386,4 @@ fn see_job(ask: &Ask, (level, limits): (Level, &JobLimits), found: &mut Found) {
 fn minutes(amount: u64, wall_s: u64) -> u64 {
     let seconds = u128::from(amount) * u128::from(wall_s);
     u64::try_from(seconds.div_ceil(60)).unwrap_or(u64::MAX)
-}
-
-/// Keeps in `here` what nothing nearer has, and notes that it is taken.
-fn take_first(seen: &mut Option<u64>, here: &mut Option<u64>) {
-    if seen.is_some() {
-        *here = None;
-    } else {
-        *seen = *here;
-    }
 }

@@ -27,7 +27,7 @@ impl Site {
 
     fn payer(&self, account: &str, user: &str, qos: &str) -> Payer {
         let association = self.accounts.association_named(account, user).expect("a user");
-        Payer { association, qos: self.accounts.qos_named(qos) }
+        Payer { association, qos: self.accounts.qos_named(qos), within: None }
     }
 
     /// A job that has run since 400 s, by its time limit until 1600 s.

@@ -143,12 +143,13 @@ impl Holdings {
         for account in accounts.path(payer.association) {
             apply(&mut self.accounts[account.0 as usize], change);
         }
-        let Some(qos) = payer.qos else { return };
         let association = accounts.association(payer.association);
-        let held = &mut self.qos[qos.0 as usize];
-        apply(&mut held.total, change);
-        apply_in(&mut held.users, association.user, change);
-        apply_in(&mut held.accounts, association.account, change);
+        for qos in payer.all_qos() {
+            let held = &mut self.qos[qos.0 as usize];
+            apply(&mut held.total, change);
+            apply_in(&mut held.users, association.user, change);
+            apply_in(&mut held.accounts, association.account, change);
+        }
     }
 }
 

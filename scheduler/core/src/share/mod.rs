@@ -19,6 +19,8 @@ pub mod table;
 pub mod table_error;
 pub mod usage;
 
+mod qos_limits;
+
 #[cfg(test)]
 mod check_tests;
 #[cfg(test)]

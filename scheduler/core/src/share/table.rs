@@ -15,6 +15,8 @@
 //! [qos.standby]
 //! usage_factor = 0.5
 //! flags = ["no-reserve"]
+//! [partitions.night]
+//! qos = "standby"                     # its limits bind all that runs there
 //! ```
 //!
 //! Nothing is checked here but the form: see [`Accounts`](crate::share::accounts::Accounts).
@@ -34,6 +36,8 @@ pub struct AccountsTable {
     pub accounts: BTreeMap<String, AccountEntry>,
     /// By name.
     pub qos: BTreeMap<String, QosEntry>,
+    /// By name: partitions whose jobs are bound by more than their own limits.
+    pub partitions: BTreeMap<String, PartitionEntry>,
     /// What minutes that were used up keep from starting.
     pub minutes: MinutesRule,
     /// What a job is billed, for the fair tree.
@@ -103,6 +107,14 @@ pub struct QosEntry {
     pub flags: BTreeSet<QosFlag>,
 }
 
+/// One partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PartitionEntry {
+    /// QOS whose limits bind all that runs there (Slurm's partition QOS), before those of a job's own QOS.
+    pub qos: Option<String>,
+}
+
 /// What may be special about a QOS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -111,6 +123,8 @@ pub enum QosFlag {
     DenyOnLimit,
     /// What was used under it does not fade in its own sum.
     NoDecay,
+    /// Its limits go before those of the partition's QOS.
+    OverPartQos,
     /// Its waiting jobs get no reservation.
     NoReserve,
     /// Its time limit goes before the partition's.

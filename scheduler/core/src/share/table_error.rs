@@ -4,7 +4,7 @@ use crate::share::accounts::ROOT;
 use crate::share::resource::Resource;
 use crate::share::shares::Shares;
 use crate::share::table::{AccountEntry, AccountsTable, QosEntry};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 /// Accounts above one another, at most; a deeper table is a mistake.
@@ -75,6 +75,14 @@ pub enum TableError {
         /// The QOS.
         qos: String,
     },
+    /// QOS that preempt one another: their jobs would take turns for ever.
+    #[error("qos.{qos} preempts itself through others: {}: break the ring", .ring.join(" preempts "))]
+    PreemptRing {
+        /// The first of the ring by name.
+        qos: String,
+        /// From it back to itself.
+        ring: Vec<String>,
+    },
     /// A number out of its range.
     #[error("{place}: {value} is not a number from 0 to {most}")]
     Range {
@@ -127,6 +135,11 @@ pub(super) fn check(table: &AccountsTable) -> Result<BTreeMap<String, Vec<String
     }
     for (name, entry) in &table.qos {
         check_qos(table, name, entry, &mut errors);
+    }
+    preempt_rings(table, &mut errors);
+    for (name, entry) in &table.partitions {
+        check_name("partitions", name, &mut errors);
+        check_asked(table, &format!("partitions.{name}.qos"), (None, entry.qos.as_ref()), &mut errors);
     }
     for resource in Resource::ALL {
         let weight = table.billing.weights.get(resource);
@@ -250,6 +263,34 @@ fn check_qos(table: &AccountsTable, name: &str, entry: &QosEntry, errors: &mut V
         if let Some(most) = entry.limits.per_job.amounts.get(resource).filter(|most| *most < least) {
             errors.push(TableError::NoRoom { qos: name.to_owned(), resource, least, most });
         }
+    }
+}
+
+/// For each QOS the shortest ring of preemptions in which it is the first by name.
+fn preempt_rings(table: &AccountsTable, errors: &mut Vec<TableError>) {
+    for first in table.qos.keys() {
+        // Whence each was reached, nearest first.
+        let mut from: BTreeMap<&String, &String> = BTreeMap::new();
+        let mut rest = VecDeque::from([first]);
+        while let Some(at) = rest.pop_front() {
+            // That one preempts itself is said elsewhere.
+            let known = |name: &&String| table.qos.contains_key(*name) && *name != at && *name >= first;
+            for next in table.qos[at].preempts.iter().filter(known) {
+                if !from.contains_key(next) {
+                    from.insert(next, at);
+                    rest.push_back(next);
+                }
+            }
+        }
+        let Some(mut at) = from.get(first).copied() else { continue };
+        let mut ring = vec![first.clone()];
+        while at != first {
+            ring.push(at.clone());
+            at = from[at];
+        }
+        ring.push(first.clone());
+        ring.reverse();
+        errors.push(TableError::PreemptRing { qos: first.clone(), ring });
     }
 }
 

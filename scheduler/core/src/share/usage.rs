@@ -76,6 +76,11 @@ impl Decay {
         Decay { half_life: None, ..self }
     }
 
+    /// The half-life in ticks; none for usage that never fades.
+    pub fn half_life(self) -> Option<i64> {
+        self.half_life
+    }
+
     /// Ticks in one minute.
     pub fn ticks_per_min(self) -> i64 {
         self.ticks_per_s * 60
@@ -202,6 +207,24 @@ impl Usage {
     /// Unit-seconds as faded by `now`: CPU-seconds, for instance. Must not be earlier than what was charged.
     pub fn seconds(&self, decay: Decay, counted: Counted, now: Time) -> f64 {
         self.raw(decay, counted, now) as f64 * decay.left(now) / (PARTS * STEPS * decay.ticks_per_s as f64)
+    }
+
+    /// The same at `now`, to which everything is charged, and fading by another decay from then on.
+    #[must_use]
+    pub(super) fn faded_by(self, (before, after): (Decay, Decay), now: Time) -> Usage {
+        if before == after || self.epochs.is_empty() {
+            return self;
+        }
+        let scale = before.left(now) / after.left(now) * after.ticks_per_s as f64 / before.ticks_per_s as f64;
+        // The conversion saturates.
+        let sum = |counted| (self.raw(before, counted, now) as f64 * scale) as u128;
+        let epoch = Epoch {
+            number: after.epoch(now).0,
+            billing: sum(Counted::Billing),
+            wall: sum(Counted::Wall),
+            amounts: PerResource::of(|resource| sum(Counted::Amount(resource))),
+        };
+        Usage { epochs: vec![epoch] }
     }
 
     fn add(&mut self, number: i64, rates: &Rates, weight: u128) {

@@ -1,9 +1,14 @@
 //! What must hold of what really runs, whatever the controller believes.
 
-use crate::small_desk::{Change, SmallDesk, Spec, State};
-use muster_core::cluster::HostId;
+use crate::spec::{SOLVERS, Spec};
+use muster_core::books::event::Event as Change;
+use muster_core::cluster::{Bits, HostId};
+use muster_core::job::event::JobEvent;
 use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
+use muster_core::job::state::State;
+use muster_core::job::update::{Field, Update};
+use muster_core::protocol::clerk::Clerk;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
 use muster_core::protocol::lease::Lease;
@@ -15,7 +20,14 @@ use muster_spec::Grid;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Processes that run: of an attempt, on a host.
-pub(crate) type Running = BTreeMap<(AttemptId, usize), Spec>;
+pub(crate) type Running = BTreeMap<(AttemptId, usize), Held>;
+
+/// What processes on a host are, and hold of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) spec: Spec,
+    pub(crate) cores: Bits,
+}
 
 /// What has happened so far, as far as promises rest on it.
 #[derive(Default)]
@@ -47,6 +59,8 @@ pub(crate) struct Checks {
     /// What clients were promised.
     acknowledged: BTreeMap<RunId, Spec>,
     cancelled: BTreeSet<RunId>,
+    /// What clients asked to be cancelled, whatever they were told.
+    pub(crate) asked_to_end: BTreeSet<RunId>,
     /// Runs that a user or an operator has meddled with.
     pub(crate) meddled: BTreeSet<RunId>,
     given_up: BTreeSet<RunId>,
@@ -138,13 +152,15 @@ impl Checks {
                     has.remove(host);
                 }
             }
-            Record::Desk(Change::Submitted(job, spec)) => {
-                self.specs.insert(RunId { job: *job, element: None }, *spec);
+            Record::Desk(Change::Submitted(job, submitted)) => {
+                let spec = Spec::of(&submitted.spec, &submitted.owner);
+                self.specs.insert(RunId { job: *job, element: None }, spec);
             }
-            Record::Desk(Change::Rewritten(run, blocks)) => {
-                self.grids.remove(&run.job);
-                if let Some(spec) = self.specs.get_mut(run) {
-                    spec.blocks = *blocks;
+            Record::Desk(Change::Job(job, event)) => {
+                // It is looked at anew.
+                self.grids.remove(job);
+                if let JobEvent::Updated(update) = event {
+                    self.rewritten(*job, update);
                 }
             }
             Record::Probed(id, _, Ok(found)) => drop(self.grids.entry(id.job).or_insert(found.blocks)),
@@ -167,6 +183,17 @@ impl Checks {
         Ok(())
     }
 
+    /// A file is another from now on. What was begun with the one before cannot go on.
+    fn rewritten(&mut self, job: JobId, update: &Update) {
+        let run = RunId { job, element: None };
+        if self.begun.iter().any(|id| id.run == run) {
+            self.changed.insert(run);
+        }
+        if let (Some(spec), [Field::Name(name)]) = (self.specs.get_mut(&run), &update.fields[..]) {
+            *spec = spec.renamed(name);
+        }
+    }
+
     fn knows_its_files(&self, id: AttemptId) -> Verdict {
         let Some(spec) = self.specs.get(&id.run).filter(|spec| spec.reads) else { return Ok(()) };
         let known = self.grids.get(&id.run.job).copied();
@@ -182,8 +209,8 @@ impl Checks {
     /// An attempt is over on the books: only a kernel's may run on, and a kernel's answer has every block once.
     fn is_over(&self, id: AttemptId, end: AttemptEnd) -> Verdict {
         let left = self.running.iter().find(|((other, _), _)| *other == id);
-        if let Some(((_, host), spec)) = left {
-            let may = spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
+        if let Some(((_, host), held)) = left {
+            let may = held.spec.conduct == Conduct::Fenced || self.given_up.contains(&id.run);
             ensure(may, || format!("{id} is closed, and runs on host {host}"))?;
         }
         let (Some(step), Some(spec)) = (self.steps.get(&id.run), self.specs.get(&id.run)) else {
@@ -242,13 +269,8 @@ impl Checks {
     }
 
     /// Processes begin.
-    pub(crate) fn spawn(
-        &mut self,
-        id: AttemptId,
-        (host, hosts): (usize, usize),
-        spec: Spec,
-        cpus: u32,
-    ) -> Verdict {
+    pub(crate) fn spawn(&mut self, id: AttemptId, (host, hosts): (usize, usize), held: Held) -> Verdict {
+        let spec = held.spec;
         ensure(!spec.reads || has_file(id.run.job, host, hosts), || {
             format!("{id} begins on host {host}, which does not have its file")
         })?;
@@ -283,16 +305,38 @@ impl Checks {
             }
             Conduct::Fenced => {}
         }
-        self.running.insert((id, host), spec);
+        ensure(held.cores.len() == spec.cpus as usize, || {
+            format!("{id} begins on cores {:?} of host {host}, of {spec:?}", held.cores.words())
+        })?;
+        self.running.insert((id, host), held);
         self.stopped.remove(&(id, host));
-        let used = self.used(host);
-        ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} begins"))
+        self.cores(id, host, "begins")?;
+        self.licences(id)
     }
 
-    /// CPUs that are used on a host.
-    fn used(&self, host: usize) -> u32 {
-        let goes_on = |(id, at): &(AttemptId, usize)| *at == host && !self.is_stopped(*id, host);
-        self.running.iter().filter(|(key, _)| goes_on(key)).map(|(_, spec)| spec.cpus).sum()
+    /// No core is used twice on a host.
+    fn cores(&self, id: AttemptId, host: usize, does: &str) -> Verdict {
+        let Some(own) = self.running.get(&(id, host)) else { return Ok(()) };
+        let others = self
+            .running
+            .iter()
+            .filter(|((other, at), _)| *at == host && *other != id && !self.is_stopped(*other, host));
+        let twice = others
+            .filter_map(|((other, _), held)| {
+                Some((*other, held.cores.iter().find(|core| own.cores.contains(*core))?))
+            })
+            .next();
+        ensure(twice.is_none(), || format!("on host {host}, {id} {does} and another has its core: {twice:?}"))
+    }
+
+    /// No more licences are held than there are, but for kernel steps that are over on the books and not yet dead, and
+    /// what an operator gave up.
+    fn licences(&self, id: AttemptId) -> Verdict {
+        let counts = |id: &AttemptId| !self.closed.contains(id) && !self.given_up.contains(&id.run);
+        let held = self.running.iter().filter(|((id, _), _)| counts(id));
+        let each: BTreeMap<AttemptId, u32> = held.map(|((id, _), held)| (*id, held.spec.licences)).collect();
+        let all: u32 = each.values().sum();
+        ensure(all <= SOLVERS, || format!("{all} licences of {SOLVERS} are held once {id} begins"))
     }
 
     /// Whether something is there and stopped.
@@ -301,10 +345,9 @@ impl Checks {
     }
 
     /// What was stopped goes on.
-    pub(crate) fn goes_on(&mut self, id: AttemptId, host: usize, cpus: u32) -> Verdict {
+    pub(crate) fn goes_on(&mut self, id: AttemptId, host: usize) -> Verdict {
         self.stopped.remove(&(id, host));
-        let used = self.used(host);
-        ensure(used <= cpus, || format!("host {host} has {cpus} CPUs, and {used} are used once {id} goes on"))
+        self.cores(id, host, "goes on")
     }
 
     /// An agent obeys the order to kill something, while a team of it uses the host or not.
@@ -324,43 +367,45 @@ impl Checks {
     }
 
     /// What must hold of the books at any time.
-    pub(crate) fn books(&self, standing: &Standing<SmallDesk>) -> Verdict {
+    pub(crate) fn books(&self, standing: &Standing<Clerk>) -> Verdict {
+        let books = standing.desk.books();
         for (run, spec) in &self.acknowledged {
-            let job = standing.desk.jobs.get(run);
-            let blocks = job.map_or(0, |job| job.spec.blocks);
-            ensure(job.is_some_and(|job| job.spec == Spec { blocks, ..*spec }), || {
+            let is = books.job(run.job).map(|job| Spec::of(job.spec(), job.owner()));
+            let blocks = is.map_or(0, |is| is.blocks);
+            ensure(is == Some(Spec { blocks, ..*spec }), || {
                 format!("job {run} was acknowledged and is lost")
             })?;
         }
-        for (run, job) in &standing.desk.jobs {
-            let open = standing.open.get(run).map(|open| open.begun.id);
-            let running = if let State::Running(id) = job.state { Some(id) } else { None };
-            ensure(open == running, || {
-                format!("job {run} is {:?}, but the open attempt is {open:?}", job.state)
-            })?;
-        }
-        Ok(())
+        let live: BTreeSet<AttemptId> = books
+            .live()
+            .filter_map(|(run, live)| Some(AttemptId { run, attempt: live.state.placed()?.attempt }))
+            .collect();
+        let open: BTreeSet<AttemptId> = standing.open.values().map(|open| open.begun.id).collect();
+        ensure(live == open, || format!("the books have {live:?}, and open are {open:?}"))
     }
 
     /// What must hold when everything that could break has been whole for long enough.
-    pub(crate) fn end(&self, standing: &Standing<SmallDesk>) -> Verdict {
-        for (run, job) in &standing.desk.jobs {
-            let State::Done(end) = job.state else {
-                return Err(format!("job {run} is {:?} at the end", job.state));
+    pub(crate) fn end(&self, standing: &Standing<Clerk>) -> Verdict {
+        for job in standing.desk.books().jobs() {
+            let run = RunId { job: job.id(), element: None };
+            let state = job.run(None).map(|run| run.state);
+            let Some(State::Done(done)) = state else {
+                let why = standing.desk.why(job.id(), standing.last.after(1_000_000));
+                return Err(format!("job {run} is {state:?} at the end: {why:?}"));
             };
-            let really = self.finished.iter().any(|id| id.run == *run);
+            let spec = Spec::of(job.spec(), job.owner());
+            let really = self.finished.iter().any(|id| id.run == run);
             // The host's clock may be fast, and a kernel's teams are lost on the way.
-            let slow = |limit| limit * 97 / 100 < job.spec.runs_ms || job.spec.conduct == Conduct::Fenced;
-            let limited = job.spec.limit_ms.is_some_and(slow);
-            let sound = match end {
-                AttemptEnd::Exited(Outcome::Completed) => really,
-                AttemptEnd::Exited(Outcome::Timeout) => limited,
-                AttemptEnd::Ended(_) => true,
-                AttemptEnd::Lost => job.spec.conduct == Conduct::Stay,
-                AttemptEnd::Exited(Outcome::Failed(2)) => self.changed.contains(run),
-                AttemptEnd::Exited(_) | AttemptEnd::NeverBegan => false,
+            let slow = |limit_s: u64| limit_s as i64 * 970 < spec.runs_ms || spec.conduct == Conduct::Fenced;
+            let sound = match done.outcome {
+                Outcome::Completed => really,
+                Outcome::Timeout => spec.limit_s.is_some_and(slow),
+                Outcome::Cancelled(_) => self.asked_to_end.contains(&run),
+                Outcome::HostFailed | Outcome::Preempted => spec.conduct == Conduct::Stay,
+                Outcome::Failed(2) => self.changed.contains(&run),
+                _ => false,
             };
-            ensure(sound, || format!("job {run} ended with {end:?}, of {:?}", job.spec))?;
+            ensure(sound, || format!("job {run} ended with {:?}, of {spec:?}", done.outcome))?;
         }
         let kept = (standing.probes.keys().next(), standing.ledgers.keys().next());
         ensure(kept == (None, None), || format!("{kept:?} is kept of what is over"))?;

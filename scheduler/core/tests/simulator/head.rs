@@ -3,9 +3,13 @@
 use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::random::Random;
-use crate::small_desk::{Ask, Change, SmallDesk, State, Told};
+use crate::spec::Spec;
 use crate::world::{Event, World};
+use muster_core::books::event::Event as Change;
 use muster_core::cluster::HostId;
+use muster_core::job::event::JobEvent;
+use muster_core::job::id::RunId;
+use muster_core::protocol::clerk::{Ask, Clerk, Told};
 use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Request};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::journal;
@@ -17,11 +21,11 @@ use muster_core::time::Time;
 type Out = Output<Change, Told>;
 
 pub(crate) struct Head {
-    desk: SmallDesk,
+    desk: Clerk,
     ppm: i64,
     clock: Clock,
     life: u32,
-    controller: Option<Controller<SmallDesk>>,
+    controller: Option<Controller<Clerk>>,
     outbox: Outbox<Out>,
     /// What has been written, encoded and as it was, and how much of it is on disk.
     journal: Vec<(Vec<u8>, Entry<Change>)>,
@@ -29,11 +33,11 @@ pub(crate) struct Head {
     syncing: bool,
     wake: (Time, u64),
     /// What is known for good, for a controller that is dead.
-    last: Standing<SmallDesk>,
+    last: Standing<Clerk>,
 }
 
 impl Head {
-    pub(crate) fn new(random: &mut Random, desk: SmallDesk, ppm: i64) -> Self {
+    pub(crate) fn new(random: &mut Random, desk: Clerk, ppm: i64) -> Self {
         Head {
             last: Standing::new(desk.clone()),
             desk,
@@ -50,15 +54,14 @@ impl Head {
     }
 
     /// What is known for good.
-    pub(crate) fn standing(&self) -> &Standing<SmallDesk> {
+    pub(crate) fn standing(&self) -> &Standing<Clerk> {
         self.controller.as_ref().map_or(&self.last, Controller::standing)
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        let done = |state| matches!(state, State::Done(_));
         self.controller.is_some()
             && self.synced == self.journal.len()
-            && self.standing().desk.jobs.values().all(|job| done(job.state))
+            && self.standing().desk.books().jobs().all(|job| job.ended().is_some())
     }
 
     /// What must hold of the memory and of the journal.
@@ -77,7 +80,7 @@ impl Head {
     }
 
     /// What the journal comes to, by way of a snapshot after so many records.
-    fn replay(&self, snapshot: usize) -> Result<Standing<SmallDesk>, String> {
+    fn replay(&self, snapshot: usize) -> Result<Standing<Clerk>, String> {
         let bytes = |range: std::ops::Range<usize>| self.journal[range].iter().map(|(bytes, _)| &bytes[..]);
         let fresh = Standing::new(self.desk.clone());
         let half = journal::replay(fresh, 0, bytes(0..snapshot)).map_err(|error| error.to_string())?;
@@ -178,7 +181,7 @@ impl World {
                 let hosts = resized.places.iter().map(|place| place.host).collect();
                 self.checks.resized.insert((resized.id, hosts), self.now);
             }
-            let bytes = journal::encode::<SmallDesk>(&entry);
+            let bytes = journal::encode::<Clerk>(&entry);
             self.mix_bytes(&bytes);
             self.head.journal.push((bytes, entry));
         }
@@ -245,14 +248,19 @@ impl World {
         if self.ways().is_empty() {
             return Ok(());
         }
-        if let (Answer::Desk(Told::Accepted(run)), Request::Desk(Ask::Submit(spec))) =
-            (answer, &self.asked[&client])
-        {
-            self.accepted.push(*run);
-            self.checks.accepted(*run, *spec)?;
-        }
-        if let (Answer::Desk(Told::Done), Request::Desk(Ask::Cancel(run))) = (answer, &self.asked[&client]) {
-            self.checks.cancelled(*run);
+        match (answer, &self.asked[&client]) {
+            (Answer::Desk(Told::Accepted(job)), Request::Desk(Ask::Submit(submitted))) => {
+                let run = RunId { job: *job, element: None };
+                self.accepted.push(run);
+                return self.checks.accepted(run, Spec::of(&submitted.spec, &submitted.owner));
+            }
+            (Answer::Desk(Told::Refused(why)), Request::Desk(Ask::Submit(_) | Ask::Site(_))) => {
+                return Err(format!("a sound request is refused: {why:?}"));
+            }
+            (Answer::Desk(Told::Done), Request::Desk(Ask::Job(job, JobEvent::Cancelled { .. }))) => {
+                self.checks.cancelled(RunId { job: *job, element: None });
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -3,17 +3,20 @@
 //! What the real host must guarantee is what is modelled here: messages between agent and shepherd arrive in order; a
 //! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
 
-use crate::checks::{FILE, has_file};
+use crate::checks::{FILE, Held, has_file};
 use crate::clock::Clock;
 use crate::office::{Office, step_name};
 use crate::random::Random;
-use crate::small_desk::Spec;
+use crate::spec::Spec;
 use crate::world::{Event, KILLED, World};
+use muster_core::cluster::Bits;
 use muster_core::job::inputs::{Found as Cut, Lack};
 use muster_core::job::outcome::Outcome;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
+use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
+use muster_core::protocol::inputs::LookFor;
 use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent, ToShepherd};
 use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
@@ -22,7 +25,6 @@ use muster_core::time::Time;
 use std::collections::BTreeMap;
 
 pub(crate) struct Host {
-    cpus: u32,
     pub(crate) clock: Clock,
     ppm: i64,
     /// Which life it has, when it is up.
@@ -40,6 +42,8 @@ pub(crate) struct Host {
 pub(crate) struct Herd {
     machine: Shepherd,
     pub(crate) spec: Spec,
+    /// The cores that it was given.
+    cores: Bits,
     role: Role,
     wake: (Time, u64),
     /// The number of the exit that is under way, and when it comes; how long it still runs while it is stopped.
@@ -50,9 +54,8 @@ pub(crate) struct Herd {
 }
 
 impl Host {
-    pub(crate) fn new(random: &mut Random, cpus: u32, ppm: i64) -> Self {
+    pub(crate) fn new(random: &mut Random, ppm: i64) -> Self {
         Host {
-            cpus,
             clock: Clock::new(random, ppm),
             ppm,
             boot: None,
@@ -161,7 +164,7 @@ impl World {
 
     /// The processes of something go on.
     fn goes_on(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
-        let (now, boot, cpus) = (self.now, self.hosts[host].boot.unwrap_or(0), self.hosts[host].cpus);
+        let (now, boot) = (self.now, self.hosts[host].boot.unwrap_or(0));
         let Some(herd) = self.hosts[host].shepherds.get_mut(&id) else { return Ok(()) };
         herd.stop = None;
         if !self.checks.is_stopped(id, host) {
@@ -177,7 +180,7 @@ impl World {
         if script {
             self.after(left, Event::Exit { host, boot, id, number });
         }
-        self.checks.goes_on(id, host, cpus)
+        self.checks.goes_on(id, host)
     }
 
     fn is_killed(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
@@ -190,7 +193,8 @@ impl World {
 
     /// What was looked for is there as it was asked for, or is not there.
     fn probe_ends(&mut self, host: usize, id: ProbeId, what: &[u8]) -> Result<(), String> {
-        let spec: Spec = postcard::from_bytes(what).map_err(|error| error.to_string())?;
+        let what: LookFor = Format::Message.decode(what).map_err(|error| error.to_string())?;
+        let spec = Spec::of(&what.spec, &what.owner);
         let finding = if has_file(id.job, host, self.hosts.len()) {
             let (class, bytes) = ("exact".into(), u64::from(spec.blocks));
             Ok(Cut { spec: step_name(id.job), class, blocks: spec.blocks, files: 1, bytes, print: [0; 16] })
@@ -311,11 +315,14 @@ impl World {
             }
             AgentOutput::Note(id) => drop(self.hosts[host].spool.insert(id, None)),
             AgentOutput::Launch(start, lease) => {
-                let spec = postcard::from_bytes(&start.launch).expect("the desk has encoded it");
+                let launch: Launch = Format::Message.decode(&start.launch).expect("the desk has encoded it");
+                let part = launch.on.allocation.parts.iter().find(|part| part.host.0 as usize == host);
+                let cores = part.expect("it was given something here").cores.clone();
+                let spec = Spec::of(&launch.spec, &launch.owner);
                 let machine = Shepherd::new(&start, lease);
                 let wake = (Time::NEVER, 0);
                 let (role, exit) = (start.role, (0, 0));
-                let herd = Herd { machine, spec, role, wake, exit, stop: None, office: None };
+                let herd = Herd { machine, spec, cores, role, wake, exit, stop: None, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
                 self.local(host, |boot| Event::Shepherd {
                     host,
@@ -366,11 +373,11 @@ impl World {
         let Some(herd) = known.shepherds.get_mut(&id) else { return Ok(()) };
         match output {
             ShepherdOutput::Spawn => {
-                let (spec, role, cpus) = (herd.spec, herd.role, known.cpus);
-                self.say(|| format!("host {host}: {id} begins, {spec:?}"));
+                let (spec, role, cores) = (herd.spec, herd.role, herd.cores.clone());
+                self.say(|| format!("host {host}: {id} begins on {:?}, {spec:?}", cores.words()));
                 self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
                 let (ends, hosts) = (self.now + spec.runs_ms, self.hosts.len());
-                self.checks.spawn(id, (host, hosts), spec, cpus)?;
+                self.checks.spawn(id, (host, hosts), Held { spec, cores })?;
                 if let Some(herd) = self.hosts[host].shepherds.get_mut(&id) {
                     herd.exit.1 = ends;
                 }

@@ -6,11 +6,15 @@ use crate::faults::{self, Break, Cut, Faults};
 use crate::head::Head;
 use crate::host::Host;
 use crate::random::Random;
-use crate::small_desk::{Ask, Rush, SmallDesk, Spec};
+use crate::spec::{self, Spec};
+use muster_core::books::partition::PreemptMode;
 use muster_core::cluster::HostId;
+use muster_core::job::event::{Elements, JobEvent};
 use muster_core::job::id::RunId;
 use muster_core::job::outcome::Outcome;
+use muster_core::job::update::{Field, Update};
 use muster_core::protocol::agent::AgentInput;
+use muster_core::protocol::clerk::Ask;
 use muster_core::protocol::controller::Request;
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::lease::Lease;
@@ -164,9 +168,13 @@ pub(crate) enum Event {
 pub(crate) enum Act {
     Submit(Spec),
     Cancel,
+    /// The last job that was taken is not wanted any more.
+    CancelLast,
     Requeue,
     Rewrite(u32),
     GiveUp(usize),
+    /// Accounts of this kind are set.
+    Accounts(u64),
 }
 
 /// How a story ended.
@@ -200,7 +208,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 4_034_706_818_618_301_252;
+pub(crate) const HUNDRED: u64 = 309_024_871_789_179_483;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
@@ -221,8 +229,11 @@ impl World {
         let mut random = Random::new(seed);
         let rules = Lease { clock_ppm: CLOCK_PPM, ..Lease::default() };
         let cpus: Vec<u32> = (0..random.between(2, 4)).map(|_| random.between(2, 4) as u32).collect();
-        let hosts: Vec<Host> = cpus.iter().map(|cpus| Host::new(&mut random, *cpus, CLOCK_PPM)).collect();
-        let head = Head::new(&mut random, SmallDesk::new(cpus.clone()), CLOCK_PPM);
+        let hosts: Vec<Host> = cpus.iter().map(|_| Host::new(&mut random, CLOCK_PPM)).collect();
+        let preempt = [PreemptMode::Requeue, PreemptMode::Suspend][random.below(2) as usize];
+        let grace_s = if random.chance(500) { random.between(1, 20) as u32 } else { 0 };
+        let preempt = (preempt, grace_s);
+        let head = Head::new(&mut random, spec::desk(&cpus, preempt), CLOCK_PPM);
         let faults = Faults::draw(&mut random);
         let mut world = World {
             now: 0,
@@ -261,13 +272,28 @@ impl World {
             if matches!(what, Break::Cut(_, Cut { to: true, keeps: true, .. }, 70_000..))
                 && self.random.chance(500)
             {
-                let (late, spec) = (self.random.between(0, 20_000), self.spec_of(Conduct::Stay, cpus));
+                let (late, spec) =
+                    (self.random.between(0, 20_000), Spec::draw_of(&mut self.random, Conduct::Stay, cpus));
                 self.after(at + late, Event::Act(Act::Submit(spec)));
             }
         }
         for _ in 0..self.random.between(2, 7) {
-            let (at, spec) = (self.random.between(0, CALM * 2 / 3), self.spec(cpus));
+            let (at, spec) = (self.random.between(0, CALM * 2 / 3), Spec::draw(&mut self.random, cpus));
             self.after(at, Event::Act(Act::Submit(spec)));
+        }
+        let briefs = if self.random.chance(400) { self.random.between(3, 15) } else { 0 };
+        let from = self.random.between(0, CALM / 2);
+        for _ in 0..briefs {
+            let (at, spec) = (from + self.random.between(0, 90_000), Spec::brief(&mut self.random, cpus));
+            self.after(at, Event::Act(Act::Submit(spec)));
+            if self.random.chance(300) {
+                let mind_ms = self.random.between(100, 5_000);
+                self.after(at + mind_ms, Event::Act(Act::CancelLast));
+            }
+        }
+        for _ in 0..self.random.below(3) {
+            let (at, kind) = (self.random.between(0, CALM), self.random.below(6));
+            self.after(at, Event::Act(Act::Accounts(kind)));
         }
         let host = self.random.below(cpus.len() as u64) as usize;
         for act in [Act::Cancel, Act::Requeue, Act::GiveUp(host)] {
@@ -281,32 +307,6 @@ impl World {
             self.after(at, Event::Act(Act::Rewrite(blocks)));
         }
         self.after(CALM, Event::Calm);
-    }
-
-    fn spec(&mut self, cpus: &[u32]) -> Spec {
-        let conduct = [Conduct::Requeue, Conduct::Requeue, Conduct::Stay, Conduct::Fenced]
-            [self.random.below(4) as usize];
-        self.spec_of(conduct, cpus)
-    }
-
-    fn spec_of(&mut self, conduct: Conduct, cpus: &[u32]) -> Spec {
-        let hosts = if self.random.chance(300) { 2 } else { 1 };
-        let least = cpus.iter().copied().min().unwrap_or(1);
-        let runs_ms = self.random.between(3_000, 150_000);
-        let limit_ms = self.random.chance(150).then(|| self.random.between(5_000, 100_000));
-        let cpus = self.random.between(1, i64::from(least)) as u32;
-        let blocks = if conduct == Conduct::Fenced { self.random.between(1, 9) as u32 } else { 0 };
-        let most = if conduct == Conduct::Fenced { self.random.between(1, 4) as u32 } else { hosts };
-        let rounds = if conduct == Conduct::Fenced { self.random.between(1, 3) as u32 } else { 1 };
-        // A host that has the file is sure, so one is enough.
-        let reads = conduct == Conduct::Fenced && self.random.chance(500);
-        let hosts = if reads { 1 } else { hosts };
-        let rush = match self.random.below(6) {
-            0 | 1 => Rush::Stops,
-            2 => Rush::Ends(self.random.between(0, 20_000)),
-            _ => Rush::No,
-        };
-        Spec { conduct, cpus, hosts, most, runs_ms, blocks, rounds, reads, limit_ms, rush }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -415,12 +415,22 @@ impl World {
 
     fn act(&mut self, act: Act) {
         let pick = self.random.below(self.accepted.len().max(1) as u64) as usize;
-        let run = self.accepted.get(pick).copied();
+        let last = matches!(act, Act::CancelLast);
+        let run = if last { self.accepted.last() } else { self.accepted.get(pick) }.copied();
         let ask = match (act, run) {
-            (Act::Submit(spec), _) => Request::Desk(Ask::Submit(spec)),
-            (Act::Cancel, Some(run)) => Request::Desk(Ask::Cancel(run)),
+            (Act::Submit(spec), _) => Request::Desk(Ask::Submit(spec.submitted())),
+            (Act::Accounts(kind), _) => Request::Desk(Ask::Site(spec::accounting(kind))),
+            (Act::Cancel | Act::CancelLast, Some(run)) => {
+                self.checks.asked_to_end.insert(run);
+                let cancelled = JobEvent::Cancelled { of: Elements::All, by: 1000 };
+                Request::Desk(Ask::Job(run.job, cancelled))
+            }
             (Act::Requeue, Some(run)) => Request::Desk(Ask::Requeue(run)),
-            (Act::Rewrite(blocks), Some(run)) => Request::Desk(Ask::Rewrite(run, blocks)),
+            (Act::Rewrite(blocks), Some(run)) => {
+                let Some(name) = self.rewritten(run, blocks) else { return };
+                let update = Update { fields: vec![Field::Name(name)] };
+                Request::Desk(Ask::Job(run.job, JobEvent::Updated(Box::new(update))))
+            }
             (Act::GiveUp(host), _) => Request::GiveUp(HostId(host as u32), 0),
             (_, None) => return,
         };
@@ -430,6 +440,14 @@ impl World {
         if let Some(delay) = self.ways().first() {
             self.after(*delay, Event::Client { client, ask });
         }
+    }
+
+    /// The name of a job that waits, and has not run, when its file has so many blocks.
+    fn rewritten(&self, run: RunId, blocks: u32) -> Option<String> {
+        let job = self.head.standing().desk.books().job(run.job)?;
+        let spec = Spec::of(job.spec(), job.owner());
+        let waits = job.run(None).is_some_and(|run| run.attempts == 0) && job.ended().is_none();
+        (spec.reads && waits).then(|| Spec { blocks, ..spec }.name())
     }
 
     /// When a message that is sent now arrives: never, once, or more than once.
