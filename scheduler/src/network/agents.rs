@@ -257,3 +257,118 @@ fn is_due(view: &View, blob: BlobId, host: HostId) -> bool {
     standing.open.iter().any(|(run, open)| here(open) && is_in(run.job))
         || books.jobs().any(|job| job.spec().payload == Some(blob) && standing.awaits(look(job.id()), host))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Running};
+    use crate::journal::Journal;
+    use crate::pool::fresh;
+    use crossbeam_channel::{Receiver, bounded, unbounded};
+    use muster_core::books::partition::Partition;
+    use muster_core::cluster::Shape;
+    use muster_core::job::outcome::Outcome;
+    use muster_core::job::{Owner, Submitted};
+    use muster_core::jobspec::JobSpec;
+    use muster_core::protocol::clerk::Told;
+    use muster_core::protocol::controller::{Answer, Request};
+    use muster_core::protocol::lease::Lease;
+    use muster_core::protocol::message::{Ended, Holding, Order, Report};
+    use muster_core::protocol::stamp::{AttemptId, Boot, Stamp};
+    use muster_core::time::Time;
+
+    const HERE: HostId = HostId(0);
+    const THERE: HostId = HostId(1);
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn ask(engine: &Engine, ask: Ask) -> Answer<Told> {
+        let (send, answer) = bounded(1);
+        engine.ask(Request::Desk(ask), move |told| drop(send.send(told))).unwrap();
+        answer.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn due(engine: &Engine, blob: BlobId, host: HostId) -> bool {
+        let (send, found) = bounded(1);
+        engine
+            .look(move |view| {
+                let _ = send.send(is_due(view, blob, host));
+            })
+            .unwrap();
+        found.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn add_hosts(engine: &Engine) {
+        ask(
+            engine,
+            Ask::Site(Event::Partition(Partition { is_default: true, ..Partition::named(PARTITION) })),
+        );
+        for name in ["here", "there"] {
+            let mut host = Host::new(name, Shape::parse("1x4x1G").unwrap());
+            host.partitions.insert(PARTITION.into());
+            ask(engine, Ask::Site(Event::Host(Box::new(host))));
+        }
+    }
+
+    fn report(engine: &Engine, stamp: Stamp, done: u32, holds: Vec<(AttemptId, Holding)>) {
+        let report = Report { boot: Boot(1), stamp, sent: Time(0), done, holds, probes: Vec::new() };
+        engine.agent(HERE, ToController::Report(report)).unwrap();
+    }
+
+    /// What an agent is told, as far as somebody looks for it.
+    fn hear<T>(heard: &Receiver<ToHost>, look: impl Fn(ToAgent) -> Option<T>) -> T {
+        loop {
+            let ToHost::Agent(message) = heard.recv_timeout(PATIENCE).unwrap() else { continue };
+            if let Some(found) = look(message) {
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_job_runs_is_due_where_it_is_and_for_as_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, standing) = Journal::open(&folder.path().join("journal.db"), fresh()).unwrap();
+        let running = Running::start(Lease::default(), journal, standing);
+        let engine = running.engine();
+        add_hosts(engine);
+        let (send, heard) = unbounded();
+        engine.line(HERE, Box::new(move |to| drop(send.send(to)))).unwrap();
+        engine.agent(HERE, ToController::Hello { boot: Boot(1), sent: Time(0) }).unwrap();
+        let stamp = hear(&heard, |message| match message {
+            ToAgent::Welcome { stamp, .. } => Some(stamp),
+            _ => None,
+        });
+        report(engine, stamp, 0, Vec::new());
+
+        let (blob, other) = (BlobId([7; 32]), BlobId([8; 32]));
+        let spec = JobSpec { payload: Some(blob), ..JobSpec::named("j") };
+        let owner = Arc::new(Owner { uid: 7, gid: 7, user: "ada".into() });
+        let Answer::Desk(Told::Accepted(job)) =
+            ask(engine, Ask::Submit(Submitted { owner, spec: Arc::new(spec) }))
+        else {
+            panic!("it is refused")
+        };
+        let (id, count) = hear(&heard, |message| match message {
+            ToAgent::Grant { orders, .. } => match orders.first() {
+                Some(Order::Start(start)) => Some((start.id, orders.len() as u32)),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert_eq!(
+            (due(engine, blob, HERE), due(engine, blob, THERE), due(engine, other, HERE)),
+            (true, false, false)
+        );
+
+        let (send, over) = bounded(1);
+        engine
+            .when_over(job, move || {
+                let _ = send.send(());
+            })
+            .unwrap();
+        report(engine, stamp, count, vec![(id, Holding::Ended(Ended::Exited(Outcome::Completed)))]);
+        over.recv_timeout(PATIENCE).unwrap();
+        assert!(!due(engine, blob, HERE), "its job is over");
+        running.stop();
+    }
+}

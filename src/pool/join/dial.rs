@@ -110,8 +110,19 @@ impl Dialer {
                 let body = response.body().as_deref().unwrap_or_default();
                 Err(refused(response.status(), body))
             }
-            Ok(Err(error)) => Err(self.lost(&error)),
+            Ok(Err(error)) => Err(self.ended(&error)),
             Err(_) => Err(self.lost(&"it does not answer")),
+        }
+    }
+
+    /// A line has ended. That a process that is killed takes no leave is nothing to tell of.
+    pub(super) fn ended(&self, error: &WsError) -> JoinError {
+        match error {
+            WsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.lost(&"the line has ended")
+            }
+            WsError::ConnectionClosed | WsError::AlreadyClosed => self.lost(&"it has closed the line"),
+            other => self.lost(other),
         }
     }
 

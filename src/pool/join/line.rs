@@ -107,7 +107,7 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
                 }
                 match timeout(PATIENCE, line.send(Message::Binary(bytes))).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => return dialer.lost(&error),
+                    Ok(Err(error)) => return dialer.ended(&error),
                     Err(_) => return dialer.lost(&"it takes nothing more"),
                 }
             }
@@ -121,7 +121,7 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
                     }
                     Err(error) => return dialer.lost(&error),
                 },
-                Ok(Some(Err(error))) => return dialer.lost(&error),
+                Ok(Some(Err(error))) => return dialer.ended(&error),
                 Ok(Some(Ok(_)) | None) => return dialer.lost(&"it has closed the line"),
                 Err(_) => return dialer.lost(&"nothing is heard of it"),
             },
