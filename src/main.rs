@@ -3,6 +3,7 @@
 mod check;
 mod kernel;
 mod ledger;
+mod manual;
 mod pool;
 mod request;
 mod run;
@@ -72,6 +73,10 @@ enum Subcommands {
     Topology(topology::TopologyArgs),
     #[command(flatten)]
     Pool(pool::PoolCommand),
+    /// Print completions for a shell
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages
+    Manual(manual::ManualArgs),
     /// List or remove the ledgers of unfinished work
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
@@ -88,6 +93,8 @@ fn main() -> ExitCode {
         Subcommands::Simulate(args) => simulate::run(&args),
         Subcommands::Topology(args) => topology::run(&args),
         Subcommands::Ledger(command) => ledger::run(&command),
+        Subcommands::Completions(args) => manual::completions(&args),
+        Subcommands::Manual(args) => manual::manual(&args),
         Subcommands::Pool(command) => pool::run(&command),
     }
 }

@@ -1,6 +1,7 @@
 //! The benchmark suite: every figure beside its ceiling or its peer, measured in the same run.
 //!
-//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, log-scan, replay, team, start.
+//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, log-scan, replay, queue, team,
+//! start.
 //! Nothing is asserted here.
 
 mod clusters;
@@ -9,6 +10,7 @@ mod measure;
 mod memory;
 mod process;
 mod python;
+mod queue;
 mod replay;
 mod tables;
 
@@ -24,13 +26,14 @@ type Bench = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, Bench); 8] = [
+    let all: [(&str, Bench); 9] = [
         ("monte-carlo", monte_carlo),
         ("moments", moments),
         ("k-means", clusters::k_means),
         ("group-by", tables::group_by),
         ("log-scan", logs::log_scan),
         ("replay", replay::replay),
+        ("queue", queue::queue),
         ("team", team),
         ("start", start),
     ];

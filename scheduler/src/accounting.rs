@@ -182,8 +182,7 @@ pub(crate) fn write(connection: &Connection, row: &Row) -> Result<(), rusqlite::
             let update = "UPDATE attempt SET ended = ?4, outcome = ?5, exit_code = ?6, signal = ?7 \
                           WHERE job = ?1 AND element = ?2 AND attempt = ?3";
             let (code, signal) = exit_code(*outcome);
-            let values =
-                params![id.run.job.0, element(id), id.attempt.0, at.0, outcome.word(), code, signal];
+            let values = params![id.run.job.0, element(id), id.attempt.0, at.0, outcome.word(), code, signal];
             connection.prepare_cached(update)?.execute(values)?;
         }
         Row::Over(job, outcome, at) => {

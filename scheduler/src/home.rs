@@ -87,13 +87,18 @@ impl Home {
 
     /// The database of journal and accounting.
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal.db")
+        journal_of(&self.path)
     }
 
     /// The socket of local commands.
     pub fn socket(&self) -> PathBuf {
         socket(&self.path)
     }
+}
+
+/// The database of journal and accounting in a state directory.
+pub fn journal_of(state: &Path) -> PathBuf {
+    state.join("journal.db")
 }
 
 /// The socket of local commands in a state directory.

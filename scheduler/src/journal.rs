@@ -122,8 +122,8 @@ impl Journal {
         let mut number = self.records;
         let transaction = self.connection.transaction()?;
         {
-            let mut add =
-                transaction.prepare_cached("INSERT INTO record (number, check8, bytes) VALUES (?1, ?2, ?3)")?;
+            let mut add = transaction
+                .prepare_cached("INSERT INTO record (number, check8, bytes) VALUES (?1, ?2, ?3)")?;
             for batch in batches {
                 for bytes in &batch.records {
                     number += 1;

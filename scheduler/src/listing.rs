@@ -185,7 +185,11 @@ fn array_rows(view: &View, job: &Job, array: &Array, words: &Words) -> Vec<JobRo
                 before.elements += elements;
             }
             None => {
-                new.job = if alike { format!("{}_[{written}]", job.id()) } else { format!("{}_{written}", job.id()) };
+                new.job = if alike {
+                    format!("{}_[{written}]", job.id())
+                } else {
+                    format!("{}_{written}", job.id())
+                };
                 rows.push(new);
             }
         }
@@ -298,7 +302,9 @@ pub fn streams(
 ) -> Option<Result<Streams, String>> {
     let job = view.clerk.books().job(id)?;
     let Some(run) = job.run(element) else {
-        return Some(Err(format!("job {id} is an array, or is none: name an element as {id}_3, or leave it out")));
+        return Some(Err(format!(
+            "job {id} is an array, or is none: name an element as {id}_3, or leave it out"
+        )));
     };
     let spec = job.spec();
     let payload = spec.payload.ok_or_else(|| "it runs nothing".to_owned()).and_then(|blob| {

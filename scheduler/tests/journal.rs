@@ -80,10 +80,13 @@ fn a_write_ahead_log_cut_at_any_byte_loses_whole_records_from_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.db");
     let running = start(&path);
-    (0..6).for_each(|n| drop(submit(running.engine(), &format!("job{n}"))));
+    for n in 0..6 {
+        submit(running.engine(), &format!("job{n}"));
+    }
     let all = journal::all_records(&path).unwrap();
     // The database and its log as a power cut finds them.
-    let (database, log) = (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("db-wal")).unwrap());
+    let (database, log) =
+        (std::fs::read(&path).unwrap(), std::fs::read(path.with_extension("db-wal")).unwrap());
     running.stop();
     assert!(log.len() > 10_000, "the records are in the log");
     let cut = folder.path().join("cut.db");

@@ -26,13 +26,11 @@ pub(crate) struct Client {
 pub(crate) struct Failed {
     pub(crate) what: String,
     pub(crate) exit: u8,
-    /// The API's status, where it answered.
-    pub(crate) status: Option<StatusCode>,
 }
 
 impl Failed {
     pub(crate) fn new(what: impl Into<String>, exit: u8) -> Failed {
-        Failed { what: what.into(), exit, status: None }
+        Failed { what: what.into(), exit }
     }
 
     /// Says it, and the exit code.
@@ -82,7 +80,7 @@ impl Client {
             let what = said.unwrap_or_else(|| {
                 format!("the pool answers {status} {}", String::from_utf8_lossy(&bytes)).trim_end().to_owned()
             });
-            return Err(Failed { what, exit: exit_of(status), status: Some(status) });
+            return Err(Failed::new(what, exit_of(status)));
         }
         let garbled = |error| {
             let what = format!("the pool's answer is not understood ({error}): is it of another version?");

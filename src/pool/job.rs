@@ -96,7 +96,10 @@ fn show_job(args: &ShowArgs, job: u32, json: bool) -> Result<(), Failed> {
     println!();
     println!("nodes      {}", spec.size.nodes);
     println!("cpus       {}", spec.size.cpus());
-    println!("output     {}", spec.files.output.as_deref().unwrap_or("slurm-%j.out, of an array slurm-%A_%a.out"));
+    println!(
+        "output     {}",
+        spec.files.output.as_deref().unwrap_or("slurm-%j.out, of an array slurm-%A_%a.out")
+    );
     if let Some(directory) = &spec.files.chdir {
         println!("directory  {directory}");
     }
@@ -112,8 +115,6 @@ fn show_job(args: &ShowArgs, job: u32, json: bool) -> Result<(), Failed> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn jobs_and_elements_are_named_as_slurm_does() {
         let meant = |text: &str| super::meant(text).ok().map(|m| (m.job, m.elements));

@@ -5,8 +5,10 @@ mod client;
 mod down;
 mod history;
 mod hosts;
+mod install;
 mod job;
 mod join;
+mod journal;
 mod logs;
 mod queue;
 mod submit;
@@ -55,6 +57,11 @@ pub(crate) enum PoolCommand {
     Drain(hosts::DrainArgs),
     /// Start jobs on a host again
     Resume(hosts::ResumeArgs),
+    /// Write a unit of systemd that keeps the pool up
+    Install(install::InstallArgs),
+    /// Check, copy or export the journal
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Hold what an agent starts; agents start it
     #[command(hide = true)]
     Shepherd(Which),
@@ -94,6 +101,8 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
         PoolCommand::Hosts(args) => hosts::run(args),
         PoolCommand::Drain(args) => hosts::drain(args),
         PoolCommand::Resume(args) => hosts::resume(args),
+        PoolCommand::Install(args) => install::run(args),
+        PoolCommand::Journal(command) => journal::run(command),
         PoolCommand::Shepherd(which) => match muster_worker::agent::shepherd(&which.dir()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {

@@ -28,7 +28,9 @@ fn list(args: &QueueArgs) -> Result<(), Failed> {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
     } else if rows.is_empty() {
-        println!("nothing runs and nothing waits: `muster submit JOB.SH` submits, `muster history` lists what was");
+        println!(
+            "nothing runs and nothing waits: `muster submit JOB.SH` submits, `muster history` lists what was"
+        );
     } else {
         print!("{}", text(&rows));
     }

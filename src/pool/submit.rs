@@ -36,7 +36,10 @@ pub(crate) struct SubmitArgs {
 }
 
 pub(crate) fn run(args: &SubmitArgs) -> ExitCode {
-    let now = Now { at: muster_core::time::Time(now_ms()), utc_offset_s: chrono::Local::now().offset().local_minus_utc() };
+    let now = Now {
+        at: muster_core::time::Time(now_ms()),
+        utc_offset_s: chrono::Local::now().offset().local_minus_utc(),
+    };
     let request = match request::read(&words(args), After::Anything, Place::Queue(now)) {
         Ok(request) => request,
         Err(told) => {
@@ -69,7 +72,8 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
     let client = Client::new(&args.which.dir());
     let submission = Submission { spec: request.spec, payload };
     let answer: Value = client.post("/v1/jobs", &submission)?;
-    let job = answer["job"].as_u64().ok_or_else(|| Failed::new("the pool's answer has no number", NO_POOL))?;
+    let job =
+        answer["job"].as_u64().ok_or_else(|| Failed::new("the pool's answer has no number", NO_POOL))?;
     match flags.says {
         _ if args.json => println!("{answer}"),
         Says::Sentence => println!("submitted job {job}"),

@@ -36,7 +36,11 @@ fn tell(args: &WhyArgs) -> Result<(), Failed> {
         return Ok(());
     }
     for row in rows {
-        let of = if row.elements > 1 { format!("{} elements of job {}", row.elements, row.job) } else { format!("job {}", row.job) };
+        let of = if row.elements > 1 {
+            format!("{} elements of job {}", row.elements, row.job)
+        } else {
+            format!("job {}", row.job)
+        };
         println!("{of}: {}", decision(&row));
         for (word, sentence) in &row.reasons {
             println!("  {word}: {sentence}");

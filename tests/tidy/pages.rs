@@ -18,11 +18,11 @@ const STEPS: &[(u8, &[&str])] = &[
     (10, &["kernels/"]),
     (11, &["kernels/"]),
     (12, &["worker/"]),
-    (13, &["scheduler/core/"]),
+    (13, &["scheduler/"]),
 ];
 
 /// Steps that are not built yet. A step that is claimed leaves this list.
-const TO_COME: &[u8] = &[1, 3, 4, 13];
+const TO_COME: &[u8] = &[1];
 
 /// The breaches of the step chain and of every Markdown page.
 pub(crate) fn breaches(files: &[File]) -> Vec<Breach> {

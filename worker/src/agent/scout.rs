@@ -56,7 +56,10 @@ fn find(program: &Path, payloads: &dyn Payloads, what: &[u8]) -> Finding {
     let described = description.described;
     let mut print = blake3::Hasher::new();
     for input in &described.inputs {
-        print.update(input.path.as_os_str().as_encoded_bytes()).update(&[0]).update(&input.bytes.to_le_bytes());
+        print
+            .update(input.path.as_os_str().as_encoded_bytes())
+            .update(&[0])
+            .update(&input.bytes.to_le_bytes());
     }
     let spec = blake3::hash(described.spec_hash.as_bytes());
     let short = |hash: blake3::Hash| std::array::from_fn(|at| hash.as_bytes()[at]);
@@ -127,6 +130,9 @@ mod tests {
         assert_eq!(missing, Lack::Missing("/data/a.csv".into()));
         let unreadable = lack("muster: error: /data/a.csv: Permission denied");
         assert!(matches!(unreadable, Lack::Unreadable { .. }));
-        assert_eq!(lack("muster: error: paths must be positive"), Lack::Spec("paths must be positive".into()));
+        assert_eq!(
+            lack("muster: error: paths must be positive"),
+            Lack::Spec("paths must be positive".into())
+        );
     }
 }

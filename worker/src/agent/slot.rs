@@ -6,6 +6,7 @@
 
 use super::groups::{Groups, Tree, inherit};
 use crate::pin::bind_thread;
+use std::cell::Cell;
 use std::fs::{File, OpenOptions, create_dir, read_to_string, remove_dir, write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
@@ -31,6 +32,9 @@ pub(super) struct Slot {
     cradle: Option<File>,
     meter: Option<Meter>,
     limits: Limits,
+    /// Whether the cradle was killed: it is made anew before somebody is born into it. Linux from 6.14 on kills whoever is
+    /// cloned from outside into a group that was killed at any time before (its `kill_seq` is compared with the parent's).
+    spent: Cell<bool>,
 }
 
 /// What a group has counted of its memory.
@@ -61,15 +65,23 @@ impl Slot {
             enter(*tree, root, &folder).is_ok().then_some((*tree, folder))
         };
         let folders: Vec<(Tree, PathBuf)> = groups.trees.iter().filter_map(made).collect();
-        let of = |tree| folders.iter().find(|(t, _)| *t == tree).map(|(_, folder)| folder.as_path());
+        let mut slot = Slot::default();
+        slot.folders = folders;
+        slot.open();
+        slot
+    }
+
+    /// Opens what is in the folders, and sets what no attempt changes.
+    fn open(&mut self) {
+        let of = |tree| self.folders.iter().find(|(t, _)| *t == tree).map(|(_, folder)| folder.as_path());
+        for folder in [of(Tree::Pids), of(Tree::Unified)].into_iter().flatten() {
+            let _ = write(folder.join("pids.max"), PROCESSES.to_string());
+        }
         let cradle = of(Tree::Unified).and_then(|folder| File::open(folder).ok());
         let meter = of(Tree::Memory)
             .and_then(|f| Meter::open(f, ["max_usage_in_bytes", "usage_in_bytes", "oom_control"]))
             .or_else(|| Meter::open(of(Tree::Unified)?, ["peak", "current", "events"]));
-        for folder in [of(Tree::Pids), of(Tree::Unified)].into_iter().flatten() {
-            let _ = write(folder.join("pids.max"), PROCESSES.to_string());
-        }
-        Slot { folders, cradle, meter, limits: Limits::default() }
+        (self.cradle, self.meter) = (cradle, meter);
     }
 
     /// The folders, for whoever removes them when this process is dead.
@@ -104,15 +116,31 @@ impl Slot {
         Ok(())
     }
 
-    /// What was counted since it began.
+    /// What was counted since it began; none of its processes is left.
     pub(super) fn end(&mut self) -> Counted {
-        self.meter.as_mut().map_or(Counted::default(), Meter::end)
+        let counted = self.meter.as_mut().map_or(Counted::default(), Meter::end);
+        if self.spent.take() {
+            self.renew();
+        }
+        counted
+    }
+
+    /// Makes the cradle anew. Where that cannot be, nobody is born into it any more.
+    fn renew(&mut self) {
+        let Some((_, folder)) = self.folders.iter().find(|(tree, _)| *tree == Tree::Unified) else { return };
+        let made = remove_dir(folder).and_then(|()| create_dir(folder));
+        self.limits = Limits::default();
+        self.open();
+        if made.is_err() {
+            self.cradle = None;
+        }
     }
 
     /// Kills all that was born into the group, at once, where there is one.
     pub(super) fn kill(&self) {
         if let Some((_, folder)) = self.folders.iter().find(|(tree, _)| *tree == Tree::Unified) {
             let _ = write(folder.join("cgroup.kill"), "1");
+            self.spent.set(true);
         }
     }
 

@@ -278,7 +278,8 @@ impl Pool {
         };
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let owner = Arc::new(Owner { uid, gid, user: "ada".into() });
-        start.launch = Format::Message.encode(&Launch { owner, spec: Arc::new(spec), on, hosts: vec!["here".into()] });
+        start.launch =
+            Format::Message.encode(&Launch { owner, spec: Arc::new(spec), on, hosts: vec!["here".into()] });
         start
     }
 
