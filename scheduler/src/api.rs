@@ -9,6 +9,7 @@ use crate::door::{Caller, Denied, Verb, may};
 use crate::engine::{Down, Engine, View};
 use crate::journal;
 use crate::listing;
+use crate::network::{Network, agents};
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -26,10 +27,11 @@ use muster_core::payload::Payload;
 use muster_core::protocol::clerk::{Ask, Refusal, Told};
 use muster_core::protocol::controller::{Answer, Request};
 use muster_core::protocol::format::Format;
+use muster_core::protocol::lease::Lease;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Notify, oneshot};
 
 /// The largest request: a script with its environment.
@@ -49,10 +51,14 @@ pub struct Shared {
     pub state: PathBuf,
     /// Told when somebody ends the pool.
     pub stop: Notify,
+    /// How long agents may act unheard.
+    pub rules: Lease,
+    /// The door of other hosts, once it is open.
+    pub network: OnceLock<Arc<Network>>,
 }
 
-type Api = State<Arc<Shared>>;
-type From = ConnectInfo<Caller>;
+pub(crate) type Api = State<Arc<Shared>>;
+pub(crate) type From = ConnectInfo<Caller>;
 
 /// A job to be taken.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,6 +88,17 @@ pub struct Because {
 /// What is not done, and why.
 #[derive(Debug)]
 pub struct Failure(StatusCode, String);
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, what: impl Into<String>) -> Failure {
+        Failure(status, what.into())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> (StatusCode, String) {
+        (self.0, self.1)
+    }
+}
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
@@ -123,17 +140,18 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/history", get(history))
         .nest("/v1/jobs", jobs)
         .nest("/v1/hosts", hosts)
+        .merge(agents::routes())
         .route("/openapi.json", get(|| async { Json(crate::openapi::document()) }))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(shared)
 }
 
 impl Shared {
-    fn allow(&self, caller: &Caller, verb: Verb) -> Result<(), Failure> {
+    pub(crate) fn allow(&self, caller: &Caller, verb: Verb) -> Result<(), Failure> {
         Ok(may(caller, caller.role(self.owner), verb)?)
     }
 
-    async fn look<T: Send + 'static>(
+    pub(crate) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View) -> T + Send + 'static,
     ) -> Result<T, Failure> {
@@ -143,7 +161,7 @@ impl Shared {
     }
 
     /// Asks for a change, and says what was told when that is on disk.
-    async fn ask(&self, ask: Ask) -> Result<Told, Failure> {
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Told, Failure> {
         if self.engine.is_stalled() {
             let what = "the journal's disk takes nothing: make room, and try again; nothing was lost";
             return Err(Failure(StatusCode::INSUFFICIENT_STORAGE, what.into()));

@@ -1,6 +1,10 @@
 //! The door: who asks, and whether they may. Every way in goes through [`may`], and what it does not name is denied.
 
 use std::fmt;
+use std::net::IpAddr;
+
+/// The number of a user that no machine has.
+pub const NOBODY: u32 = u32::MAX;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +15,29 @@ pub struct Caller {
     pub gid: u32,
     /// The user's name.
     pub user: String,
+    /// How they come in.
+    pub way: Way,
+}
+
+/// How a caller comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By the socket of local commands: the operating system says who it is.
+    Socket,
+    /// Over the network, with the credential of the host that is called so.
+    Host(String),
+    /// Over the network, from this address, with nothing to show.
+    Network(IpAddr),
 }
 
 /// What a caller is to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Nobody that it knows.
+    /// Somebody on the network.
+    Anonymous,
+    /// The agent of a host that has joined.
+    Host,
+    /// A user of this machine that it does not know.
     Stranger,
     /// A user.
     User,
@@ -35,8 +56,14 @@ pub enum Verb {
     Change(u32),
     /// To read the script or the output of a job of this user's.
     Read(u32),
-    /// To change hosts, partitions and rules, or to end the pool.
+    /// To change hosts, partitions and rules, to make tokens, or to end the pool.
     Operate,
+    /// To hand in a token for a credential.
+    Redeem,
+    /// To speak as the agent of the host whose credential one has.
+    Agent,
+    /// To fetch what a job runs that has something on that host.
+    Fetch,
 }
 
 /// Why somebody may not.
@@ -49,9 +76,23 @@ pub struct Denied {
 }
 
 impl Caller {
+    /// A caller over the network: no user of this machine.
+    pub fn over_network(way: Way) -> Caller {
+        let user = match &way {
+            Way::Host(name) => format!("the agent of host {name}"),
+            Way::Socket | Way::Network(_) => "a client on the network".to_owned(),
+        };
+        Caller { uid: NOBODY, gid: NOBODY, user, way }
+    }
+
     /// What the caller is in a pool of one user: all to that user and to root, and nothing to others.
     pub fn role(&self, owner: u32) -> Role {
-        if self.uid == owner || self.uid == 0 { Role::Admin } else { Role::Stranger }
+        match self.way {
+            Way::Network(_) => Role::Anonymous,
+            Way::Host(_) => Role::Host,
+            Way::Socket if self.uid == owner || self.uid == 0 => Role::Admin,
+            Way::Socket => Role::Stranger,
+        }
     }
 }
 
@@ -69,6 +110,9 @@ impl Verb {
             Verb::Change(_) => "change this job",
             Verb::Read(_) => "read this job's files",
             Verb::Operate => "operate the pool",
+            Verb::Redeem => "hand in a token here",
+            Verb::Agent => "speak for a host",
+            Verb::Fetch => "fetch what jobs run",
         }
     }
 }
@@ -92,6 +136,9 @@ pub fn user_name(uid: u32) -> String {
 pub fn may(caller: &Caller, role: Role, verb: Verb) -> Result<(), Denied> {
     let own = |uid: u32| caller.uid == uid;
     let allowed = match (role, verb) {
+        (Role::Anonymous, Verb::Redeem) | (Role::Host, Verb::Agent | Verb::Fetch) => true,
+        // What is said for a host is believed of its agent alone.
+        (Role::Anonymous | Role::Host, _) | (_, Verb::Redeem | Verb::Agent | Verb::Fetch) => false,
         (Role::Admin, _) => true,
         (Role::User, Verb::Look | Verb::Submit) => true,
         (Role::User, Verb::Change(uid) | Verb::Read(uid)) => own(uid),
@@ -101,6 +148,16 @@ pub fn may(caller: &Caller, role: Role, verb: Verb) -> Result<(), Denied> {
         return Ok(());
     }
     let why = match role {
+        Role::Anonymous => {
+            "over the network a pool hears the agents of its hosts alone, for now: use `muster` on the pool's own host, or \
+             `muster join` to make this machine a host of it"
+        }
+        Role::Host => {
+            "a host's credential is for its agent's messages and for what its jobs run, and nothing else"
+        }
+        _ if matches!(verb, Verb::Redeem | Verb::Agent | Verb::Fetch) => {
+            "only the agents of other hosts do, over the network: `muster join`"
+        }
         Role::Stranger => "this pool is another user's, and a pool of a user is for that user alone",
         _ => "only its user and operators may",
     };
@@ -112,9 +169,12 @@ pub fn may(caller: &Caller, role: Role, verb: Verb) -> Result<(), Denied> {
 mod tests {
     use super::*;
 
+    fn ada(way: Way) -> Caller {
+        Caller { uid: 7, gid: 7, user: "ada".into(), way }
+    }
+
     #[test]
     fn every_verb_against_every_role() {
-        let caller = Caller { uid: 7, gid: 7, user: "ada".into() };
         let verbs = [
             Verb::Look,
             Verb::Submit,
@@ -123,20 +183,45 @@ mod tests {
             Verb::Read(7),
             Verb::Read(8),
             Verb::Operate,
+            Verb::Redeem,
+            Verb::Agent,
+            Verb::Fetch,
         ];
-        for (role, expected) in [
-            (Role::Stranger, [false; 7]),
-            (Role::User, [true, true, true, false, true, false, false]),
-            (Role::Admin, [true; 7]),
+        for (role, allowed) in [
+            (Role::Anonymous, "-------R--"),
+            (Role::Host, "--------AF"),
+            (Role::Stranger, "----------"),
+            (Role::User, "LSC-R-----"),
+            (Role::Admin, "LSCCRRO---"),
         ] {
-            let got = verbs.map(|verb| may(&caller, role, verb).is_ok());
-            assert_eq!(got, expected, "{role:?}");
+            let got = verbs.map(|verb| may(&ada(Way::Socket), role, verb).is_ok());
+            let expected: Vec<bool> = allowed.chars().map(|letter| letter != '-').collect();
+            assert_eq!(got.to_vec(), expected, "{role:?}");
         }
-        let denied = may(&caller, caller.role(8), Verb::Submit).unwrap_err();
+    }
+
+    #[test]
+    fn every_way_in_has_its_role() {
+        assert_eq!(ada(Way::Socket).role(7), Role::Admin);
+        assert_eq!(Caller { uid: 0, ..ada(Way::Socket) }.role(9), Role::Admin);
+        assert_eq!(ada(Way::Socket).role(8), Role::Stranger);
+        // The network's word for a user counts for nothing, whatever the numbers.
+        assert_eq!(ada(Way::Host("b".into())).role(7), Role::Host);
+        assert_eq!(ada(Way::Network([127, 0, 0, 1].into())).role(7), Role::Anonymous);
+    }
+
+    #[test]
+    fn who_is_denied_is_told_why() {
+        let denied = may(&ada(Way::Socket), Role::Stranger, Verb::Submit).unwrap_err();
         assert!(
             denied.to_string().starts_with("ada may not submit jobs: this pool is another user's"),
             "{denied}"
         );
-        assert_eq!((caller.role(7), Caller { uid: 0, ..caller }.role(9)), (Role::Admin, Role::Admin));
+        let far = Caller::over_network(Way::Network([10, 0, 0, 1].into()));
+        let denied = may(&far, far.role(7), Verb::Submit).unwrap_err();
+        assert!(denied.to_string().contains("use `muster` on the pool's own host"), "{denied}");
+        let host = Caller::over_network(Way::Host("b".into()));
+        let denied = may(&host, host.role(7), Verb::Operate).unwrap_err();
+        assert!(denied.to_string().starts_with("the agent of host b may not operate the pool"), "{denied}");
     }
 }

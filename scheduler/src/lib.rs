@@ -11,5 +11,6 @@ pub mod engine;
 pub mod home;
 pub mod journal;
 pub mod listing;
+pub mod network;
 pub mod openapi;
 pub mod pool;

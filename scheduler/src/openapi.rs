@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Methods, paths, and what each does.
-const ROUTES: [(&str, &str, &str); 17] = [
+const ROUTES: [(&str, &str, &str); 23] = [
     ("get", "/v1/pool", "What the pool is: version, state directory, counts"),
     ("post", "/v1/pool/down", "End the pool; what runs goes on until its agents' lease ends"),
     ("get", "/v1/jobs", "Jobs that are not over; with all=true, all that are remembered"),
@@ -20,6 +20,16 @@ const ROUTES: [(&str, &str, &str); 17] = [
     ("get", "/v1/hosts", "Hosts, and what is held of them"),
     ("post", "/v1/hosts/{host}/drain", "Start nothing new on a host"),
     ("post", "/v1/hosts/{host}/resume", "Start jobs on a host again"),
+    ("post", "/v1/hosts/{host}/revoke", "Take the credential of a joined host back"),
+    ("post", "/v1/tokens", "Make a token, with which one host may join within ten minutes"),
+    (
+        "post",
+        "/v1/join",
+        "Over the network: hand in a token, a name and the hash of what will be the credential",
+    ),
+    ("post", "/v1/agent", "For agents: say what a host has"),
+    ("get", "/v1/agent/line", "For agents: a WebSocket for the messages of the protocol"),
+    ("get", "/v1/agent/blobs/{blob}", "For agents: what a job runs that has something on this host"),
     ("get", "/openapi.json", "This document"),
 ];
 

@@ -2,10 +2,11 @@
 
 use crate::api::{Shared, router};
 use crate::blobs::Blobs;
-use crate::door::Caller;
+use crate::door::{Caller, NOBODY, Way};
 use crate::engine::{Engine, Running};
 use crate::home::{Home, HomeError};
 use crate::journal::{Journal, JournalFault};
+use crate::network::{self, Network, NetworkError};
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use crossbeam_channel::bounded;
@@ -22,7 +23,7 @@ use muster_core::protocol::standing::Standing;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::net::UnixListener;
 
 /// The partition of a pool that nobody has configured.
@@ -33,6 +34,8 @@ pub struct Pool {
     running: Running,
     shared: Arc<Shared>,
     home: Home,
+    /// Where other hosts come in.
+    listener: Option<std::net::TcpListener>,
 }
 
 /// Why a pool does not come up.
@@ -44,6 +47,9 @@ pub enum PoolError {
     /// Its journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalFault),
+    /// The door of other hosts does not open.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A file or socket.
     #[error("{what}: {error}")]
     Io {
@@ -84,8 +90,10 @@ impl Pool {
             owner: rustix::process::geteuid().as_raw(),
             state: state.to_owned(),
             stop: tokio::sync::Notify::new(),
+            rules,
+            network: OnceLock::new(),
         });
-        Ok(Pool { running, shared, home })
+        Ok(Pool { running, shared, home, listener: None })
     }
 
     /// For those who ask.
@@ -133,6 +141,16 @@ impl Pool {
         Ok(HostId(number.expect("it was made known") as u32))
     }
 
+    /// Opens the door for other hosts: at `ADDRESS[:PORT]`, or where it was last, or nowhere when it never was.
+    ///
+    /// # Errors
+    /// When it does not open there.
+    pub fn listen(&mut self, own: &str, asked: Option<&str>) -> Result<Option<Arc<Network>>, PoolError> {
+        let Some((network, listener)) = Network::open(self.home.path(), own, asked)? else { return Ok(None) };
+        self.listener = Some(listener);
+        Ok(Some(self.shared.network.get_or_init(|| Arc::new(network)).clone()))
+    }
+
     fn site(&self, event: Event) -> Result<(), PoolError> {
         let (send, told) = bounded(1);
         let asked = self.engine().ask(Request::Desk(Ask::Site(event)), move |answer| drop(send.send(answer)));
@@ -147,12 +165,12 @@ impl Pool {
         }
     }
 
-    /// Listens for local commands until somebody ends the pool, or `ended` does; `ready` is called when it listens.
+    /// Listens for local commands, and for other hosts where their door is open, until somebody ends the pool, or `ended` does; `ready` is called when it listens.
     ///
     /// # Errors
     /// When the socket cannot be made.
     pub async fn serve(
-        &self,
+        &mut self,
         ready: impl FnOnce(),
         ended: impl Future<Output = ()>,
     ) -> Result<(), PoolError> {
@@ -162,9 +180,19 @@ impl Pool {
         let io = |error| PoolError::Io { what: format!("cannot listen on {}", socket.display()), error };
         let listener = UnixListener::bind(&socket).map_err(io)?;
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        let router = router(self.shared.clone());
+        let door = self.listener.take().zip(self.shared.network.get().cloned());
+        let (owner, far) = (self.shared.owner, router.clone());
+        let other_hosts = async {
+            match door {
+                Some((listener, network)) => network::serve(listener, network, owner, far).await,
+                None => std::future::pending().await,
+            }
+        };
         ready();
-        let service = router(self.shared.clone()).into_make_service_with_connect_info::<Caller>();
+        let service = router.into_make_service_with_connect_info::<Caller>();
         tokio::select! {
+            served = other_hosts => served.map_err(io)?,
             served = async { axum::serve(listener, service).await } => served.map_err(io)?,
             () = self.shared.stop.notified() => {}
             () = ended => {}
@@ -187,8 +215,8 @@ fn used(standing: &Standing<Clerk>) -> BTreeSet<BlobId> {
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Caller {
         // Who cannot be told is nobody.
-        let nobody = (u32::MAX, u32::MAX);
+        let nobody = (NOBODY, NOBODY);
         let (uid, gid) = stream.io().peer_cred().map_or(nobody, |peer| (peer.uid(), peer.gid()));
-        Caller { uid, gid, user: crate::door::user_name(uid) }
+        Caller { uid, gid, user: crate::door::user_name(uid), way: Way::Socket }
     }
 }

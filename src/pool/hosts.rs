@@ -1,4 +1,4 @@
-//! `muster hosts`, `muster drain HOST`, `muster resume HOST`.
+//! `muster hosts`, `muster hosts --revoke HOST`, `muster drain HOST`, `muster resume HOST`.
 
 use super::Which;
 use super::client::{Client, Failed, exit};
@@ -16,6 +16,9 @@ pub(crate) struct HostsArgs {
     /// Print one JSON array
     #[arg(long)]
     json: bool,
+    /// Take the credential of a joined host back: its agent is cut off, and another may join under its name
+    #[arg(long, value_name = "HOST")]
+    revoke: Option<String>,
 }
 
 /// Which host, and why.
@@ -40,7 +43,7 @@ pub(crate) struct ResumeArgs {
 }
 
 pub(crate) fn run(args: &HostsArgs) -> ExitCode {
-    exit(list(args))
+    exit(args.revoke.as_ref().map_or_else(|| list(args), |host| revoke(args, host)))
 }
 
 pub(crate) fn drain(args: &DrainArgs) -> ExitCode {
@@ -52,6 +55,11 @@ pub(crate) fn drain(args: &DrainArgs) -> ExitCode {
 pub(crate) fn resume(args: &ResumeArgs) -> ExitCode {
     let path = format!("/v1/hosts/{}/resume", args.host);
     exit(Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop))
+}
+
+fn revoke(args: &HostsArgs, host: &str) -> Result<(), Failed> {
+    let path = format!("/v1/hosts/{host}/revoke");
+    Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop)
 }
 
 fn list(args: &HostsArgs) -> Result<(), Failed> {

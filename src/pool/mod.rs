@@ -1,16 +1,19 @@
 //! The commands of a pool: bringing it up, submitting to it, and asking what it does.
 
+mod background;
 mod client;
 mod down;
 mod history;
 mod hosts;
 mod install;
 mod job;
+mod join;
 mod journal;
 mod logs;
 mod queue;
 mod submit;
 mod table;
+mod token;
 mod up;
 mod why;
 
@@ -22,6 +25,10 @@ use std::process::ExitCode;
 pub(crate) enum PoolCommand {
     /// Bring up a pool: the controller, and the agent of this host
     Up(up::UpArgs),
+    /// Make this machine a host of a pool on another
+    Join(join::JoinArgs),
+    /// Print a token, with which one more host may join the pool
+    Token(token::TokenArgs),
     /// End the pool; its jobs are kept
     Down(Which),
     /// Submit a script, a command or a kernel to the pool's queue: the options of sbatch go before it
@@ -78,6 +85,8 @@ impl Which {
 pub(crate) fn run(command: &PoolCommand) -> ExitCode {
     match command {
         PoolCommand::Up(args) => up::run(args),
+        PoolCommand::Join(args) => join::run(args),
+        PoolCommand::Token(args) => token::run(args),
         PoolCommand::Down(which) => down::run(which),
         PoolCommand::Submit(args) => submit::run(args),
         PoolCommand::Queue(args) => queue::run(args),

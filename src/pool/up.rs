@@ -3,8 +3,9 @@
 //! Step 4 of a job's way (DESIGN section 4) begins here. The agent's end is a thread; what it started goes on when this
 //! process ends, and is found again by the next.
 
-use super::Which;
+use super::background::{self, host_name, interrupted};
 use super::client::{Client, Failed, exit};
+use super::{Which, token};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
@@ -12,14 +13,13 @@ use muster_core::protocol::lease::Lease;
 use muster_core::protocol::message::{ToAgent, ToController};
 use muster_scheduler::api::Shared;
 use muster_scheduler::engine::ToHost;
+use muster_scheduler::network::Network;
+use muster_scheduler::network::wire::Invitation;
 use muster_scheduler::pool::Pool;
 use muster_worker::agent::{self, AgentConfig, Payloads};
 use serde_json::Value;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::io::Write;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 /// How the pool comes up.
@@ -33,6 +33,9 @@ pub(crate) struct UpArgs {
     /// This host's name in the pool [default: the system's]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Let other hosts join at this address of this host; `off` to end that [default: where it was last; port 7461]
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    listen: Option<String>,
 }
 
 /// Scripts of jobs, out of the controller's own keeping.
@@ -57,7 +60,7 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
     let rules = Lease::default();
     let shape = agent::shape().map_err(failed)?;
     let name = args.name.clone().unwrap_or_else(host_name);
-    let pool = Pool::up(&state, rules).map_err(failed)?;
+    let mut pool = Pool::up(&state, rules).map_err(failed)?;
     let host = pool.host(&name, shape.clone()).map_err(failed)?;
     let config = AgentConfig {
         state: state.clone(),
@@ -65,6 +68,8 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
         program: std::env::current_exe().map_err(failed)?,
         host: name.clone(),
     };
+    let network = pool.listen(&name, args.listen.as_deref()).map_err(failed)?;
+    let welcome = network.map(|network| welcome(&network, args.listen.is_some())).transpose()?;
     let (stop, stopped) = bounded::<()>(0);
     let agent = start_agent(&pool, host, config, stopped)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -73,6 +78,7 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
         let cores = shape.cores();
         let ready = || {
             println!("the pool in {} is up: host {name} with {cores} cores", state.display());
+            print!("{}", welcome.unwrap_or_default());
             println!("next: muster submit JOB.SH, muster queue, muster hosts; muster down ends it");
             let _ = std::io::stdout().flush();
         };
@@ -84,17 +90,15 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
     served
 }
 
-/// Somebody presses Ctrl-C, or a service manager ends us.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    match (interrupt, terminate) {
-        (Ok(mut interrupt), Ok(mut terminate)) => tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        },
-        _ => std::future::pending().await,
+/// What other hosts need to join. A token is made for whoever opens the door, not for a service that starts again, whose
+/// words end in a log.
+fn welcome(network: &Network, opened: bool) -> Result<String, Failed> {
+    let place = network.place();
+    if !opened {
+        return Ok(format!("other hosts join at {place}: `muster token` makes a token for one\n"));
     }
+    let token = network.make_token().map_err(failed)?;
+    Ok(token::text(&Invitation { place, token: token.text().to_owned() }))
 }
 
 /// The agent of this host, on threads of this process.
@@ -122,12 +126,6 @@ fn start_agent(
     }))
 }
 
-/// This host's name, without its domain.
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name.split('.').next().unwrap_or("localhost").to_owned()
-}
-
 /// Starts the same in the background, and waits until it says that it is up.
 fn detach(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
@@ -139,29 +137,13 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
         )));
     }
     muster_worker::state::folder(&state, "").map_err(failed)?;
-    let path = state.join("pool.log");
-    let log = File::options().create(true).append(true).open(&path);
-    let log = log.map_err(|error| failed(format!("{}: {error}", path.display())))?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.args(["up", "--state"]).arg(&state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+    command.args(["up", "--state"]).arg(&state);
     if let Some(name) = &args.name {
         command.args(["--name", name]);
     }
-    // Neither a terminal that closes nor its Ctrl-C reaches it.
-    let mut child = command.process_group(0).spawn().map_err(failed)?;
-    let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
-    match lines.next() {
-        Some(Ok(line)) => {
-            println!("{line}");
-            lines.map_while(Result::ok).take(1).for_each(|line| println!("{line}"));
-            Ok(())
-        }
-        _ => Err(failed(format!("the pool did not come up: {}", last_line(&path)))),
+    if let Some(listen) = &args.listen {
+        command.args(["--listen", listen]);
     }
-}
-
-fn last_line(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let last = text.lines().last().unwrap_or("it said nothing").trim_start_matches("muster: error: ");
-    last.to_owned()
+    background::start(command, &state.join("pool.log"), "next:")
 }

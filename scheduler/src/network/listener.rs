@@ -1,0 +1,225 @@
+//! The listener on the network: TLS, then the API's router, with the caller that the credential shows.
+//!
+//! Invariants: nothing is read of a request's body before the door has let its caller in; a connection that does not come
+//! to its point is closed; there are never more than [`MOST_CONNECTIONS`].
+
+use super::Network;
+use super::secret::Secret;
+use super::wire;
+use crate::api::Failure;
+use crate::door::{Caller, Verb, Way, may};
+use axum::Router;
+use axum::extract::connect_info::ConnectInfo;
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::response::{IntoResponse, Response};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use muster_core::protocol::format::Format;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How many connections there may be; who comes then waits.
+const MOST_CONNECTIONS: usize = 4096;
+/// How long a caller may take to shake hands, or to say what it asks for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(60);
+/// How long nothing is accepted after the operating system had no room for a connection.
+const NO_ROOM: Duration = Duration::from_millis(100);
+
+/// Listens on the first address where that is possible.
+pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(addresses)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves whoever comes, until it is dropped.
+pub(crate) async fn serve(
+    listener: std::net::TcpListener,
+    network: Arc<Network>,
+    owner: u32,
+    router: Router,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                tokio::time::sleep(NO_ROOM).await;
+                continue;
+            }
+        };
+        let (network, router) = (network.clone(), router.clone());
+        tokio::spawn(async move {
+            // Callers that go away, or never were any of ours, are nobody's trouble.
+            let _ = connection(stream, from.ip(), Guard { network, owner, router }).await;
+            drop(place);
+        });
+    }
+}
+
+/// Who lets requests in.
+#[derive(Clone)]
+struct Guard {
+    network: Arc<Network>,
+    owner: u32,
+    router: Router,
+}
+
+async fn connection(stream: TcpStream, from: IpAddr, guard: Guard) -> io::Result<()> {
+    // Messages are small and waited for.
+    stream.set_nodelay(true)?;
+    let config = guard.network.config().map_err(|error| {
+        eprintln!("muster: error: {error}");
+        io::Error::other(error)
+    })?;
+    let stream = timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await??;
+    let service = service_fn(move |request| {
+        let guard = guard.clone();
+        async move {
+            let answer = timeout(REQUEST, guard.answer(request, from)).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response()))
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    served.await.map_err(io::Error::other)
+}
+
+impl Guard {
+    async fn answer(&self, mut request: Request<Incoming>, from: IpAddr) -> Response {
+        let caller = match self.enter(&request, from) {
+            Ok(caller) => caller,
+            Err(refused) => return refused.into_response(),
+        };
+        request.extensions_mut().insert(ConnectInfo(caller));
+        let Ok(answer) = TowerToHyperService::new(self.router.clone()).call(request).await;
+        answer
+    }
+
+    /// Who asks, if they may ask for anything of this kind: each handler asks the door again.
+    fn enter<B>(&self, request: &Request<B>, from: IpAddr) -> Result<Caller, Failure> {
+        let ours = Format::Message.version().to_string();
+        if let Some(theirs) =
+            request.headers().get(wire::FORMAT).filter(|theirs| theirs.as_bytes() != ours.as_bytes())
+        {
+            let what = format!(
+                "this pool is of muster {}, which speaks version {ours} of the messages, and the host speaks version {}: \
+                 install the same muster on both",
+                env!("CARGO_PKG_VERSION"),
+                String::from_utf8_lossy(theirs.as_bytes()),
+            );
+            return Err(Failure::new(StatusCode::UPGRADE_REQUIRED, what));
+        }
+        let shown = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let way = match shown {
+            None => Way::Network(from),
+            Some(shown) => {
+                let secret = shown.strip_prefix("Bearer ").and_then(Secret::read);
+                let host = secret.and_then(|secret| self.network.who(&secret));
+                Way::Host(host.ok_or_else(|| {
+                    let what = "the pool does not know this host's credential, or has revoked it: `muster token` on the \
+                                pool's host makes a token, with which this host may join anew";
+                    Failure::new(StatusCode::UNAUTHORIZED, what)
+                })?)
+            }
+        };
+        let caller = Caller::over_network(way);
+        let verb = match request.uri().path() {
+            wire::JOIN => Verb::Redeem,
+            path if path.starts_with(wire::BLOBS) => Verb::Fetch,
+            path if path.starts_with(wire::AGENT) => Verb::Agent,
+            _ => Verb::Look,
+        };
+        may(&caller, caller.role(self.owner), verb)?;
+        Ok(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Door {
+        guard: Guard,
+        credential: Secret,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Door {
+        fn open() -> Door {
+            let folder = tempfile::tempdir().unwrap();
+            let (network, _) = Network::open(folder.path(), "a", Some("127.0.0.1:0")).unwrap().unwrap();
+            let (token, credential) = (network.make_token().unwrap(), Secret::make().unwrap());
+            network.redeem((&token, [127, 0, 0, 1].into()), "b", credential.hash()).unwrap();
+            let guard = Guard { network: Arc::new(network), owner: 7, router: Router::new() };
+            Door { guard, credential, _folder: folder }
+        }
+
+        fn enter(&self, path: &str, headers: &[(&str, &str)]) -> Result<Way, (StatusCode, String)> {
+            let request = headers
+                .iter()
+                .fold(Request::builder().uri(path), |all, (name, value)| all.header(*name, *value));
+            let entered = self.guard.enter(&request.body(()).unwrap(), [10, 0, 0, 1].into());
+            entered.map(|caller| caller.way).map_err(Failure::into_parts)
+        }
+    }
+
+    #[test]
+    fn every_path_against_every_caller_on_the_network() {
+        let door = Door::open();
+        let bearer = format!("Bearer {}", door.credential.text());
+        let (anonymous, host) = (Way::Network([10, 0, 0, 1].into()), Way::Host("b".into()));
+        for (path, nobodys, hosts) in [
+            (wire::JOIN, true, false),
+            (wire::AGENT, false, true),
+            (wire::LINE, false, true),
+            ("/v1/agent/blobs/00", false, true),
+            ("/v1/pool", false, false),
+            ("/v1/pool/down", false, false),
+            ("/v1/jobs", false, false),
+            ("/v1/jobs/1/streams", false, false),
+            ("/v1/hosts/b/revoke", false, false),
+            ("/v1/tokens", false, false),
+            ("/v1/history", false, false),
+            ("/openapi.json", false, false),
+            ("/v1/joint", false, false),
+        ] {
+            assert_eq!(door.enter(path, &[]).ok(), nobodys.then(|| anonymous.clone()), "{path}");
+            let shown = door.enter(path, &[("authorization", &bearer)]);
+            assert_eq!(shown.ok(), hosts.then(|| host.clone()), "{path}");
+        }
+    }
+
+    #[test]
+    fn who_is_kept_out_is_told_why() {
+        let door = Door::open();
+        let (status, what) = door.enter("/v1/jobs", &[]).unwrap_err();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(what.contains("over the network a pool hears the agents of its hosts alone"), "{what}");
+        for wrong in ["Bearer x", "Basic YTpi", "", &format!("Bearer {}", "a".repeat(32))] {
+            let (status, what) = door.enter(wire::AGENT, &[("authorization", wrong)]).unwrap_err();
+            assert!(status == StatusCode::UNAUTHORIZED && what.contains("`muster token`"), "{what}");
+        }
+        let (status, what) = door.enter(wire::JOIN, &[(wire::FORMAT, "999")]).unwrap_err();
+        assert!(status == StatusCode::UPGRADE_REQUIRED && what.contains("install the same muster"), "{what}");
+    }
+}
