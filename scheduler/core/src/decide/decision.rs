@@ -76,8 +76,13 @@ impl Scheduler {
     /// Runs a pass, and says what it decided of everything that waits: by the numbers of jobs, starts first.
     pub fn decide(&mut self, books: &mut Books, hosts: &mut Hosts, now: Time) -> Vec<Decided> {
         let passed = self.pass(books, hosts, now);
-        let preempting = self.preempt(books, hosts, &passed);
-        let mut told = Told::new(self, books, hosts, (&passed, now, Depth::Brief));
+        self.tell(books, hosts, &passed, now)
+    }
+
+    /// What a pass decided of everything that waits, in brief.
+    pub fn tell(&self, books: &Books, hosts: &mut Hosts, passed: &Passed, now: Time) -> Vec<Decided> {
+        let preempting = self.preempt(books, hosts, passed);
+        let mut told = Told::new(self, books, hosts, (passed, now, Depth::Brief));
         told.preempting = preempting.map(|plan| (plan.job, plan.reason()));
         books.waiting().for_each(|job| told.job(job));
         told.decided

@@ -1,6 +1,6 @@
 //! What a clerk can say of jobs that wait, and decides nothing by: why, since when, until when.
 //!
-//! All of it is asked of a copy, so that asking changes nothing.
+//! All of it is as of the last decisions, and forecasts are run on a copy, so that asking changes nothing.
 
 use super::Clerk;
 use crate::books::error::BooksError;
@@ -15,15 +15,15 @@ use crate::time::Time;
 impl Clerk {
     /// What is decided about a job that waits, of each group of its elements, with every reason.
     pub fn why(&self, job: JobId, now: Time) -> Vec<Decided> {
-        self.clone().explain(job, now)
+        let mut hosts = self.planner.hosts.clone();
+        self.planner.scheduler.explain(&self.books, &mut hosts, (job, &self.planner.passed), now)
     }
 
     /// What is decided about everything that waits, in brief: one decision for each.
     pub fn decisions(&self, now: Time) -> Vec<Decided> {
-        let mut copy = self.clone();
-        copy.follow(now);
-        let Clerk { books, planner, .. } = &mut copy;
-        planner.scheduler.decide(books, &mut planner.hosts, now)
+        // To ask what is free only looks classes up, which a copy may do.
+        let mut hosts = self.planner.hosts.clone();
+        self.planner.scheduler.tell(&self.books, &mut hosts, &self.planner.passed, now)
     }
 
     /// When what waits will start, by the estimates.
