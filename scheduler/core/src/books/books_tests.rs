@@ -229,6 +229,25 @@ fn elements_follow_elements() {
 }
 
 #[test]
+fn an_element_that_ran_before_waits_as_the_others_do() {
+    let mut site = Written::new();
+    let other = site.submit(JobSpec::named("other"));
+    let id = site.submit(array(1, 2, 1));
+    site.start(id, Some(1));
+    let (attempt, usage) = (Attempt(1), Usage::default());
+    let (outcome, hold) = (Outcome::HostFailed, Some(HeldBy::User));
+    site.run(id, Some(1), RunEvent::Requeued { attempt, outcome, usage, hold, from: Time(0) });
+    let clauses = vec![Clause::AfterOk(whole(other))];
+    let fields = vec![Field::Dependency(Dependency { join: Join::All, clauses })];
+    site.event(Event::Job(id, JobEvent::Updated(Box::new(Update { fields }))));
+    site.event(Event::Job(id, JobEvent::Released { of: Elements::All, by: HeldBy::User }));
+    assert_eq!((site.state(id, Some(1)).0, site.may_start(id)), (State::Depends, 0));
+    site.end(other, None, Outcome::Completed);
+    assert!(matches!(site.state(id, Some(1)).0, State::Pending { .. }));
+    assert_eq!(site.may_start(id), 2);
+}
+
+#[test]
 fn singletons_go_one_by_one() {
     let mut written = Written::new();
     let single = || depends(JobSpec::named("s"), Join::All, &[Clause::Singleton]);

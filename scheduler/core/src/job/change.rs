@@ -96,10 +96,23 @@ impl Job {
         self.unmet = unmet;
         self.from = self.from.max(from);
         let gate = self.gate();
-        if let Body::One(run) = &mut self.body
-            && let Ok(next) = run.next(from, &Change::Gate(gate))
-        {
-            *run = next;
+        match &mut self.body {
+            Body::One(run) => {
+                if let Ok(next) = run.next(from, &Change::Gate(gate)) {
+                    *run = next;
+                }
+            }
+            // Elements that were started before, and released while the others waited for other jobs, waited with them.
+            Body::Array(array) if gate != Gate::Depends => {
+                let waited: Vec<u32> =
+                    array.apart().filter(|(_, run)| run.state == State::Depends).map(|(at, _)| at).collect();
+                for ordinal in waited {
+                    if let Ok(next) = array.run(ordinal, gate).next(from, &Change::Gate(gate)) {
+                        array.put(ordinal, next, gate);
+                    }
+                }
+            }
+            Body::Array(_) => {}
         }
     }
 
