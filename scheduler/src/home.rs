@@ -70,7 +70,7 @@ impl Home {
         if let Some((_, kind)) = NETWORK.iter().find(|(magic, _)| *magic == kind) {
             return Err(HomeError::Network { path: path.to_owned(), kind });
         }
-        let lock = path.join("controller.lock");
+        let lock = lock(path);
         let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = open.map_err(unusable(&lock))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -99,6 +99,11 @@ impl Home {
 /// The database of journal and accounting in a state directory.
 pub fn journal_of(state: &Path) -> PathBuf {
     state.join("journal.db")
+}
+
+/// The file that a controller holds locked for as long as it lives.
+pub fn lock(state: &Path) -> PathBuf {
+    state.join("controller.lock")
 }
 
 /// The socket of local commands in a state directory.
