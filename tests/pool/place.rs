@@ -119,12 +119,17 @@ impl Pool {
         std::fs::write(self.work().join(name), text).expect("a script");
     }
 
-    /// Kills processes whose command line ends so, with SIGKILL.
+    /// Kills the processes that were started with these words, with SIGKILL, and returns when they are gone.
     pub(crate) fn kill(&self, words: &[&str]) {
         let killed = living(&self.state(), words);
         assert!(!killed.is_empty(), "nothing runs {words:?}");
         for pid in killed {
-            assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());
+            let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+            let held =
+                rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it is there");
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+            let mut end = [rustix::event::PollFd::new(&held, rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut end, None).expect("poll");
         }
     }
 }
