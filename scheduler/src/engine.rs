@@ -14,10 +14,9 @@ use muster_core::protocol::clerk::{Ask, Clerk, Told};
 use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
-use muster_core::protocol::ledger::{FromStore, ToStore};
-use muster_core::protocol::message::{ToAgent, ToController};
+use muster_core::protocol::line::{FromHost, Remote, RemoteSaid, RemoteState, ToHost};
 use muster_core::protocol::outbox::Outbox;
-use muster_core::protocol::standing::Standing;
+use muster_core::protocol::standing::{Open, Standing};
 use muster_core::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,15 +31,6 @@ const MOST_HEARD: usize = 4096;
 /// After how long a journal that could not be written is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-/// What an agent's line carries to its host.
-#[derive(Debug)]
-pub enum ToHost {
-    /// For the agent.
-    Agent(ToAgent),
-    /// For a foreman there.
-    Foreman(FromStore),
-}
-
 /// A way to a host; what it cannot carry is lost, and said again by those who need it.
 pub type Line = Box<dyn Fn(ToHost) + Send>;
 type Reply = Box<dyn FnOnce(Answer<Told>) + Send>;
@@ -49,8 +39,7 @@ type Call = Box<dyn FnOnce() + Send>;
 
 enum Heard {
     Ask(Request<Ask>, Reply),
-    Agent(HostId, ToController),
-    Foreman(HostId, ToStore),
+    Host(HostId, FromHost),
     Line(HostId, Line),
     Look(Look),
     Over(JobId, Call),
@@ -115,20 +104,12 @@ impl Engine {
         self.say(Heard::Over(job, Box::new(call)))
     }
 
-    /// An agent has said something.
+    /// A host has said something.
     ///
     /// # Errors
     /// When the pool is going down.
-    pub fn agent(&self, host: HostId, said: ToController) -> Result<(), Down> {
-        self.say(Heard::Agent(host, said))
-    }
-
-    /// A foreman has said something.
-    ///
-    /// # Errors
-    /// When the pool is going down.
-    pub fn foreman(&self, host: HostId, said: ToStore) -> Result<(), Down> {
-        self.say(Heard::Foreman(host, said))
+    pub fn host(&self, host: HostId, said: FromHost) -> Result<(), Down> {
+        self.say(Heard::Host(host, said))
     }
 
     /// What is for `host` goes this way from now on.
@@ -266,8 +247,7 @@ impl Thread {
                 self.replies.insert(self.next_reply, reply);
                 self.input(Input::Client(self.next_reply, request));
             }
-            Heard::Agent(host, said) => self.input(Input::Agent(host, said)),
-            Heard::Foreman(host, said) => self.input(Input::Foreman(host, said)),
+            Heard::Host(host, said) => self.host_said(host, said),
             Heard::Line(host, line) => drop(self.lines.insert(host, line)),
             Heard::Look(look) => {
                 let standing = self.controller.standing();
@@ -286,6 +266,28 @@ impl Thread {
                 }
             }
             Heard::Stop => {}
+        }
+    }
+
+    fn host_said(&mut self, host: HostId, said: FromHost) {
+        match said {
+            FromHost::Agent(said) => self.input(Input::Agent(host, said)),
+            FromHost::Foreman(said) => self.input(Input::Foreman(host, said)),
+            FromHost::Remote(remote) => {
+                let act = match asked_of(self.controller.standing(), host, &remote) {
+                    Ok(other) => Act::Send(other, ToHost::Remote(remote)),
+                    Err(why) => {
+                        let (id, number, how) = (remote.id, remote.number, RemoteState::Refused(why));
+                        Act::Send(host, ToHost::RemoteSaid(RemoteSaid { id, number, how }))
+                    }
+                };
+                self.act(act);
+            }
+            FromHost::RemoteSaid(said) => {
+                let open = self.controller.standing().attempt(said.id);
+                let batch = open.filter(|open| open.parts.contains_key(&host)).map(Open::batch);
+                batch.into_iter().for_each(|batch| self.act(Act::Send(batch, ToHost::RemoteSaid(said.clone()))));
+            }
         }
     }
 
@@ -358,6 +360,16 @@ impl Thread {
             Act::Call(call) => call(),
         }
     }
+}
+
+/// Whose turn it is to start a process that the host `from` wants: another host of the job whose script runs on it.
+fn asked_of(standing: &Standing<Clerk>, from: HostId, remote: &Remote) -> Result<HostId, String> {
+    let open = standing.attempt(remote.id).filter(|open| open.batch() == from && open.cause.is_none());
+    let open = open.ok_or_else(|| format!("job {} does not run on this host any more", remote.id.run))?;
+    let hosts = standing.desk.books().hosts();
+    let named = |host: &HostId| hosts.get(host.0 as usize).is_some_and(|known| known.name == remote.host);
+    let found = open.live_hosts().find(named);
+    found.ok_or_else(|| format!("{} is no host of job {}", remote.host, remote.id.run))
 }
 
 /// Writes batches as they come, all that wait at once, until there are no more.

@@ -17,6 +17,8 @@ mod token;
 mod up;
 mod why;
 
+use client::Failed;
+use muster_worker::command::BAD_INPUT;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -65,6 +67,13 @@ pub(crate) enum PoolCommand {
     /// Hold what an agent starts; agents start it
     #[command(hide = true)]
     Shepherd(Which),
+    /// Start the daemon of an mpirun on another host of its job; mpirun starts it, in the place of ssh
+    #[command(hide = true)]
+    Launch {
+        /// A host and a command
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
 /// Which pool.
@@ -103,6 +112,7 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
         PoolCommand::Resume(args) => hosts::resume(args),
         PoolCommand::Install(args) => install::run(args),
         PoolCommand::Journal(command) => journal::run(command),
+        PoolCommand::Launch { words } => launch(words),
         PoolCommand::Shepherd(which) => match muster_worker::agent::shepherd(&which.dir()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
@@ -110,5 +120,16 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// As a remote shell does: the words after the host are a line for a shell there.
+fn launch(words: &[String]) -> ExitCode {
+    let Some((host, command)) = words.split_first() else {
+        return Failed::new("launch needs a host and a command", BAD_INPUT).report();
+    };
+    match muster_worker::agent::summon(&muster_worker::state::dir(), host, command.join(" ")) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => Failed::new(why, 1).report(),
     }
 }

@@ -69,13 +69,6 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
         submit_host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         umask: umask(),
     };
-    if request.spec.size.nodes > 1 {
-        eprintln!(
-            "muster: warning: --nodes={}: the other hosts are held for the job, and nothing starts there but what its \
-             script starts by your own means",
-            request.spec.size.nodes
-        );
-    }
     let client = Client::new(&args.which.dir());
     let submission = Submission { spec: request.spec, payload };
     let answer: Value = client.post("/v1/jobs", &submission)?;

@@ -10,9 +10,8 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
 use muster_core::protocol::lease::Lease;
-use muster_core::protocol::message::{ToAgent, ToController};
+use muster_core::protocol::line::{FromHost, ToHost};
 use muster_scheduler::api::Shared;
-use muster_scheduler::engine::ToHost;
 use muster_scheduler::network::Network;
 use muster_scheduler::network::wire::Invitation;
 use muster_scheduler::pool::Pool;
@@ -108,16 +107,11 @@ fn start_agent(
     config: AgentConfig,
     stop: Receiver<()>,
 ) -> Result<std::thread::JoinHandle<()>, Failed> {
-    let (to_agent, hear) = unbounded::<ToAgent>();
-    let (say, said) = unbounded::<ToController>();
-    let line = move |to: ToHost| match to {
-        ToHost::Agent(message) => drop(to_agent.send(message)),
-        // A team of this host keeps its ledger itself.
-        ToHost::Foreman(_) => {}
-    };
+    let (to_host, hear) = unbounded::<ToHost>();
+    let (say, said) = unbounded::<FromHost>();
     let engine = pool.engine().clone();
-    engine.line(host, Box::new(line)).map_err(failed)?;
-    std::thread::spawn(move || said.iter().try_for_each(|message| engine.agent(host, message)));
+    engine.line(host, Box::new(move |to| drop(to_host.send(to)))).map_err(failed)?;
+    std::thread::spawn(move || said.iter().try_for_each(|message| engine.host(host, message)));
     let own = Own(pool.shared().clone());
     Ok(std::thread::spawn(move || {
         if let Err(why) = agent::run(&config, &own, &say, &hear, &stop) {

@@ -9,7 +9,7 @@ use super::wire::{self, Described, Greeting, Invitation, Joining, MOST_MESSAGE};
 use super::{Network, RedeemError};
 use crate::api::{Api, Failure, From, Shared};
 use crate::door::{Verb, Way};
-use crate::engine::{Down, ToHost, View};
+use crate::engine::{Down, View};
 use crate::network::members::MemberError;
 use crate::network::tokens::TokenError;
 use crate::pool::PARTITION;
@@ -26,7 +26,7 @@ use muster_core::cluster::{Host, HostId};
 use muster_core::payload::BlobId;
 use muster_core::protocol::clerk::Ask;
 use muster_core::protocol::format::Format;
-use muster_core::protocol::message::{ToAgent, ToController};
+use muster_core::protocol::line::{FromHost, ToHost};
 use muster_core::protocol::probe::ProbeId;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -179,12 +179,8 @@ async fn line(
 
 /// Carries messages both ways until one end goes, or the host gets another line.
 async fn talk(shared: &Shared, host: HostId, mut socket: WebSocket) {
-    let (send, mut for_agent) = mpsc::channel::<ToAgent>(MOST_WAITING);
-    let line = move |to: ToHost| match to {
-        ToHost::Agent(message) => drop(send.try_send(message)),
-        // A team of one host keeps its ledger itself.
-        ToHost::Foreman(_) => {}
-    };
+    let (send, mut for_host) = mpsc::channel::<ToHost>(MOST_WAITING);
+    let line = move |to: ToHost| drop(send.try_send(to));
     if shared.engine.line(host, Box::new(line)).is_err() {
         return;
     }
@@ -192,7 +188,7 @@ async fn talk(shared: &Shared, host: HostId, mut socket: WebSocket) {
     let mut heard = Instant::now();
     loop {
         tokio::select! {
-            message = for_agent.recv() => {
+            message = for_host.recv() => {
                 let Some(message) = message else { break };
                 let bytes = Format::Message.encode(&message);
                 if bytes.len() > MOST_MESSAGE {
@@ -207,8 +203,8 @@ async fn talk(shared: &Shared, host: HostId, mut socket: WebSocket) {
             frame = timeout_at(heard + silence, socket.recv()) => match frame {
                 Ok(Some(Ok(Message::Binary(bytes)))) => {
                     heard = Instant::now();
-                    let Ok(said) = Format::Message.decode::<ToController>(&bytes) else { break };
-                    if shared.engine.agent(host, said).is_err() {
+                    let Ok(said) = Format::Message.decode::<FromHost>(&bytes) else { break };
+                    if shared.engine.host(host, said).is_err() {
                         break;
                     }
                 }
@@ -273,7 +269,7 @@ mod tests {
     use muster_core::protocol::clerk::Told;
     use muster_core::protocol::controller::{Answer, Request};
     use muster_core::protocol::lease::Lease;
-    use muster_core::protocol::message::{Ended, Holding, Order, Report};
+    use muster_core::protocol::message::{Ended, Holding, Order, Report, ToAgent, ToController};
     use muster_core::protocol::stamp::{AttemptId, Boot, Stamp};
     use muster_core::time::Time;
 
@@ -311,7 +307,7 @@ mod tests {
 
     fn report(engine: &Engine, stamp: Stamp, done: u32, holds: Vec<(AttemptId, Holding)>) {
         let report = Report { boot: Boot(1), stamp, sent: Time(0), done, holds, probes: Vec::new() };
-        engine.agent(HERE, ToController::Report(report)).unwrap();
+        engine.host(HERE, FromHost::Agent(ToController::Report(report))).unwrap();
     }
 
     /// What an agent is told, as far as somebody looks for it.
@@ -333,7 +329,7 @@ mod tests {
         add_hosts(engine);
         let (send, heard) = unbounded();
         engine.line(HERE, Box::new(move |to| drop(send.send(to)))).unwrap();
-        engine.agent(HERE, ToController::Hello { boot: Boot(1), sent: Time(0) }).unwrap();
+        engine.host(HERE, FromHost::Agent(ToController::Hello { boot: Boot(1), sent: Time(0) })).unwrap();
         let stamp = hear(&heard, |message| match message {
             ToAgent::Welcome { stamp, .. } => Some(stamp),
             _ => None,

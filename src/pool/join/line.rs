@@ -1,7 +1,8 @@
 //! The agent's line: messages to the pool and from it, for as long as the agent lives, over one connection after another.
 //!
 //! Invariants: of what the agent has said the newest alone waits, for a report says all that the agent holds, and the
-//! protocol bears the loss of the others; what is wrong is told once, until something else is.
+//! protocol bears the loss of the others; what foremen and jobs say goes in order, as far as there is room for it; what is
+//! wrong is told once, until something else is.
 
 use super::dial::{Dialer, Line};
 use super::error::JoinError;
@@ -10,11 +11,11 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::Method;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
-use muster_core::protocol::message::ToAgent;
+use muster_core::protocol::line::ToHost;
 use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Described, Greeting};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
@@ -27,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct End {
     /// The newest that it has said, encoded; empty before the first.
     pub(super) said: watch::Receiver<Bytes>,
-    pub(super) hear: Sender<ToAgent>,
+    /// What foremen and jobs here have said, encoded, in order.
+    pub(super) said_else: mpsc::Receiver<Bytes>,
+    pub(super) hear: Sender<ToHost>,
     /// How long it may act unheard.
     pub(super) rules: Lease,
 }
@@ -102,18 +105,18 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
                     return JoinError::AgentEnded;
                 }
                 let bytes = end.said.borrow_and_update().clone();
-                if bytes.is_empty() {
-                    continue;
+                if !bytes.is_empty() && let Err(error) = say(dialer, &mut line, bytes).await {
+                    return error;
                 }
-                match timeout(PATIENCE, line.send(Message::Binary(bytes))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return dialer.ended(&error),
-                    Err(_) => return dialer.lost(&"it takes nothing more"),
+            }
+            Some(bytes) = end.said_else.recv() => {
+                if let Err(error) = say(dialer, &mut line, bytes).await {
+                    return error;
                 }
             }
             frame = timeout_at(heard + silence, line.next()) => match frame {
                 Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => heard = Instant::now(),
-                Ok(Some(Ok(Message::Binary(bytes)))) => match Format::Message.decode::<ToAgent>(&bytes) {
+                Ok(Some(Ok(Message::Binary(bytes)))) => match Format::Message.decode::<ToHost>(&bytes) {
                     Ok(message) => {
                         heard = Instant::now();
                         // What the agent has no room for is lost, and said again.
@@ -126,5 +129,13 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
                 Err(_) => return dialer.lost(&"nothing is heard of it"),
             },
         }
+    }
+}
+
+async fn say(dialer: &Dialer, line: &mut Line, bytes: Bytes) -> Result<(), JoinError> {
+    match timeout(PATIENCE, line.send(Message::Binary(bytes))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(dialer.ended(&error)),
+        Err(_) => Err(dialer.lost(&"it takes nothing more")),
     }
 }

@@ -22,7 +22,7 @@ use line::End;
 use membership::Membership;
 use muster_core::payload::BlobId;
 use muster_core::protocol::format::Format;
-use muster_core::protocol::message::ToController;
+use muster_core::protocol::line::FromHost;
 use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Described, Joining, MOST_MESSAGE};
 use muster_worker::agent::{self, AgentConfig, Payloads};
@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Bytes;
 
 /// Which pool, and as what.
@@ -187,9 +187,10 @@ impl Host {
         let Membership { place, name, rules, .. } = &self.membership;
         let rules = rules.unwrap_or_default();
         let (to_agent, hear) = bounded(MOST_UNHEARD);
-        let (say, said) = unbounded::<ToController>();
+        let (say, said) = unbounded::<FromHost>();
         let (newest, said_last) = watch::channel(Bytes::new());
-        std::thread::spawn(move || said.iter().try_for_each(|message| forward(&newest, &message)));
+        let (others, said_else) = mpsc::channel(MOST_UNSAID);
+        std::thread::spawn(move || said.iter().try_for_each(|message| forward((&newest, &others), &message)));
         let config = AgentConfig {
             state: self.state.clone(),
             rules,
@@ -202,7 +203,7 @@ impl Host {
         let agent = std::thread::spawn(move || agent::run(&config, &far, &say, &hear, &stopped));
         println!("host {name} of the pool at {}: {} cores", place.address, self.described.shape.cores());
         let _ = std::io::stdout().flush();
-        let mut end = End { said: said_last, hear: to_agent, rules };
+        let mut end = End { said: said_last, said_else, hear: to_agent, rules };
         let ended = runtime.block_on(async {
             tokio::select! {
                 error = line::keep(&dialer, &self.described, &mut end) => Err(error),
@@ -219,17 +220,29 @@ impl Host {
 /// How many messages may wait for the agent.
 const MOST_UNHEARD: usize = 256;
 
-/// Makes a message the newest; none when nobody carries any more.
-fn forward(newest: &watch::Sender<Bytes>, message: &ToController) -> Option<()> {
+/// How many other things that were said may wait for a connection; more are lost, and said again.
+const MOST_UNSAID: usize = 256;
+
+/// Makes what the agent says the newest, and has the rest wait; none when nobody carries any more.
+fn forward(
+    (newest, others): (&watch::Sender<Bytes>, &mpsc::Sender<Bytes>),
+    message: &FromHost,
+) -> Option<()> {
     let bytes = Format::Message.encode(message);
     if bytes.len() > MOST_MESSAGE {
         eprintln!(
-            "muster: error: a report of {} bytes is too large to send: end some of what this host holds",
+            "muster: error: a message of {} bytes is too large to send: end some of what this host holds",
             bytes.len()
         );
         return Some(());
     }
-    newest.send(bytes.into()).ok()
+    match message {
+        FromHost::Agent(_) => newest.send(bytes.into()).ok(),
+        _ => {
+            drop(others.try_send(bytes.into()));
+            (!others.is_closed()).then_some(())
+        }
+    }
 }
 
 /// Scripts of jobs, from the pool.

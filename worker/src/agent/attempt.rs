@@ -4,6 +4,7 @@ use super::errand::Errand;
 use super::family;
 use super::leader::{self, Reaped, Status};
 use super::prepare::{self, Around, Failure};
+use super::remote::Remotes;
 use super::slot::Slot;
 use super::spool::Saved;
 use muster_core::job::outcome::Outcome;
@@ -12,6 +13,7 @@ use muster_core::jobspec::EarlySignal;
 use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
+use muster_core::protocol::line::{Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::message::{Ended, Role};
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::time::Time;
@@ -31,6 +33,12 @@ pub(super) struct Attempt {
     usage: Usage,
     why: Option<String>,
     script: bool,
+    /// What it runs, where others may start something of it.
+    payload: Option<(Launch, Payload)>,
+    /// What its batch host has started here.
+    remotes: Remotes,
+    /// How what the batch host has started stands, since this was last asked for.
+    said: Vec<RemoteSaid>,
 }
 
 impl Attempt {
@@ -45,6 +53,9 @@ impl Attempt {
             usage: Usage::default(),
             why: None,
             script: false,
+            payload: None,
+            remotes: Remotes::default(),
+            said: Vec::new(),
         }
     }
 
@@ -90,15 +101,17 @@ impl Attempt {
         let launch: Launch = Format::Message
             .decode(&self.errand.start.launch)
             .map_err(|e| Failure::of_host(format!("the order to begin is not understood: {e}")))?;
-        if self.errand.start.role == Role::Member {
-            return Ok(());
-        }
         let payload = payload.ok_or_else(|| {
             Failure::of_host(format!("what the job runs is not understood (blob {})", self.errand.blob))
         })?;
         slot.begin(&prepare::limits(&self.errand, &launch)).map_err(Failure::of_host)?;
-        let mark = prepare::mark(state, self.errand.start.id);
-        let around = Around { state, mark, limits_memory: slot.limits_memory() };
+        if launch.hosts.len() > 1 {
+            self.payload = Some((launch.clone(), payload.clone()));
+        }
+        if self.errand.start.role == Role::Member {
+            return Ok(());
+        }
+        let around = around(state, &self.errand, slot);
         self.script = matches!(payload.program, Program::Script { .. });
         let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
         let born = leader::start(&plan, slot.cradle());
@@ -111,29 +124,52 @@ impl Attempt {
         Ok(())
     }
 
-    /// Kills all of its processes; false when it has none. Their end is heard of as any other.
-    pub(super) fn kill(&self, slot: &Slot) -> bool {
+    /// Starts what its batch host wants to run here, unless it was started, and says how it stands.
+    pub(super) fn remote(&mut self, remote: &Remote, state: &Path, slot: &Slot) -> RemoteSaid {
+        let Attempt { errand, payload, remotes, .. } = self;
+        let Some((launch, payload)) = payload else {
+            let how = RemoteState::Refused(format!("job {} has no other host", remote.id.run));
+            return RemoteSaid { id: remote.id, number: remote.number, how };
+        };
+        remotes.stands(remote, (errand, launch, payload), &around(state, errand, slot), slot)
+    }
+
+    /// What has changed of that.
+    pub(super) fn said(&mut self) -> Vec<RemoteSaid> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Kills all of its processes; false when none is left. If not, their end is heard of as any other.
+    pub(super) fn kill(&mut self, slot: &mut Slot) -> bool {
         if self.leader.is_some() {
             signal_all(slot, Signal::KILL);
+            return true;
         }
-        self.leader.is_some()
+        // On a host that is not its batch host: what runs there is nobody's end but this.
+        self.end_rest(slot);
+        self.count_slot(slot);
+        false
+    }
+
+    fn has_processes(&self) -> bool {
+        self.leader.is_some() || self.remotes.any_runs()
     }
 
     /// Stops all of its processes, and returns when they are.
     pub(super) fn stop(&self) {
-        if self.leader.is_some() {
+        if self.has_processes() {
             family::stop_all();
         }
     }
 
     /// Lets its processes go on.
     pub(super) fn go_on(&self, slot: &Slot) {
-        if self.leader.is_some() {
+        if self.has_processes() {
             signal_all(slot, Signal::CONT);
         }
     }
 
-    /// Tells its processes that they have to end.
+    /// Tells its processes that they have to end. On other hosts than its batch host nobody is told: mpirun passes it on.
     pub(super) fn warn_of_end(&self, slot: &Slot) {
         if self.leader.is_some() {
             signal_all(slot, Signal::CONT);
@@ -156,21 +192,19 @@ impl Attempt {
     /// Some process of it has ended. If it was the first, what is left is killed, as in Slurm, and waited for, and this
     /// is how the attempt ended.
     pub(super) fn ended(&mut self, slot: &mut Slot) -> Option<Outcome> {
-        let leader = self.leader?.as_raw_nonzero().get();
+        let leader = self.leader.map(|pid| pid.as_raw_nonzero().get());
         let mut status = None;
         while let Some(reaped) = leader::reap(false) {
             self.count(&reaped);
-            if reaped.pid == leader {
+            if Some(reaped.pid) == leader {
                 status = Some(reaped.status);
             }
         }
         let status = status?;
         self.end_rest(slot);
         (self.leader, self.early) = (None, None);
-        let counted = slot.end();
-        self.usage.peak_memory_kib = self.usage.peak_memory_kib.max(counted.peak_kib);
         Some(match status {
-            _ if counted.out_of_memory => Outcome::OutOfMemory,
+            _ if self.count_slot(slot) => Outcome::OutOfMemory,
             Status::Exited(0) => Outcome::Completed,
             Status::Exited(code) => Outcome::Failed(code),
             Status::Signalled(signal) => Outcome::Signalled(signal),
@@ -201,7 +235,17 @@ impl Attempt {
         }
     }
 
+    /// Counts what its group has counted, and says whether a process was killed for want of memory.
+    fn count_slot(&mut self, slot: &mut Slot) -> bool {
+        let counted = slot.end();
+        self.usage.peak_memory_kib = self.usage.peak_memory_kib.max(counted.peak_kib);
+        counted.out_of_memory
+    }
+
     fn count(&mut self, reaped: &Reaped) {
+        let id = self.errand.start.id;
+        let said = self.remotes.ended(reaped).map(|(number, how)| RemoteSaid { id, number, how });
+        self.said.extend(said);
         let usage = &mut self.usage;
         usage.user_ms += reaped.user.as_millis() as u64;
         usage.system_ms += reaped.system.as_millis() as u64;
@@ -209,6 +253,11 @@ impl Attempt {
         usage.read_bytes += reaped.bytes[0];
         usage.written_bytes += reaped.bytes[1];
     }
+}
+
+fn around<'a>(state: &'a Path, errand: &Errand, slot: &Slot) -> Around<'a> {
+    let mark = prepare::mark(state, errand.start.id);
+    Around { state, mark, limits_memory: slot.limits_memory() }
 }
 
 /// Sends a signal to every process of what runs in this slot: the one place where that is done, SIGKILL first of all.

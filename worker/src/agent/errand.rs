@@ -3,6 +3,7 @@
 //! A process serves one slot: it holds at most one attempt that runs, and those that are over until they are let go.
 
 use muster_core::payload::BlobId;
+use muster_core::protocol::line::{Remote, RemoteSaid};
 use muster_core::protocol::message::{FromShepherd, Start, ToShepherd};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -34,6 +35,8 @@ pub(super) enum ToProcess {
     Begin(Box<Errand>),
     /// To the shepherd of an attempt.
     Tell(AttemptId, ToShepherd),
+    /// The batch host of an attempt wants this to run here, and to know how it stands.
+    Remote(Remote),
     /// There is nothing more to do: go, unless something runs.
     Dismiss,
 }
@@ -50,4 +53,6 @@ pub(super) enum FromProcess {
     Said(AttemptId, FromShepherd),
     /// The shepherd of an attempt has left.
     Left(AttemptId),
+    /// How what the batch host of an attempt wanted stands.
+    RemoteSaid(RemoteSaid),
 }

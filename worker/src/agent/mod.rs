@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `agent.lock` | locked by the one agent |
 //! | `agent.sock` | where shepherds' processes come in, this user's alone |
+//! | `jobs.sock` | where processes of jobs come in that want something of other hosts, likewise |
 //! | `groups` | the control groups that the agent has made |
 //! | `shepherds/PID` | locked while that process lives; the groups of its slot |
 //! | `spool/12_3.2` | attempt 2 of element 3 of job 12: that it has begun, and how it ended |
@@ -22,15 +23,19 @@ mod alarm;
 mod attempt;
 mod clock;
 mod complaint;
+mod daemon;
 mod door;
 mod errand;
 mod family;
 mod frame;
 mod groups;
+mod jobs;
 mod larder;
 mod leader;
+mod mpi;
 mod prepare;
 mod process;
+mod remote;
 mod roll;
 mod roster;
 mod scout;
@@ -38,6 +43,7 @@ mod shape;
 mod shell;
 mod slot;
 mod spool;
+mod summon;
 
 use muster_core::payload::BlobId;
 use muster_core::protocol::lease::Lease;
@@ -46,6 +52,7 @@ use std::path::PathBuf;
 pub use process::shepherd;
 pub use shape::shape;
 pub use shell::run;
+pub use summon::summon;
 
 /// What an agent is told when it is started.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@
 
 use super::errand::Errand;
 use super::leader::Plan;
+use super::mpi;
 use super::slot::Limits;
 use super::spool::Spool;
 use crate::job_environment::{Variables, environment};
@@ -63,8 +64,14 @@ pub(super) struct Around<'a> {
 
 /// What the order says this host may use for it.
 pub(super) fn limits(errand: &Errand, launch: &Launch) -> Limits {
-    let part = launch.on.allocation.parts.first();
+    let part = part(launch, &errand.host);
     Limits { memory_mib: part.map_or(0, |part| part.memory()), cpus: errand.cpus.clone() }
+}
+
+/// What a host has for it.
+pub(super) fn part<'a>(launch: &'a Launch, host: &str) -> Option<&'a Part> {
+    let at = launch.hosts.iter().position(|name| name == host)?;
+    launch.on.allocation.parts.get(at)
 }
 
 /// The mark of an attempt under a state directory.
@@ -87,16 +94,8 @@ pub(super) fn plan(
     payload: &Payload,
     around: &Around,
 ) -> Result<Plan, Failure> {
-    let (owner, me) = (&launch.owner, rustix::process::getuid().as_raw());
-    if owner.uid != me {
-        return Err(wrong(format!(
-            "this agent runs as user {me} and starts jobs of that user alone; this one is of {} ({})",
-            owner.user, owner.uid
-        )));
-    }
-    let spec = &launch.spec;
-    let submit_dir = Path::new(&payload.submit_dir);
-    let folder = spec.files.chdir.as_ref().map_or(submit_dir.to_owned(), |d| submit_dir.join(d));
+    is_ours(launch)?;
+    let folder = folder(launch, payload);
     let streams = streams(errand, launch, payload, &folder)?;
     let tell = |failure: Failure| {
         let _ = writeln!(&streams[1], "muster: {}", failure.why);
@@ -104,23 +103,77 @@ pub(super) fn plan(
     };
     let variables = variables(errand, launch, payload, around);
     let words = words(errand.start.id, payload, (&folder, &variables), around).map_err(tell)?;
-    let environment = variables.into_iter().map(|(name, value)| {
+    let environment = texts(variables).map_err(tell)?;
+    let data_limit = data_limit(errand, launch, around);
+    let program = text(words.program.into_os_string().into_vec()).map_err(tell)?;
+    let words = words.words.into_iter().map(text).collect::<Result<_, _>>().map_err(tell)?;
+    let folder = text(folder.into_os_string().into_vec()).map_err(tell)?;
+    let umask = payload.umask;
+    Ok(Plan { program, words, environment, folder, streams, umask, data_limit })
+}
+
+/// The plan of a daemon that the batch host of an attempt wants on this host, which writes to `out`.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn of_daemon(
+    command: &str,
+    (errand, launch, payload): (&Errand, &Launch, &Payload),
+    around: &Around,
+    out: &File,
+) -> Result<Plan, Failure> {
+    is_ours(launch)?;
+    let again = |file: &File| file.try_clone().map_err(|e| Failure::of_host(format!("cannot open a file: {e}")));
+    let null = File::open("/dev/null").map_err(|e| Failure::of_host(format!("cannot read /dev/null: {e}")))?;
+    let folder = folder(launch, payload);
+    // The daemon looks for the directory of its ranks itself.
+    let folder = if folder.is_dir() { folder } else { PathBuf::from("/") };
+    let words = [b"sh".to_vec(), b"-c".to_vec(), command.as_bytes().to_vec()];
+    let words = words.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    Ok(Plan {
+        program: c"/bin/sh".into(),
+        words,
+        environment: texts(variables(errand, launch, payload, around))?,
+        folder: text(folder.into_os_string().into_vec())?,
+        streams: [null, again(out)?, again(out)?],
+        umask: payload.umask,
+        data_limit: data_limit(errand, launch, around),
+    })
+}
+
+/// Refuses a job of another user.
+fn is_ours(launch: &Launch) -> Result<(), Failure> {
+    let (owner, me) = (&launch.owner, rustix::process::getuid().as_raw());
+    if owner.uid == me {
+        return Ok(());
+    }
+    Err(wrong(format!(
+        "this agent runs as user {me} and starts jobs of that user alone; this one is of {} ({})",
+        owner.user, owner.uid
+    )))
+}
+
+/// Where it runs.
+fn folder(launch: &Launch, payload: &Payload) -> PathBuf {
+    let submit_dir = Path::new(&payload.submit_dir);
+    launch.spec.files.chdir.as_ref().map_or(submit_dir.to_owned(), |d| submit_dir.join(d))
+}
+
+/// `NAME=value` each.
+fn texts(variables: Variables) -> Result<Vec<CString>, Failure> {
+    let pairs = variables.into_iter().map(|(name, value)| {
         let mut text = name.into_vec();
         text.push(b'=');
         text.extend(value.into_vec());
         text
     });
-    let data_limit = match (around.limits_memory, limits(errand, launch).memory_mib) {
-        (true, _) | (_, 0) => None,
-        (false, mib) => Some(mib.saturating_mul(1 << 20)),
-    };
-    let texts = |all: Vec<Vec<u8>>| all.into_iter().map(text).collect::<Result<Vec<_>, _>>();
-    let program = text(words.program.into_os_string().into_vec()).map_err(tell)?;
-    let words = texts(words.words).map_err(tell)?;
-    let environment = texts(environment.collect()).map_err(tell)?;
-    let folder = text(folder.into_os_string().into_vec()).map_err(tell)?;
-    let umask = payload.umask;
-    Ok(Plan { program, words, environment, folder, streams, umask, data_limit })
+    pairs.map(text).collect()
+}
+
+/// The most data of each of its processes, bytes, where no group limits memory.
+fn data_limit(errand: &Errand, launch: &Launch, around: &Around) -> Option<u64> {
+    let mib = limits(errand, launch).memory_mib;
+    (!around.limits_memory && mib > 0).then(|| mib.saturating_mul(1 << 20))
 }
 
 /// Standard input, output and error.
@@ -209,6 +262,12 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     set("MUSTER_JOB", id.run.to_string());
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
+    if launch.hosts.len() > 1 {
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
+        for (name, value) in mpi::variables(&program, mpi::networks().as_deref()) {
+            out.entry(name.into()).or_insert_with(|| value.into());
+        }
+    }
     out
 }
 

@@ -18,6 +18,7 @@ use super::spool::Spool;
 use muster_core::job::outcome::Outcome;
 use muster_core::payload::{BlobId, Payload};
 use muster_core::protocol::format::Format;
+use muster_core::protocol::line::Remote;
 use muster_core::protocol::message::Ended;
 use muster_core::protocol::shepherd::{ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::AttemptId;
@@ -145,8 +146,8 @@ impl Process {
                 }
             }
             ShepherdOutput::Kill => {
-                if !attempt.kill(&self.slot) {
-                    // It held nothing.
+                if !attempt.kill(&mut self.slot) {
+                    // Nothing of it is left.
                     self.inputs.push_back((id, ShepherdInput::Exited(Outcome::Completed)));
                 }
             }
@@ -194,6 +195,7 @@ impl Process {
         if let Some(outcome) = attempt.ended(&mut self.slot) {
             self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
         }
+        attempt.said().into_iter().for_each(|said| self.say(&FromProcess::RemoteSaid(said)));
     }
 
     fn woken(&mut self) {
@@ -238,7 +240,17 @@ impl Process {
         match message {
             ToProcess::Begin(errand) => self.begin(errand),
             ToProcess::Tell(id, what) => self.inputs.push_back((id, ShepherdInput::Agent(what))),
+            ToProcess::Remote(remote) => self.remote(&remote),
             ToProcess::Dismiss => self.dismissed = true,
+        }
+    }
+
+    /// What does not run is said nothing of: it may begin yet, and is asked for again.
+    fn remote(&mut self, remote: &Remote) {
+        let running = self.attempts.get_mut(&remote.id).filter(|_| self.running == Some(remote.id));
+        if let Some(attempt) = running {
+            let said = attempt.remote(remote, &self.state, &self.slot);
+            self.say(&FromProcess::RemoteSaid(said));
         }
     }
 

@@ -11,6 +11,7 @@ use super::frame;
 use super::shell::Event;
 use crossbeam_channel::Sender;
 use muster_core::payload::BlobId;
+use muster_core::protocol::line::Remote;
 use muster_core::protocol::message::ToShepherd;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -151,6 +152,13 @@ impl Roster {
         }
         say(*pid, process, &ToProcess::Tell(id, what));
         true
+    }
+
+    /// Asks the shepherd's process that holds an attempt for a process of it, if there is one.
+    pub(super) fn remote(&mut self, remote: Remote) {
+        if let Some((pid, process)) = self.processes.iter_mut().find(|(_, p)| p.running == Some(remote.id)) {
+            say(*pid, process, &ToProcess::Remote(remote));
+        }
     }
 
     /// An attempt is over: its process is free.

@@ -8,6 +8,7 @@ use super::complaint::complain;
 use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess};
 use super::groups::{self, Groups};
+use super::jobs::{FromJob, JobDoor, Jobs};
 use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::roll;
@@ -23,11 +24,13 @@ use muster_core::plan::HostShape;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
-use muster_core::protocol::message::{Ended, FromShepherd, Role, Start, ToAgent, ToController, ToShepherd};
+use muster_core::protocol::line::{FromHost, ToHost};
+use muster_core::protocol::message::{Ended, FromShepherd, Start, ToShepherd};
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -45,6 +48,12 @@ pub(super) enum Event {
     Probed(ProbeId, Finding),
     /// What a blob holds, or why nobody knows.
     Fetched(BlobId, Result<Vec<u8>, String>),
+    /// A process of a job has come in.
+    JobJoined(u64, UnixStream),
+    /// It speaks.
+    JobSaid(u64, FromJob),
+    /// It is gone.
+    JobGone(u64),
 }
 
 /// Where the agent is.
@@ -59,7 +68,8 @@ struct Shell<'a> {
     agent: Agent,
     spool: Spool,
     roster: Roster,
-    send: &'a Sender<ToController>,
+    send: &'a Sender<FromHost>,
+    jobs: Jobs,
     events: Sender<Event>,
     larder: Larder,
     /// Jobs whose input files the scout shall look for.
@@ -80,8 +90,8 @@ struct Shell<'a> {
 pub fn run(
     config: &AgentConfig,
     payloads: &dyn Payloads,
-    send: &Sender<ToController>,
-    hear: &Receiver<ToAgent>,
+    send: &Sender<FromHost>,
+    hear: &Receiver<ToHost>,
     stop: &Receiver<()>,
 ) -> Result<(), String> {
     let _rule = roll::rule(&config.state)?;
@@ -110,13 +120,14 @@ pub fn run(
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
-        let door = Door::open(&state, events.clone())?;
+        let door = (Door::open(&state, events.clone())?, JobDoor::open(&state, events.clone())?);
         let mut shell = Shell {
             here: Here { state, host: &config.host, shape },
             agent: Agent::new(config.rules, boot),
             spool,
             roster,
             send,
+            jobs: Jobs::default(),
             events,
             larder: Larder::new(wanted),
             scout,
@@ -166,7 +177,7 @@ impl Shell<'_> {
         self.inputs = VecDeque::from([AgentInput::Begin(found)]);
     }
 
-    fn serve(&mut self, happen: &Receiver<Event>, hear: &Receiver<ToAgent>, stop: &Receiver<()>) {
+    fn serve(&mut self, happen: &Receiver<Event>, hear: &Receiver<ToHost>, stop: &Receiver<()>) {
         loop {
             self.settle();
             let now = clock::now();
@@ -174,7 +185,7 @@ impl Shell<'_> {
             select! {
                 recv(happen) -> event => if let Ok(event) = event { self.happened(event) },
                 recv(hear) -> message => match message {
-                    Ok(message) => self.inputs.push_back(AgentInput::Controller(message)),
+                    Ok(message) => self.told(message),
                     Err(_) => return,
                 },
                 recv(stop) -> _ => return,
@@ -187,7 +198,7 @@ impl Shell<'_> {
     }
 
     /// Closes the door and lets go of what is idle; what runs goes on.
-    fn close(self, door: Door, happen: &Receiver<Event>, most_ms: i64) {
+    fn close(self, door: (Door, JobDoor), happen: &Receiver<Event>, most_ms: i64) {
         drop(door);
         let end = Instant::now() + Duration::from_millis(most_ms.unsigned_abs());
         let Shell { roster, here: Here { state, .. }, .. } = self;
@@ -213,6 +224,17 @@ impl Shell<'_> {
         }
     }
 
+    /// The pool speaks.
+    fn told(&mut self, message: ToHost) {
+        match message {
+            ToHost::Agent(message) => self.inputs.push_back(AgentInput::Controller(message)),
+            // A team of this host keeps its ledger itself.
+            ToHost::Foreman(_) => {}
+            ToHost::Remote(remote) => self.roster.remote(remote),
+            ToHost::RemoteSaid(said) => self.jobs.hear(said),
+        }
+    }
+
     fn happened(&mut self, event: Event) {
         match event {
             Event::Joined(guest) => self.roster.join(guest),
@@ -226,7 +248,16 @@ impl Shell<'_> {
                 self.roster.left(pid, id);
                 self.inputs.push_back(AgentInput::ShepherdDied(id));
             }
+            Event::Said(_, FromProcess::RemoteSaid(said)) => {
+                let _ = self.send.send(FromHost::RemoteSaid(said));
+            }
             Event::Said(_, FromProcess::Hello { .. }) => {}
+            Event::JobJoined(number, stream) => self.jobs.join(number, stream),
+            Event::JobSaid(number, FromJob::Remote(remote)) => {
+                self.jobs.ask(number, &remote);
+                let _ = self.send.send(FromHost::Remote(remote));
+            }
+            Event::JobGone(number) => self.jobs.leave(number),
             Event::Gone(pid) => self.gone(pid),
             Event::Cleared(id) => self.inputs.push_back(AgentInput::GroupGone(id)),
             Event::Probed(id, finding) => self.inputs.push_back(AgentInput::Probed(id, finding)),
@@ -257,7 +288,7 @@ impl Shell<'_> {
 
     fn perform(&mut self, output: AgentOutput) {
         match output {
-            AgentOutput::Send(message) => drop(self.send.send(message)),
+            AgentOutput::Send(message) => drop(self.send.send(FromHost::Agent(message))),
             AgentOutput::Note(id) => {
                 if let Err(e) = self.spool.note(id) {
                     complain("agent", format!("the spool does not take job {id}: {e}"));
@@ -303,8 +334,7 @@ impl Shell<'_> {
     fn errand(&self, start: Start, lease: Time) -> Result<Errand, String> {
         let launch: Launch = Format::Message.decode(&start.launch).map_err(|e| e.to_string())?;
         let blob = launch.spec.payload.ok_or("the job does not say what it runs")?;
-        let mine =
-            launch.on.allocation.parts.first().filter(|_| start.role == Role::Batch && self.here.shape.real);
+        let mine = prepare::part(&launch, self.here.host).filter(|_| self.here.shape.real);
         let within = mine.map(|part| part.within(&self.here.shape));
         let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
         let host = self.here.host.to_owned();

@@ -109,7 +109,8 @@ fn name(id: AttemptId) -> String {
     format!("{}.{}", id.run, id.attempt.0)
 }
 
-fn parse(text: &str) -> Option<AttemptId> {
+/// The attempt of this name.
+pub(super) fn parse(text: &str) -> Option<AttemptId> {
     let (run, attempt) = text.split_once('.')?;
     let (job, element) = match run.split_once('_') {
         Some((job, element)) => (job, Some(element.parse().ok()?)),

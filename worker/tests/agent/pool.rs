@@ -10,6 +10,7 @@ use muster_core::payload::{BlobId, Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
+use muster_core::protocol::line::{FromHost, ToHost};
 use muster_core::protocol::message::{
     Conduct, Ended, Holding, Order, Report, Role, Start, ToAgent, ToController,
 };
@@ -279,7 +280,7 @@ impl Pool {
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let owner = Arc::new(Owner { uid, gid, user: "ada".into() });
         start.launch =
-            Format::Message.encode(&Launch { owner, spec: Arc::new(spec), on, hosts: vec!["here".into()] });
+            Format::Message.encode(&Launch { owner, spec: Arc::new(spec), on, hosts: vec!["n1.example".into()] });
         start
     }
 
@@ -351,20 +352,24 @@ impl Payloads for Beside {
 
 /// The agent of a test: what it hears comes in on standard input, until that ends, and what it says goes out.
 pub(crate) fn agent(state: PathBuf) -> Result<(), String> {
-    let (send, said) = unbounded::<ToController>();
+    let (send, said) = unbounded::<FromHost>();
     let (tell, hear) = unbounded();
     let (_keep, stop) = bounded(0);
     std::thread::spawn(move || {
         let mut stdin = std::io::stdin().lock();
         while let Some(message) = read::<ToAgent>(&mut stdin) {
-            if tell.send(message).is_err() {
+            if tell.send(ToHost::Agent(message)).is_err() {
                 return;
             }
         }
     });
     let writer = std::thread::spawn(move || {
         let mut stdout = std::io::stdout().lock();
-        said.into_iter().for_each(|message| write(&mut stdout, &message));
+        for message in said {
+            if let FromHost::Agent(message) = message {
+                write(&mut stdout, &message);
+            }
+        }
     });
     let payloads = Beside(state.parent().expect("a folder").to_owned());
     let program = std::env::current_exe().map_err(|e| e.to_string())?;

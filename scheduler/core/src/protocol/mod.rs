@@ -17,6 +17,7 @@ pub mod journal;
 mod lag;
 pub mod lease;
 pub mod ledger;
+pub mod line;
 pub mod message;
 pub mod outbox;
 pub mod pause;

@@ -356,6 +356,14 @@ impl Open {
         self.up && self.cause.is_none() && self.pause.next(pace).is_some()
     }
 
+    /// Its batch host.
+    ///
+    /// # Panics
+    /// When it has no place, which nothing that has begun lacks.
+    pub fn batch(&self) -> HostId {
+        self.begun.places[0].host
+    }
+
     /// The hosts that have something of it which is not over.
     pub fn live_hosts(&self) -> impl Iterator<Item = HostId> {
         self.parts.iter().filter(|(_, part)| part.over.is_none()).map(|(host, _)| *host)
