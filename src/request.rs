@@ -77,11 +77,6 @@ fn of_kernel(
         return wrong("--kernel needs a kernel's name: `muster kernel --help` lists them");
     };
     let mut request = finish((&name, &name), (given, Vec::new()), Program::Kernel(words.to_vec()), place)?;
-    if request.spec.size.most_nodes() > 1 {
-        return wrong(
-            "--nodes: a kernel in the queue runs on one host for now; `muster kernel --hosts FILE` takes several",
-        );
-    }
     // What is wrong with them was said.
     let description = crate::kernel::describe(words).map_err(|_| Vec::new())?;
     request.spec.work =

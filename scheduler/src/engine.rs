@@ -12,10 +12,12 @@ use muster_core::cluster::HostId;
 use muster_core::job::id::JobId;
 use muster_core::protocol::clerk::{Ask, Clerk, Told};
 use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output, Outputs, Request};
+use muster_core::protocol::desk::Place;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
-use muster_core::protocol::line::{FromHost, Remote, RemoteSaid, RemoteState, ToHost};
+use muster_core::protocol::line::{FromHost, HostShare, Remote, RemoteSaid, RemoteState, ToHost};
 use muster_core::protocol::outbox::Outbox;
+use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{Open, Standing};
 use muster_core::time::Time;
 use std::collections::BTreeMap;
@@ -283,10 +285,16 @@ impl Thread {
                 };
                 self.act(act);
             }
+            FromHost::Hosts(id) => {
+                let shares = shares(self.controller.standing(), host, id);
+                shares.into_iter().for_each(|shares| self.act(Act::Send(host, ToHost::Hosts(id, shares))));
+            }
             FromHost::RemoteSaid(said) => {
                 let open = self.controller.standing().attempt(said.id);
                 let batch = open.filter(|open| open.parts.contains_key(&host)).map(Open::batch);
-                batch.into_iter().for_each(|batch| self.act(Act::Send(batch, ToHost::RemoteSaid(said.clone()))));
+                batch
+                    .into_iter()
+                    .for_each(|batch| self.act(Act::Send(batch, ToHost::RemoteSaid(said.clone()))));
             }
         }
     }
@@ -370,6 +378,20 @@ fn asked_of(standing: &Standing<Clerk>, from: HostId, remote: &Remote) -> Result
     let named = |host: &HostId| hosts.get(host.0 as usize).is_some_and(|known| known.name == remote.host);
     let found = open.live_hosts().find(named);
     found.ok_or_else(|| format!("{} is no host of job {}", remote.host, remote.id.run))
+}
+
+/// What an attempt has of each of its hosts, for the foreman on its batch host.
+fn shares(standing: &Standing<Clerk>, from: HostId, id: AttemptId) -> Option<Vec<HostShare>> {
+    let open = standing.attempt(id).filter(|open| open.batch() == from)?;
+    let run = standing.desk.books().run(id.run)?;
+    let parts = &run.state.placed()?.on.allocation.parts;
+    let hosts = standing.desk.books().hosts();
+    let share = |place: &Place| {
+        let part = parts.iter().find(|part| part.host == place.host)?;
+        let name = hosts.get(place.host.0 as usize)?.name.clone();
+        Some(HostShare { host: place.host, name, tasks: part.tasks })
+    };
+    Some(open.begun.places.iter().filter_map(share).collect())
 }
 
 /// Writes batches as they come, all that wait at once, until there are no more.

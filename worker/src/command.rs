@@ -2,15 +2,18 @@
 //!
 //! Step 8 of a job's way (DESIGN section 4), as a command.
 
-use crate::foreman::{Foreman, ForemanError, Mark, Outcome, Request, mark};
+use crate::foreman::{Answered, Foreman, ForemanError, Mark, Outcome, Request, mark};
 use crate::launch::{self, Launch, MpiLaunch, ProgramLaunch};
 use crate::ledger::{Header, Ledger, LedgerError};
 use crate::link::Line;
+use crate::pool_foreman::{PoolForeman, step_around};
 use crate::program::{Described, Program};
 use crate::progress::{Event, Progress, Style};
 use crate::receipt::{Answer, Receipt, write_atomically};
 use crate::state;
 use crossbeam_channel::{Receiver, unbounded};
+use muster_core::protocol::line::HostShare;
+use muster_core::protocol::stamp::AttemptId;
 use muster_spec::quantity::Bytes;
 use muster_spec::{Problem, Problems};
 use serde::{Deserialize, Serialize};
@@ -182,6 +185,9 @@ fn compute(
     let began = Instant::now();
     let state = args.state.clone().unwrap_or_else(state::dir);
     check_outputs(args)?;
+    if let Some(id) = step_around() {
+        return compute_in_pool(described, (programs, args), (ranks, interrupts, progress), id);
+    }
     let launch = match ranks {
         Ranks::Ours => Some(choose_launch(args, &state, None, progress)?),
         Ranks::Theirs(ref program) => Some(choose_launch(args, &state, Some(program), progress)?),
@@ -190,14 +196,7 @@ fn compute(
     warn_of_crowding(args, launch.as_ref(), progress);
     let ledger = open_ledger(&described, args, &state, progress)?;
     let kept = ledger.is_some();
-    let request = Request {
-        threads: args.threads.or_else(threads_of_job),
-        memory_limit: args.memory_limit.map(|b| b.0),
-        simd: std::env::var("MUSTER_SIMD").ok(),
-        placement: args.placement,
-        max_attempts: args.max_attempts,
-        described,
-    };
+    let request = request(described, args);
     let mut tell = |event| progress.tell(&event);
     let mut foreman = Foreman::new(&request, ledger, &mut tell, interrupts);
     let outcome = match (launch, ranks) {
@@ -211,13 +210,85 @@ fn compute(
             return Err(CommandError::Interrupted { kept: mark, ledger: kept });
         }
     };
-    let mut answer = Answer::new(&request.described, &answered, began.elapsed().as_secs_f64());
-    let receipt = Receipt::new(&request.described, &answered, &answer);
-    answer.receipt = write_receipt(&receipt, &request.described, args, &state)?;
-    deliver(&answer, args)?;
+    let answer = give((&request.described, &answered), args, &state, began)?;
     foreman.close();
-    progress.tell(&Event::Answer { kernel: answer.kernel.clone(), hash: answer.hash.clone() });
+    progress.tell(&Event::Answer { kernel: answer.kernel, hash: answer.hash });
     Ok(())
+}
+
+fn request(described: Described, args: &RunArgs) -> Request {
+    Request {
+        threads: args.threads.or_else(threads_of_job),
+        memory_limit: args.memory_limit.map(|b| b.0),
+        simd: std::env::var("MUSTER_SIMD").ok(),
+        placement: args.placement,
+        max_attempts: args.max_attempts,
+        described,
+    }
+}
+
+/// Gives the answer out, with its receipt.
+fn give(
+    (described, answered): (&Described, &Answered),
+    args: &RunArgs,
+    state: &Path,
+    began: Instant,
+) -> Result<Answer, CommandError> {
+    let mut answer = Answer::new(described, answered, began.elapsed().as_secs_f64());
+    let receipt = Receipt::new(described, answered, &answer);
+    answer.receipt = write_receipt(&receipt, described, args, state)?;
+    deliver(&answer, args)?;
+    Ok(answer)
+}
+
+/// The same as a kernel step of a pool: on the hosts that it gives, with the ledger in its keeping.
+fn compute_in_pool(
+    described: Described,
+    (programs, args): (&'static [Program], &RunArgs),
+    (ranks, interrupts, progress): Shell<'_>,
+    id: AttemptId,
+) -> Result<(), CommandError> {
+    let began = Instant::now();
+    let state = args.state.clone().unwrap_or_else(state::dir);
+    let run_dir = state::folder(&state, "run").map_err(|why| Problem::new("--state", why))?;
+    let program = match ranks {
+        Ranks::Theirs(program) => Some(program),
+        Ranks::Ours | Ranks::Given(..) => None,
+    };
+    let launcher = |shares: &[HostShare]| pool_launch(shares, program.as_deref(), &run_dir);
+    let request = request(described, args);
+    let mut tell = |event| progress.tell(&event);
+    let foreman = PoolForeman::new(&request, (programs, &launcher), &mut tell, interrupts, (&state, id));
+    match foreman.run()? {
+        Outcome::Answered(answered) => {
+            let answer = give((&request.described, &answered), args, &state, began)?;
+            progress.tell(&Event::Answer { kernel: answer.kernel, hash: answer.hash });
+            Ok(())
+        }
+        Outcome::Interrupted(kept) => Err(CommandError::Interrupted { kept, ledger: true }),
+    }
+}
+
+/// How to start a team of a kernel step on hosts of its pool, the batch host, which is this one, first.
+fn pool_launch(shares: &[HostShare], program: Option<&Path>, run_dir: &Path) -> Result<Launch, String> {
+    let ranks = shares.iter().map(|share| share.tasks.max(1) as usize).sum::<usize>().max(1);
+    let mpi = ranks > 1 || program.is_some();
+    if !mpi {
+        return Ok(Launch::Threads { ranks });
+    }
+    let found =
+        launch::find_mpirun().ok_or("mpirun is not on PATH here, and a team of several hosts needs it")?;
+    // By a path it would look for its daemon under the same path on each host.
+    let named = std::env::var_os("MUSTER_MPIRUN").is_none();
+    let mpirun = if named { PathBuf::from("mpirun") } else { found };
+    let hosts = run_dir.join(format!("hosts-{}", std::process::id()));
+    let line = |share: &HostShare| format!("{} slots={}\n", share.name, share.tasks.max(1));
+    std::fs::write(&hosts, shares.iter().map(line).collect::<String>())
+        .map_err(|e| format!("cannot write {}: {e}", hosts.display()))?;
+    // By its name alone it is found on each host beside that host's muster.
+    let program = program.map_or_else(|| PathBuf::from("muster-rank"), Path::to_owned);
+    let (hosts, run_dir) = (Some(hosts), run_dir.to_owned());
+    Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts, slurm: false, run_dir }))
 }
 
 /// Refuses outputs that cannot be written before any work is done.

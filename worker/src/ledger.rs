@@ -9,7 +9,7 @@
 use crate::wire::{Commit, LeafRun, Record, decode, encode};
 use muster_kernels::Input;
 use muster_kernels::hash::{Hash16, first16};
-use muster_spec::{BlockSet, Class, Grid};
+use muster_spec::{BlockSet, Class, Grid, Node};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -144,6 +144,21 @@ impl Book {
     /// The live records.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// How the index space is cut.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// The hashes of the leaves of nodes, as far as they are known.
+    pub fn leaves_of(&self, nodes: &[Node]) -> Vec<LeafRun> {
+        let run = |node: &Node| {
+            let blocks = node.blocks(self.grid);
+            let hashes = self.leaves[blocks.start as usize..blocks.end as usize].iter();
+            LeafRun { first: blocks.start, hashes: hashes.map_while(|hash| *hash).collect() }
+        };
+        nodes.iter().map(run).collect()
     }
 
     /// The hash of every leaf, as far as it is known.

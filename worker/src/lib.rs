@@ -21,6 +21,7 @@ mod memory;
 mod pages;
 pub mod pin;
 pub mod placement;
+mod pool_foreman;
 pub mod pools;
 pub mod program;
 pub mod progress;

@@ -8,7 +8,7 @@ use crate::wire::{TeamJob, decode};
 use crate::{crew, hub};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use muster_core::plan::PoolPlan;
-use muster_kernels::hash::{self, Hash16};
+use muster_kernels::hash::{self, Hash16, first16};
 use muster_kernels::{Class, Grid, Input, Iterate, Pattern, Problem, Problems, Work};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -36,6 +36,13 @@ pub struct Described {
     pub work: Work,
     /// The files it reads, as they are now.
     pub inputs: Vec<Input>,
+}
+
+impl Described {
+    /// The name of the step in a pool.
+    pub fn step(&self) -> [u8; 16] {
+        first16(&blake3::hash(self.spec_hash.as_bytes()))
+    }
 }
 
 /// A user's own rank program.

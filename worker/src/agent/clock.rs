@@ -5,7 +5,7 @@ use muster_core::time::Time;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The time.
-pub(super) fn now() -> Time {
+pub(crate) fn now() -> Time {
     let now = clock_gettime(ClockId::Boottime);
     Time(now.tv_sec * 1000 + now.tv_nsec / 1_000_000)
 }

@@ -24,8 +24,7 @@ pub(super) fn permitted(command: &str) -> Option<&str> {
 /// The commands that stand one after another; none where a shell would do more than that with them.
 fn parts(command: &str) -> Option<Vec<&str>> {
     let (mut out, mut from, mut quote) = (Vec::new(), 0, None);
-    let mut letters = command.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
+    for (at, letter) in command.char_indices() {
         match (quote, letter) {
             (Some(open), _) if letter == open => quote = None,
             (Some('\''), _) => {}
@@ -35,15 +34,23 @@ fn parts(command: &str) -> Option<Vec<&str>> {
                 from = at + 1;
             }
             (None, '|' | '&' | '<' | '>' | '(' | ')' | '#' | '\n') | (_, '`' | '\\') => return None,
-            // A variable's value, and no command's output.
-            (_, '$') if !letters.peek().is_some_and(|(_, next)| next.is_ascii_alphabetic() || *next == '_') => {
-                return None;
-            }
+            (_, '$') if !is_variable(&command[at + 1..]) => return None,
             _ => {}
         }
     }
     out.push(command[from..].trim());
     quote.is_none().then_some(out)
+}
+
+/// Whether what follows a dollar sign is a variable's value, and no command's output.
+fn is_variable(rest: &str) -> bool {
+    let first = |text: &str| text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+    let braced = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+    let named = |inside: &str| {
+        let name = inside.strip_suffix(":-").unwrap_or(inside);
+        first(name) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    first(rest) || braced.is_some_and(|(inside, _)| named(inside))
 }
 
 /// Whether a command sets a variable, or has it inherited, and does nothing else.
@@ -64,7 +71,7 @@ mod tests {
     fn a_daemon_may_be_started() {
         for command in [
             r#" orted -mca ess '"env"' -mca orte_hnp_uri "1.0;tcp://10.0.0.1:4096""#,
-            "PATH=/opt/mpi/bin:$PATH ; export PATH ; LD_LIBRARY_PATH=/opt/mpi/lib:$LD_LIBRARY_PATH ; export LD_LIBRARY_PATH ; /opt/mpi/bin/orted -mca ess env",
+            "PATH=/x:$PATH ; export PATH ; LD_LIBRARY_PATH=/x:${LD_LIBRARY_PATH:-} ; export LD_LIBRARY_PATH ; /x/orted -mca a b",
             "prted --daemon",
             "'/usr/bin/hydra_pmi_proxy' --control-port a:1",
         ] {

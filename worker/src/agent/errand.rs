@@ -2,6 +2,7 @@
 //!
 //! A process serves one slot: it holds at most one attempt that runs, and those that are over until they are let go.
 
+use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
 use muster_core::protocol::line::{Remote, RemoteSaid};
 use muster_core::protocol::message::{FromShepherd, Start, ToShepherd};
@@ -55,4 +56,6 @@ pub(super) enum FromProcess {
     Left(AttemptId),
     /// How what the batch host of an attempt wanted stands.
     RemoteSaid(RemoteSaid),
+    /// The foreman of an attempt shall use these hosts.
+    Resize(AttemptId, Vec<HostId>),
 }

@@ -1,4 +1,5 @@
-//! The door for the processes of jobs on this host: those that want a process on another host of their job.
+//! The door for the processes of jobs on this host: the foremen of kernel steps, and those that want a process on another
+//! host of their job.
 //!
 //! Part of step 7 of a job's way (DESIGN section 4). Invariant: whoever comes in is this user's; what it may have is for
 //! the controller to say, which knows the hosts of its job.
@@ -6,7 +7,9 @@
 use super::frame::{self, Inbox};
 use super::shell::Event;
 use crossbeam_channel::Sender;
-use muster_core::protocol::line::{Remote, RemoteSaid, RemoteState};
+use muster_core::cluster::HostId;
+use muster_core::protocol::ledger::{FromStore, ToStore};
+use muster_core::protocol::line::{HostShare, Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::stamp::AttemptId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,16 +26,28 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A job's process to the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum FromJob {
+pub(crate) enum FromJob {
     /// It wants this; asked again until it hears how that stands.
     Remote(Remote),
+    /// It is the foreman of this attempt; always the first word of one.
+    IsForeman(AttemptId),
+    /// A foreman, to the store.
+    Foreman(ToStore),
+    /// A foreman asks what hosts it has.
+    Hosts(AttemptId),
 }
 
 /// The agent to a job's process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum ToJob {
+pub(crate) enum ToJob {
     /// How what it wants stands.
     Remote(RemoteState),
+    /// The store, to a foreman.
+    Foreman(FromStore),
+    /// What a foreman has of each host.
+    Hosts(Vec<HostShare>),
+    /// A foreman shall use these from now on.
+    Resize(Vec<HostId>),
 }
 
 /// Where it is.
@@ -112,6 +127,9 @@ pub(super) struct Jobs {
     streams: BTreeMap<u64, UnixStream>,
     /// Who waits to hear of what.
     asks: BTreeMap<(AttemptId, u64), u64>,
+    foremen: BTreeMap<AttemptId, u64>,
+    /// The hosts that attempts shall use, as far as they were told here.
+    hosts: BTreeMap<AttemptId, Vec<HostId>>,
 }
 
 impl Jobs {
@@ -124,6 +142,40 @@ impl Jobs {
     pub(super) fn leave(&mut self, number: u64) {
         self.streams.remove(&number);
         self.asks.retain(|_, who| *who != number);
+        self.foremen.retain(|_, who| *who != number);
+    }
+
+    /// One is the foreman of an attempt.
+    pub(super) fn is_foreman(&mut self, number: u64, id: AttemptId) {
+        self.foremen.insert(id, number);
+        if let Some(hosts) = self.hosts.get(&id).cloned() {
+            self.tell(id, &ToJob::Resize(hosts));
+        }
+    }
+
+    /// The foreman of an attempt, which may not be here yet, shall use these hosts.
+    pub(super) fn resize(&mut self, id: AttemptId, hosts: Vec<HostId>) {
+        self.tell(id, &ToJob::Resize(hosts.clone()));
+        self.hosts.insert(id, hosts);
+    }
+
+    /// An attempt is over here.
+    pub(super) fn forget(&mut self, id: AttemptId) {
+        self.hosts.remove(&id);
+    }
+
+    /// Tells the foreman of an attempt, if it is here.
+    pub(super) fn tell(&mut self, id: AttemptId, what: &ToJob) {
+        if let Some(number) = self.foremen.get(&id).copied() {
+            self.write(number, what);
+        }
+    }
+
+    fn write(&mut self, number: u64, what: &ToJob) {
+        let told = self.streams.get_mut(&number).map(|stream| frame::write(stream, what));
+        if let Some(Err(_)) = told {
+            self.leave(number);
+        }
     }
 
     /// One wants to hear how this stands.
@@ -134,9 +186,6 @@ impl Jobs {
     /// How something stands, for whoever has asked.
     pub(super) fn hear(&mut self, said: RemoteSaid) {
         let Some(number) = self.asks.get(&(said.id, said.number)).copied() else { return };
-        let told = self.streams.get_mut(&number).map(|stream| frame::write(stream, &ToJob::Remote(said.how)));
-        if let Some(Err(_)) = told {
-            self.leave(number);
-        }
+        self.write(number, &ToJob::Remote(said.how));
     }
 }

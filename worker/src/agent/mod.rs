@@ -29,6 +29,7 @@ mod errand;
 mod family;
 mod frame;
 mod groups;
+mod job_link;
 mod jobs;
 mod larder;
 mod leader;
@@ -49,9 +50,13 @@ use muster_core::payload::BlobId;
 use muster_core::protocol::lease::Lease;
 use std::path::PathBuf;
 
+pub(crate) use clock::now;
+pub(crate) use job_link::JobLink;
+pub(crate) use jobs::{FromJob, ToJob};
 pub use process::shepherd;
 pub use shape::shape;
 pub use shell::run;
+pub(crate) use summon::job_around;
 pub use summon::summon;
 
 /// What an agent is told when it is started.

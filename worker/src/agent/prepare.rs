@@ -10,6 +10,7 @@ use super::slot::Limits;
 use super::spool::Spool;
 use crate::job_environment::{Variables, environment};
 use crate::marked::Mark;
+use crate::pool_foreman::STEP;
 use crate::streams::{Care, Opening, open_input, open_output};
 use muster_core::cluster::Part;
 use muster_core::job::outcome::Outcome;
@@ -123,8 +124,10 @@ pub(super) fn of_daemon(
     out: &File,
 ) -> Result<Plan, Failure> {
     is_ours(launch)?;
-    let again = |file: &File| file.try_clone().map_err(|e| Failure::of_host(format!("cannot open a file: {e}")));
-    let null = File::open("/dev/null").map_err(|e| Failure::of_host(format!("cannot read /dev/null: {e}")))?;
+    let again =
+        |file: &File| file.try_clone().map_err(|e| Failure::of_host(format!("cannot open a file: {e}")));
+    let null =
+        File::open("/dev/null").map_err(|e| Failure::of_host(format!("cannot read /dev/null: {e}")))?;
     let folder = folder(launch, payload);
     // The daemon looks for the directory of its ranks itself.
     let folder = if folder.is_dir() { folder } else { PathBuf::from("/") };
@@ -262,10 +265,20 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     set("MUSTER_JOB", id.run.to_string());
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
-    if launch.hosts.len() > 1 {
+    let ours = matches!(payload.program, Program::Kernel(_));
+    if ours && launch.spec.size.most_nodes() > 1 {
+        set(STEP, "1".into());
+    }
+    if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
         for (name, value) in mpi::variables(&program, mpi::networks().as_deref()) {
             out.entry(name.into()).or_insert_with(|| value.into());
+        }
+        // Each host has a rank program beside its own muster.
+        let path = out.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| OsString::from(PATH));
+        let beside = program.parent().map(Path::to_owned).into_iter();
+        if let Ok(path) = std::env::join_paths(beside.chain(std::env::split_paths(&path))) {
+            out.insert("PATH".into(), path);
         }
     }
     out

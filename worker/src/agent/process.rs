@@ -159,8 +159,7 @@ impl Process {
             ShepherdOutput::Warn => attempt.warn_of_end(&self.slot),
             ShepherdOutput::Save(ended) => self.save(id, ended),
             ShepherdOutput::Tell(what) => self.say(&FromProcess::Said(id, what)),
-            // The foreman opens a socket for this when kernel steps run under agents.
-            ShepherdOutput::Resize(_) => {}
+            ShepherdOutput::Resize(hosts) => self.say(&FromProcess::Resize(id, hosts)),
             // Whoever started the agent starts it again: a service manager, or `muster up`.
             ShepherdOutput::CallAgent => {}
             ShepherdOutput::Wake(at) => attempt.wake = at,

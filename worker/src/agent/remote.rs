@@ -76,7 +76,10 @@ fn start(
     slot: &Slot,
 ) -> Result<(Pid, File), String> {
     let command = daemon::permitted(command).ok_or_else(|| {
-        format!("a job starts the daemon of its mpirun on its other hosts, and nothing else; this is: {command}")
+        let begin: String = command.trim().chars().take(200).collect();
+        format!(
+            "a job starts the daemon of its mpirun on its other hosts, and nothing else; this begins {begin}"
+        )
     })?;
     let told = |e: std::io::Error| format!("cannot start a process: {e}");
     let out = File::from(memfd_create("muster", MemfdFlags::CLOEXEC).map_err(|e| told(e.into()))?);

@@ -11,6 +11,7 @@ use muster_core::payload::{Payload, Program};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::inputs::LookFor;
 use muster_core::protocol::probe::{Finding, ProbeId};
+use muster_kernels::hash::first16;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,15 +62,13 @@ fn find(program: &Path, payloads: &dyn Payloads, what: &[u8]) -> Finding {
             .update(&[0])
             .update(&input.bytes.to_le_bytes());
     }
-    let spec = blake3::hash(described.spec_hash.as_bytes());
-    let short = |hash: blake3::Hash| std::array::from_fn(|at| hash.as_bytes()[at]);
     Ok(Found {
-        spec: short(spec),
+        spec: described.step(),
         class: described.class.to_string(),
         blocks: described.grid.blocks(),
         files: described.inputs.len() as u32,
         bytes: described.inputs.iter().map(|input| input.bytes).sum(),
-        print: short(print.finalize()),
+        print: first16(&print.finalize()),
     })
 }
 

@@ -8,7 +8,7 @@ use super::complaint::complain;
 use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess};
 use super::groups::{self, Groups};
-use super::jobs::{FromJob, JobDoor, Jobs};
+use super::jobs::{FromJob, JobDoor, Jobs, ToJob};
 use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::roll;
@@ -228,8 +228,8 @@ impl Shell<'_> {
     fn told(&mut self, message: ToHost) {
         match message {
             ToHost::Agent(message) => self.inputs.push_back(AgentInput::Controller(message)),
-            // A team of this host keeps its ledger itself.
-            ToHost::Foreman(_) => {}
+            ToHost::Foreman(said) => self.jobs.tell(said.attempt(), &ToJob::Foreman(said)),
+            ToHost::Hosts(id, shares) => self.jobs.tell(id, &ToJob::Hosts(shares)),
             ToHost::Remote(remote) => self.roster.remote(remote),
             ToHost::RemoteSaid(said) => self.jobs.hear(said),
         }
@@ -251,12 +251,16 @@ impl Shell<'_> {
             Event::Said(_, FromProcess::RemoteSaid(said)) => {
                 let _ = self.send.send(FromHost::RemoteSaid(said));
             }
+            Event::Said(_, FromProcess::Resize(id, hosts)) => self.jobs.resize(id, hosts),
             Event::Said(_, FromProcess::Hello { .. }) => {}
             Event::JobJoined(number, stream) => self.jobs.join(number, stream),
             Event::JobSaid(number, FromJob::Remote(remote)) => {
                 self.jobs.ask(number, &remote);
                 let _ = self.send.send(FromHost::Remote(remote));
             }
+            Event::JobSaid(number, FromJob::IsForeman(id)) => self.jobs.is_foreman(number, id),
+            Event::JobSaid(_, FromJob::Foreman(said)) => drop(self.send.send(FromHost::Foreman(said))),
+            Event::JobSaid(_, FromJob::Hosts(id)) => drop(self.send.send(FromHost::Hosts(id))),
             Event::JobGone(number) => self.jobs.leave(number),
             Event::Gone(pid) => self.gone(pid),
             Event::Cleared(id) => self.inputs.push_back(AgentInput::GroupGone(id)),
@@ -310,6 +314,7 @@ impl Shell<'_> {
             }
             AgentOutput::Unnote(id) => {
                 self.orphans.remove(&id);
+                self.jobs.forget(id);
                 self.spool.remove(id);
             }
             AgentOutput::Wake(at) => self.wake = at,

@@ -95,7 +95,7 @@ fn hear((stream, inbox): &mut Link, pause: Duration) -> std::io::Result<Option<R
 }
 
 /// The attempt that this process is of.
-fn job_around() -> Option<AttemptId> {
+pub(crate) fn job_around() -> Option<AttemptId> {
     let variable = |name| std::env::var(name).ok();
     spool::parse(&format!("{}.{}", variable("MUSTER_JOB")?, variable("MUSTER_ATTEMPT")?))
 }

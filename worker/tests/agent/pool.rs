@@ -279,8 +279,12 @@ impl Pool {
         };
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let owner = Arc::new(Owner { uid, gid, user: "ada".into() });
-        start.launch =
-            Format::Message.encode(&Launch { owner, spec: Arc::new(spec), on, hosts: vec!["n1.example".into()] });
+        start.launch = Format::Message.encode(&Launch {
+            owner,
+            spec: Arc::new(spec),
+            on,
+            hosts: vec!["n1.example".into()],
+        });
         start
     }
 

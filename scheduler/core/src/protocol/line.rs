@@ -7,6 +7,7 @@
 use super::ledger::{FromStore, ToStore};
 use super::message::{ToAgent, ToController};
 use super::stamp::AttemptId;
+use crate::cluster::HostId;
 use serde::{Deserialize, Serialize};
 
 /// Host to pool.
@@ -20,6 +21,8 @@ pub enum FromHost {
     Remote(Remote),
     /// How such a process stands; for the batch host.
     RemoteSaid(RemoteSaid),
+    /// The foreman of this attempt asks what hosts it has.
+    Hosts(AttemptId),
 }
 
 /// Pool to host.
@@ -33,6 +36,19 @@ pub enum ToHost {
     Remote(Remote),
     /// How a process on another host stands.
     RemoteSaid(RemoteSaid),
+    /// To the foreman of this attempt: what it has, its batch host first.
+    Hosts(AttemptId, Vec<HostShare>),
+}
+
+/// What a kernel step has of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostShare {
+    /// Which.
+    pub host: HostId,
+    /// Its name in the pool.
+    pub name: String,
+    /// Ranks.
+    pub tasks: u32,
 }
 
 /// A process on another host of a job: the daemon that starts the ranks of MPI there.
