@@ -1,7 +1,9 @@
 //! The state directory of a pool: where its files are, who may have it, and that one controller has it at a time.
 
+use muster_core::protocol::lease::Lease;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +35,15 @@ pub enum HomeError {
         path: PathBuf,
         /// What kind of file system.
         kind: &'static str,
+    },
+    /// Its agents count on leases of another length.
+    #[error(
+        "the leases of this pool last {kept} s, and hosts that have joined count on it: leave --lease out, or begin another \
+         pool with --state DIR"
+    )]
+    OtherLease {
+        /// Their length in seconds.
+        kept: u32,
     },
     /// Another controller has it.
     #[error("a pool is up in {path} already: `muster hosts` shows it, and `muster down` ends it", path = path.display())]
@@ -88,6 +99,29 @@ impl Home {
     /// The database of journal and accounting.
     pub fn journal(&self) -> PathBuf {
         journal_of(&self.path)
+    }
+
+    /// The leases of this pool: those that it has had since it first came up, then as long as was asked, in seconds.
+    ///
+    /// # Errors
+    /// When others are asked for now, or the file that tells cannot be read or written.
+    pub fn lease(&self, asked: Option<u32>) -> Result<Lease, HomeError> {
+        let path = self.path.join("lease");
+        let unusable = |error| HomeError::Unusable { path: path.clone(), error };
+        let kept = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text.trim().parse().map_err(|_| unusable(ErrorKind::InvalidData.into()))?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(unusable(error)),
+        };
+        match (kept, asked) {
+            (Some(kept), Some(asked)) if kept != asked => Err(HomeError::OtherLease { kept }),
+            (Some(seconds), _) => Ok(Lease::of_seconds(seconds)),
+            (None, Some(seconds)) => {
+                std::fs::write(&path, format!("{seconds}\n")).map_err(unusable)?;
+                Ok(Lease::of_seconds(seconds))
+            }
+            (None, None) => Ok(Lease::default()),
+        }
     }
 
     /// The socket of local commands.

@@ -9,7 +9,6 @@ use super::{Which, token};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
-use muster_core::protocol::lease::Lease;
 use muster_core::protocol::line::{FromHost, ToHost};
 use muster_scheduler::api::Shared;
 use muster_scheduler::network::Network;
@@ -35,6 +34,10 @@ pub(crate) struct UpArgs {
     /// Let other hosts join at this address of this host; `off` to end that [default: where it was last; port 7461]
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     listen: Option<String>,
+    /// For how many seconds a host may go on unheard before what may run again is killed there, and runs elsewhere; for
+    /// good, from the first time that the pool comes up [default: 60]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    lease: Option<u32>,
 }
 
 /// Scripts of jobs, out of the controller's own keeping.
@@ -56,14 +59,13 @@ fn failed(error: impl ToString) -> Failed {
 
 fn up(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
-    let rules = Lease::default();
     let shape = agent::shape().map_err(failed)?;
     let name = args.name.clone().unwrap_or_else(host_name);
-    let mut pool = Pool::up(&state, rules).map_err(failed)?;
+    let mut pool = Pool::up(&state, args.lease).map_err(failed)?;
     let host = pool.host(&name, shape.clone()).map_err(failed)?;
     let config = AgentConfig {
         state: state.clone(),
-        rules,
+        rules: pool.shared().rules,
         program: std::env::current_exe().map_err(failed)?,
         host: name.clone(),
     };
@@ -138,6 +140,9 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
     }
     if let Some(listen) = &args.listen {
         command.args(["--listen", listen]);
+    }
+    if let Some(lease) = args.lease {
+        command.args(["--lease", &lease.to_string()]);
     }
     background::start(command, &state.join("pool.log"), "next:")
 }

@@ -173,7 +173,6 @@ fn bad_input_is_refused_with_the_next_command() {
         (&["submit", "-p", "nosuch", "--", "true"], 2, "there is no partition nosuch"),
         (&["submit", "--time=abc", "--", "true"], 2, "Invalid --time specification"),
         (&["submit", "--"], 2, "there is no command after --"),
-        (&["submit", "-N", "1-4", "--kernel", "monte-carlo"], 2, "runs on one host for now"),
         (&["submit", "--kernel"], 2, "--kernel needs a kernel's name"),
         (&["cancel", "99"], 2, "there is no job 99"),
         (&["cancel", "one"], 2, "`one` names no job"),

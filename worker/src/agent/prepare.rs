@@ -23,7 +23,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when the job has no `PATH`.
@@ -80,9 +80,15 @@ pub(super) fn mark(state: &Path, id: AttemptId) -> Mark {
     Mark { name: "MUSTER_MARK", value: format!("{}.{id}", tag(state)) }
 }
 
-/// A name for a state directory that no other on this host has.
+/// A name for a state directory that no other on this host has: containers that share its control groups may use the
+/// same path, but not the same file system.
 pub(super) fn tag(state: &Path) -> String {
-    blake3::hash(state.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+    let mut hash = blake3::Hasher::new();
+    hash.update(state.as_os_str().as_bytes());
+    if let Ok(meta) = std::fs::metadata(state) {
+        hash.update(&meta.dev().to_le_bytes()).update(&meta.ino().to_le_bytes());
+    }
+    hash.finalize().to_hex()[..16].to_owned()
 }
 
 /// The plan of an attempt's first process.

@@ -40,6 +40,18 @@ impl Default for Lease {
 }
 
 impl Lease {
+    /// Leases of so many seconds, with reports and suspicion in proportion.
+    pub fn of_seconds(seconds: u32) -> Lease {
+        let whole = Lease::default();
+        let share = |ms: i64| ms * i64::from(seconds) * 1000 / whole.length_ms;
+        Lease {
+            length_ms: share(whole.length_ms),
+            report_ms: share(whole.report_ms),
+            suspect_ms: share(whole.suspect_ms),
+            ..whole
+        }
+    }
+
     /// When a lease that was asked for at `asked` ends, on the clock of the one who asked.
     pub fn end(&self, asked: Time) -> Time {
         asked.after(self.length_ms)
@@ -58,6 +70,13 @@ impl Lease {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_shorter_lease_is_reported_and_suspected_sooner() {
+        assert_eq!(Lease::of_seconds(60), Lease::default());
+        let short = Lease::of_seconds(6);
+        assert_eq!((short.length_ms, short.report_ms, short.suspect_ms), (6_000, 1_000, 2_500));
+    }
 
     proptest! {
         /// With any two clocks within the bound, the giver's end is not before the holder's.

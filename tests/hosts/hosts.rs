@@ -1,0 +1,184 @@
+//! Several hosts on this machine, out of namespaces: each has its own network and address, host name, processes, home,
+//! /tmp and /dev/shm. They share what is installed, and nothing that anybody writes.
+//!
+//! Invariant: nothing outlives the test, however it ends: the first process of a host reads a pipe from the test, and ends
+//! with it, and the kernel ends the rest.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// What the first process of a host does: its own mounts, a word that they are made, and nothing more until the test ends.
+/// A shell buries whoever loses its parent.
+const FIRST: &str = r#"
+set -e
+mount --bind "$PROGRAMS" /mnt
+hostname "h$NUMBER"
+mount -t tmpfs tmp /tmp
+mount -t tmpfs shm /dev/shm
+mkdir /tmp/work /tmp/home
+printf '127.0.0.1 localhost\n%b' "$NAMES" > /tmp/names
+mount --bind /tmp/names /etc/hosts
+echo ready
+while read -r line; do :; done
+"#;
+
+/// The switch that they hang on.
+const SWITCH: &str = "set -e; ip link add switch type bridge; ip link set switch up; echo ready; while read -r line; do :; done";
+
+/// Hosts h1, h2, ... on one network.
+pub(crate) struct Hosts {
+    switch: Namespace,
+    hosts: Vec<Option<Namespace>>,
+}
+
+/// A process that was started in namespaces of its own, and holds them.
+struct Namespace {
+    /// `unshare`, which waits for it.
+    outer: Child,
+    /// The process in them.
+    pid: u32,
+}
+
+impl Hosts {
+    /// So many hosts; none where this is not allowed, which is said.
+    pub(crate) fn new(count: usize) -> Option<Hosts> {
+        let made = Hosts::make(count);
+        if let Err(why) = &made {
+            println!("passed over: hosts cannot be made of namespaces here ({why})");
+        }
+        made.ok()
+    }
+
+    fn make(count: usize) -> Result<Hosts, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("that takes root".into());
+        }
+        let switch = Namespace::start(&["--net"], SWITCH, &[])?;
+        let mut hosts = Hosts { switch, hosts: Vec::new() };
+        for _ in 0..count {
+            hosts.hosts.push(None);
+        }
+        (1..=count).try_for_each(|number| hosts.start(number))?;
+        Ok(hosts)
+    }
+
+    /// Starts a host, which is not there: a new life of it.
+    ///
+    /// # Errors
+    /// What is not allowed here.
+    pub(crate) fn start(&mut self, number: usize) -> Result<(), String> {
+        let programs = Path::new(env!("CARGO_BIN_EXE_muster")).parent().ok_or("no folder of programs")?;
+        let names: String = (1..=self.hosts.len()).map(|n| format!("{} h{n}\\n", address(n))).collect();
+        let variables =
+            [("PROGRAMS", programs.display().to_string()), ("NUMBER", number.to_string()), ("NAMES", names)];
+        let own = ["--net", "--uts", "--mount", "--pid", "--ipc", "--mount-proc"];
+        let host = Namespace::start(&own, FIRST, &variables)?;
+        let (port, pid) = (format!("port{number}"), host.pid.to_string());
+        // A link that is made anew has the address that others remember.
+        let card = format!("02:00:00:00:00:{number:02x}");
+        let _ = self.switch.run(&["ip", "link", "del", &port]);
+        self.switch.run(&[
+            "ip", "link", "add", &port, "type", "veth", "peer", "name", "eth0", "address", &card, "netns",
+            &pid,
+        ])?;
+        self.switch.run(&["ip", "link", "set", &port, "master", "switch", "up"])?;
+        host.run(&["ip", "address", "add", &format!("{}/24", address(number)), "dev", "eth0"])?;
+        host.run(&["ip", "link", "set", "eth0", "up"])?;
+        host.run(&["ip", "link", "set", "lo", "up"])?;
+        self.hosts[number - 1] = Some(host);
+        Ok(())
+    }
+
+    /// Kills all of a host at once.
+    pub(crate) fn kill(&mut self, number: usize) {
+        drop(self.hosts[number - 1].take().expect("it is there"));
+    }
+
+    /// Cuts the link of a host.
+    pub(crate) fn cut(&self, number: usize) {
+        self.switch.run(&["ip", "link", "set", &format!("port{number}"), "down"]).expect("it has a link");
+    }
+
+    /// Mends it.
+    pub(crate) fn mend(&self, number: usize) {
+        self.switch.run(&["ip", "link", "set", &format!("port{number}"), "up"]).expect("it has a link");
+    }
+
+    /// A command on a host, not started: in its work directory, with muster on `PATH`.
+    pub(crate) fn command(&self, number: usize, words: &[&str]) -> Command {
+        let host = self.hosts[number - 1].as_ref().expect("the host is there");
+        let mut command = host.command(&["sh", "-c", "cd /tmp/work && exec \"$@\"", "sh"]);
+        let path = format!("/mnt:{}", std::env::var("PATH").unwrap_or_default());
+        command.args(words).env("PATH", path).env("HOME", "/tmp/home").env("MUSTER_STATE", "/tmp/state");
+        command.env_remove("TMPDIR").stdin(Stdio::null());
+        command
+    }
+
+    /// The work directory of a host, as it is seen from here.
+    pub(crate) fn folder(&self, number: usize) -> PathBuf {
+        let host = self.hosts[number - 1].as_ref().expect("the host is there");
+        PathBuf::from(format!("/proc/{}/root/tmp/work", host.pid))
+    }
+
+    /// Runs a command on a host.
+    pub(crate) fn run(&self, number: usize, words: &[&str]) -> Output {
+        self.command(number, words).output().expect("it starts")
+    }
+
+    /// What a command prints on a host, where it ends well.
+    pub(crate) fn ok(&self, number: usize, words: &[&str]) -> String {
+        let output = self.run(number, words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "h{number}: {words:?}: {said}");
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
+
+/// The address of a host.
+pub(crate) fn address(number: usize) -> String {
+    format!("10.63.0.{number}")
+}
+
+impl Namespace {
+    fn start(own: &[&str], script: &str, variables: &[(&str, String)]) -> Result<Namespace, String> {
+        let mut command = Command::new("unshare");
+        command.args(own).args(["--fork", "--kill-child", "bash", "-c", script]);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut outer = command.spawn().map_err(|e| format!("unshare: {e}"))?;
+        let mut said = String::new();
+        let mut lines = BufReader::new(outer.stdout.take().expect("piped"));
+        lines.read_line(&mut said).map_err(|e| e.to_string())?;
+        if said != "ready\n" {
+            let output = outer.wait_with_output().map_err(|e| e.to_string())?;
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        let children = format!("/proc/{0}/task/{0}/children", outer.id());
+        let children = std::fs::read_to_string(children).map_err(|e| e.to_string())?;
+        let pid = children.trim().parse().map_err(|_| "unshare has no child".to_owned())?;
+        Ok(Namespace { outer, pid })
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--all", "--target", &self.pid.to_string(), "--"]).args(words);
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Result<(), String> {
+        let output = self.command(words).output().map_err(|e| format!("nsenter: {e}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { Err(format!("{words:?}: {}", said.trim())) }
+    }
+}
+
+impl Drop for Namespace {
+    /// Returns when all that was in them is dead: the kernel lets their first process go last.
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid as i32) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.outer.wait();
+    }
+}

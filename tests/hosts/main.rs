@@ -1,0 +1,201 @@
+//! A pool over several hosts that share nothing, made of namespaces: teams over all of them, and what becomes of work when
+//! hosts, links and the controller are lost. Each test passes over where hosts cannot be made.
+
+mod hosts;
+mod pool;
+
+use pool::Pool;
+
+/// A job that says where it is, and ends when somebody opens its pipe; from its second attempt on it ends at once.
+const WAITS: &str =
+    "echo $$ $MUSTER_ATTEMPT $(hostname) >> began; [ $MUSTER_ATTEMPT = 1 ] || exit 0; mkfifo pipe; : < pipe";
+
+fn once(outcome: &str, hosts: &str) -> Vec<(String, String)> {
+    vec![(outcome.to_owned(), hosts.to_owned())]
+}
+
+/// The hash in an answer.
+fn hash(text: &str) -> String {
+    let from = text.split_once("\"hash\": \"").unwrap_or_else(|| panic!("no answer: {text}")).1;
+    from.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// Whether teams can be started on these hosts.
+fn has_mpi(pool: &Pool) -> bool {
+    let found =
+        pool.hosts.run(1, &["sh", "-c", "command -v mpirun && command -v muster-rank"]).status.success();
+    if !found {
+        println!("passed over: no mpirun, or no muster-rank");
+    }
+    found
+}
+
+/// The cores of a host.
+fn cores(pool: &Pool) -> String {
+    let hosts = pool.json(&["hosts"]);
+    assert!(hosts.as_array().expect("rows").iter().all(|host| host["cores"] == hosts[0]["cores"]));
+    hosts[0]["cores"].to_string()
+}
+
+#[test]
+fn work_spreads_over_hosts_that_share_nothing() {
+    let Some(pool) = Pool::up(3) else { return };
+    let each = format!("--cpus-per-task={}", cores(&pool));
+    let job = pool.submit(&["--array=1-3", &each, "-o", "out", "--", "hostname"]);
+    let mut past = pool.wait(&job);
+    past.sort();
+    assert_eq!(past, ["h1", "h2", "h3"].map(|host| ("COMPLETED".to_owned(), host.to_owned())));
+    for number in 1..=3 {
+        assert_eq!(pool.read(number, "out", |_| true), format!("h{number}\n"), "output is where the job ran");
+    }
+    pool.ok(&["drain", "h2"]);
+    pool.ok(&["drain", "h3"]);
+    let after = pool.submit(&["-o", "/dev/null", "--", "hostname"]);
+    assert_eq!(pool.wait(&after), once("COMPLETED", "h1"));
+}
+
+#[test]
+fn an_mpi_program_in_a_script_finds_its_hosts() {
+    let Some(pool) = Pool::up(3) else { return };
+    if !has_mpi(&pool) {
+        return;
+    }
+    let job = "muster-rank moments --generate normal:2e5 --json";
+    let here = pool.hosts.ok(1, &["sh", "-c", &format!("{job} --no-ledger")]);
+    let script = format!("mpirun hostname | sort > where && mpirun {job} --placement > answer 2> placement");
+    let number = pool.submit(&["--nodes=3", "--wrap", &script]);
+    assert_eq!(
+        pool.wait(&number),
+        once("COMPLETED", "h1,h2,h3"),
+        "{}",
+        pool.read(1, "slurm-1.out", |_| true)
+    );
+    assert_eq!(pool.read(1, "where", |_| true), "h1\nh2\nh3\n");
+    assert_eq!(hash(&pool.read(1, "answer", |_| true)), hash(&here));
+    // What is left of a job on its other hosts ends with it, and nothing else than the daemon of an mpirun is started.
+    let script =
+        "mpirun sh -c 'setsid tail -f /dev/null > /dev/null 2>&1 & echo $! > left'; muster launch h2 id";
+    let number = pool.submit(&["--nodes=3", "--wrap", script]);
+    assert_eq!(pool.wait(&number), once("FAILED", "h1,h2,h3"));
+    assert!(
+        pool.read(1, "slurm-3.out", |_| true).contains("starts the daemon of its mpirun on its other hosts")
+    );
+    for number in 1..=3 {
+        let gone = "! kill -0 $(cat left) 2> /dev/null || grep -q '^State:.Z' /proc/$(cat left)/status";
+        pool.hosts.ok(number, &["sh", "-c", gone]);
+    }
+}
+
+/// A kernel step of some seconds.
+const KERNEL: [&str; 8] = ["--kernel", "monte-carlo", "--option", "asian", "--steps", "64", "--paths", "8e7"];
+
+/// Its hash, computed without a pool.
+fn calm(pool: &Pool) -> String {
+    let words =
+        [&["muster", "kernel"], &KERNEL[1..], &["--json", "--no-ledger", "--progress", "none"]].concat();
+    hash(&pool.hosts.ok(1, &words))
+}
+
+#[test]
+fn a_kernel_step_outlives_its_hosts() {
+    let Some(mut pool) = Pool::up(4) else { return };
+    if !has_mpi(&pool) {
+        return;
+    }
+    let options = ["--exclude=h1", "--nodes=1-3", "--cpus-per-task=1", "--exclusive", "-o", "out"];
+    let job = pool.submit(&[&options[..], &KERNEL, &["--json", "--progress", "lines"]].concat());
+    let all = |text: &str| {
+        text.contains("on 3 ranks") && text.lines().any(|line| line.contains("% ") || line.contains("%,"))
+    };
+    pool.read(2, "out", all);
+    pool.hosts.kill(4);
+    pool.read(2, "out", |text| text.contains("on 2 ranks"));
+    pool.hosts.kill(2);
+    let past = pool.wait(&job);
+    assert_eq!(past.last(), Some(&("COMPLETED".to_owned(), "h3".to_owned())), "{past:?}");
+    assert_eq!(past.len(), 2, "the host of its foreman is lost once: {past:?}");
+    let answer = pool.read(3, "out", |_| true);
+    assert!(!answer.contains("\"resumed_blocks\": 0,"), "what was done is not done again: {answer}");
+    assert_eq!(hash(&answer), calm(&pool));
+}
+
+#[test]
+fn hosts_are_taken_from_a_kernel_step_and_given_back() {
+    let Some(pool) = Pool::up(3) else { return };
+    if !has_mpi(&pool) {
+        return;
+    }
+    let options = ["--nodes=1-3", "--cpus-per-task=1", "--exclusive", "-o", "out"];
+    let job = pool.submit(&[&options[..], &KERNEL, &["--json", "--progress", "lines"]].concat());
+    pool.read(1, "out", |text| text.contains("on 3 ranks"));
+    let other = pool.submit(&["--exclusive", "-o", "/dev/null", "--", "hostname"]);
+    let taken = pool.wait(&other);
+    assert!([once("COMPLETED", "h2"), once("COMPLETED", "h3")].contains(&taken), "{taken:?}");
+    assert_eq!(pool.wait(&job), once("COMPLETED", "h1,h2,h3"));
+    let said = pool.read(1, "out", |_| true);
+    let teams: Vec<&str> =
+        said.lines().filter(|line| line.contains(" on ") && line.contains(" rank")).collect();
+    let fewer = teams.iter().any(|line| line.contains("on 2 ranks") || line.contains("on 1 rank,"));
+    assert!(fewer && teams.last().is_some_and(|line| line.contains("on 3 ranks")), "{said}");
+    assert!(!said.contains("lost team"), "a team that makes way is not lost: {said}");
+    assert_eq!(hash(&said), calm(&pool));
+}
+
+#[test]
+fn a_short_cut_costs_nothing() {
+    let Some(pool) = Pool::up(2) else { return };
+    let job = pool.submit(&["--exclude=h1", "--requeue", "-o", "/dev/null", "--wrap", WAITS]);
+    pool.read(2, "began", |text| !text.is_empty());
+    pool.hosts.cut(2);
+    while pool.json(&["hosts"])[1]["state"] == "up" {}
+    pool.hosts.mend(2);
+    pool.hosts.ok(2, &["sh", "-c", ": > pipe"]);
+    assert_eq!(pool.wait(&job), once("COMPLETED", "h2"));
+    assert_eq!(pool.read(2, "began", |_| true).lines().count(), 1);
+}
+
+#[test]
+fn after_a_long_cut_work_is_elsewhere_and_has_ended_where_it_was() {
+    let Some(pool) = Pool::up(3) else { return };
+    let job = pool.submit(&["--exclude=h1", "--requeue", "-o", "/dev/null", "--wrap", WAITS]);
+    let began = pool.read(2, "began", |text| text.ends_with('\n'));
+    let pid = began.split_whitespace().next().expect("a number").to_owned();
+    pool.hosts.cut(2);
+    let past = pool.wait(&job);
+    assert_eq!(past, [("NODE_FAIL".to_owned(), "h2".to_owned()), ("COMPLETED".to_owned(), "h3".to_owned())]);
+    assert!(
+        !pool.hosts.run(2, &["kill", "-0", &pid]).status.success(),
+        "the host that was cut off has killed its own"
+    );
+    pool.hosts.mend(2);
+    while pool.json(&["hosts"])[1]["state"] != "up" {}
+    let again = pool.submit(&["--nodelist=h2", "-o", "/dev/null", "--", "/bin/true"]);
+    assert_eq!(pool.wait(&again), once("COMPLETED", "h2"));
+}
+
+#[test]
+fn what_ends_while_the_controller_is_dead_is_kept() {
+    let Some(pool) = Pool::up(2) else { return };
+    let job = pool.submit(&["--exclude=h1", "-o", "/dev/null", "--wrap", WAITS]);
+    pool.read(2, "began", |text| !text.is_empty());
+    pool.hosts.ok(1, &["pkill", "-KILL", "-f", "muster up"]);
+    pool.hosts.ok(2, &["sh", "-c", ": > pipe; echo later > over"]);
+    pool.hosts.ok(1, &["muster", "up", "--detach"]);
+    assert_eq!(pool.wait(&job), once("COMPLETED", "h2"));
+    assert_eq!(pool.read(2, "began", |_| true).lines().count(), 1);
+}
+
+#[test]
+fn a_lost_hosts_job_ends_once_elsewhere() {
+    let Some(mut pool) = Pool::up(3) else { return };
+    let job = pool.submit(&["--exclude=h1", "--requeue", "-o", "/dev/null", "--wrap", WAITS]);
+    pool.read(2, "began", |text| !text.is_empty());
+    pool.hosts.kill(2);
+    let past = pool.wait(&job);
+    assert_eq!(past, [("NODE_FAIL".to_owned(), "h2".to_owned()), ("COMPLETED".to_owned(), "h3".to_owned())]);
+    pool.hosts.start(2).expect("it was started before");
+    pool.ok(&["hosts", "--revoke", "h2"]);
+    pool.join(2);
+    let again = pool.submit(&["--nodelist=h2", "-o", "/dev/null", "--", "hostname"]);
+    assert_eq!(pool.wait(&again), once("COMPLETED", "h2"), "a host that comes back is used again");
+}
