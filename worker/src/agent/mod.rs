@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `agent.lock` | locked by the one agent |
 //! | `agent.sock` | where shepherds' processes come in, this user's alone |
-//! | `jobs.sock` | where processes of jobs come in that want something of other hosts, likewise |
+//! | `jobs.sock` | where processes of jobs come in: foremen, and what `mpirun` starts for other hosts |
 //! | `groups` | the control groups that the agent has made |
 //! | `shepherds/PID` | locked while that process lives; the groups of its slot |
 //! | `spool/12_3.2` | attempt 2 of element 3 of job 12: that it has begun, and how it ended |
@@ -33,7 +33,7 @@ mod job_link;
 mod jobs;
 mod larder;
 mod leader;
-mod mpi;
+mod mpirun;
 mod prepare;
 mod process;
 mod remote;

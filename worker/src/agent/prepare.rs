@@ -5,7 +5,7 @@
 
 use super::errand::Errand;
 use super::leader::Plan;
-use super::mpi;
+use super::mpirun;
 use super::slot::Limits;
 use super::spool::Spool;
 use crate::job_environment::{Variables, environment};
@@ -277,7 +277,7 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     }
     if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
-        for (name, value) in mpi::variables(&program, mpi::networks().as_deref()) {
+        for (name, value) in mpirun::variables(&program, mpirun::networks().as_deref()) {
             out.entry(name.into()).or_insert_with(|| value.into());
         }
         // Each host has a rank program beside its own muster.
