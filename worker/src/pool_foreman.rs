@@ -521,7 +521,10 @@ impl<'a> PoolForeman<'a> {
 
     /// The store has entries up to this one.
     fn confirm(&mut self, upto: u32) {
-        while let Some((_, began)) = self.unconfirmed.pop_front_if(|(number, _)| *number <= upto) {
+        while let Some(&(number, began)) = self.unconfirmed.front()
+            && number <= upto
+        {
+            self.unconfirmed.pop_front();
             let cost_us = began.elapsed().as_micros() as u64;
             if let Some(running) = self.team.as_mut().and_then(|team| team.running.as_mut()) {
                 running.line.tell(ToTeam::Committed { cost_us });
