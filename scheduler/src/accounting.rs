@@ -1,4 +1,4 @@
-//! Accounting: what ran, when, where and how it ended, as tables that anybody can query with plain SQL.
+//! Accounting: what ran, when, where, how it ended and what it used, as tables that anybody can query with plain SQL.
 //!
 //! Step 13 of a job's way (DESIGN section 4). Invariant: rows are made of records, and written with them in one
 //! transaction, so accounting is right the moment a job ends. Times are milliseconds since 1970; an `element` of -1 is a job
@@ -9,6 +9,7 @@ use muster_core::cluster::Allocation;
 use muster_core::job::Body;
 use muster_core::job::id::JobId;
 use muster_core::job::outcome::Outcome;
+use muster_core::job::usage::Usage;
 use muster_core::protocol::clerk::Clerk;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::stamp::AttemptId;
@@ -27,7 +28,8 @@ CREATE TABLE job (
 CREATE TABLE attempt (
     job INTEGER NOT NULL, element INTEGER NOT NULL, attempt INTEGER NOT NULL, partition TEXT NOT NULL,
     hosts TEXT NOT NULL, cpus INTEGER NOT NULL, started INTEGER NOT NULL, began INTEGER, ended INTEGER, outcome TEXT,
-    exit_code INTEGER, signal INTEGER,
+    exit_code INTEGER, signal INTEGER, why TEXT, user_ms INTEGER, system_ms INTEGER, peak_memory_kib INTEGER,
+    read_bytes INTEGER, written_bytes INTEGER, voluntary_switches INTEGER, involuntary_switches INTEGER,
     PRIMARY KEY (job, element, attempt)
 ) WITHOUT ROWID;
 ";
@@ -67,8 +69,10 @@ pub enum Row {
     },
     /// It runs.
     Up(AttemptId, Time),
-    /// It is over.
-    Closed(AttemptId, Outcome, Time),
+    /// Why it could not start on a host.
+    Unable(AttemptId, String),
+    /// It is over, and has used this.
+    Closed(AttemptId, Outcome, Usage, Time),
     /// All of a job is over: how its last part, or the worst, ended.
     Over(JobId, Outcome, Time),
 }
@@ -114,8 +118,12 @@ pub fn rows(standing: &Standing<Clerk>, entries: &[Entry<Event>]) -> Vec<Row> {
                 });
             }
             Record::Up(id) => rows.push(Row::Up(*id, *at)),
-            Record::Closed(id, end) => {
-                rows.push(Row::Closed(*id, end.outcome(), *at));
+            Record::Unable(id, host, why) => {
+                let host = books.hosts().get(host.0 as usize).map_or("", |host| &host.name);
+                rows.push(Row::Unable(*id, format!("{host}: {why}")));
+            }
+            Record::Closed(id, end, usage) => {
+                rows.push(Row::Closed(*id, end.outcome(), *usage, *at));
                 touched.insert(id.run.job);
             }
             _ => {}
@@ -178,11 +186,35 @@ pub(crate) fn write(connection: &Connection, row: &Row) -> Result<(), rusqlite::
             let values = params![id.run.job.0, element(id), id.attempt.0, at.0];
             connection.prepare_cached(update)?.execute(values)?;
         }
-        Row::Closed(id, outcome, at) => {
-            let update = "UPDATE attempt SET ended = ?4, outcome = ?5, exit_code = ?6, signal = ?7 \
+        Row::Unable(id, why) => {
+            let update = "UPDATE attempt SET why = ?4 WHERE job = ?1 AND element = ?2 AND attempt = ?3";
+            let values = params![id.run.job.0, element(id), id.attempt.0, why];
+            connection.prepare_cached(update)?.execute(values)?;
+        }
+        Row::Closed(id, outcome, usage, at) => {
+            let update = "UPDATE attempt SET ended = ?4, outcome = ?5, exit_code = ?6, signal = ?7, user_ms = ?8, \
+                          system_ms = ?9, peak_memory_kib = ?10, read_bytes = ?11, written_bytes = ?12, \
+                          voluntary_switches = ?13, involuntary_switches = ?14 \
                           WHERE job = ?1 AND element = ?2 AND attempt = ?3";
             let (code, signal) = exit_code(*outcome);
-            let values = params![id.run.job.0, element(id), id.attempt.0, at.0, outcome.word(), code, signal];
+            // What is too much for SQL's integers is surely wrong.
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let values = params![
+                id.run.job.0,
+                element(id),
+                id.attempt.0,
+                at.0,
+                outcome.word(),
+                code,
+                signal,
+                number(usage.user_ms),
+                number(usage.system_ms),
+                number(usage.peak_memory_kib),
+                number(usage.read_bytes),
+                number(usage.written_bytes),
+                number(usage.voluntary_switches),
+                number(usage.involuntary_switches),
+            ];
             connection.prepare_cached(update)?.execute(values)?;
         }
         Row::Over(job, outcome, at) => {
@@ -220,6 +252,10 @@ pub struct Past {
     pub exit_code: Option<u8>,
     /// The signal that ended it.
     pub signal: Option<u8>,
+    /// Why it could not start, and where; none when it could.
+    pub why: Option<String>,
+    /// What it used on all its hosts, as far as they have said; none while it is not over.
+    pub usage: Option<Usage>,
 }
 
 /// Attempts, and jobs without any, the newest first: of one job, or of all; at most `most`.
@@ -229,7 +265,9 @@ pub struct Past {
 pub fn history(connection: &Connection, job: Option<JobId>, most: u32) -> Result<Vec<Past>, rusqlite::Error> {
     let select = "SELECT job.job, COALESCE(element, -1), COALESCE(attempt, 0), name, user, COALESCE(hosts, ''), \
                   COALESCE(cpus, 0), submitted, started, COALESCE(attempt.ended, job.ended), \
-                  COALESCE(attempt.outcome, CASE WHEN attempt IS NULL THEN job.outcome END), exit_code, signal \
+                  COALESCE(attempt.outcome, CASE WHEN attempt IS NULL THEN job.outcome END), exit_code, signal, \
+                  why, user_ms, system_ms, peak_memory_kib, read_bytes, written_bytes, voluntary_switches, \
+                  involuntary_switches \
                   FROM job LEFT JOIN attempt ON attempt.job = job.job \
                   WHERE ?1 IS NULL OR job.job = ?1 \
                   ORDER BY job.job DESC, element DESC, attempt DESC LIMIT ?2";
@@ -249,7 +287,24 @@ pub fn history(connection: &Connection, job: Option<JobId>, most: u32) -> Result
             outcome: row.get(10)?,
             exit_code: row.get(11)?,
             signal: row.get(12)?,
+            why: row.get(13)?,
+            usage: usage(row)?,
         })
     })?;
     rows.collect()
+}
+
+/// What an attempt has used, in the columns from 14 on.
+fn usage(row: &rusqlite::Row) -> Result<Option<Usage>, rusqlite::Error> {
+    let Some(user_ms) = row.get::<_, Option<i64>>(14)? else { return Ok(None) };
+    let number = |column| Ok::<u64, rusqlite::Error>(row.get::<_, i64>(column)?.unsigned_abs());
+    Ok(Some(Usage {
+        user_ms: user_ms.unsigned_abs(),
+        system_ms: number(15)?,
+        peak_memory_kib: number(16)?,
+        read_bytes: number(17)?,
+        written_bytes: number(18)?,
+        voluntary_switches: number(19)?,
+        involuntary_switches: number(20)?,
+    }))
 }

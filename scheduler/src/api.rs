@@ -37,6 +37,9 @@ use tokio::sync::{Notify, oneshot};
 /// The largest request: a script with its environment.
 const MOST_BYTES: usize = 64 << 20;
 
+/// How many attempts of a job are shown with it.
+const MOST_ATTEMPTS: u32 = 100;
+
 /// What handlers share.
 pub struct Shared {
     /// Who decides.
@@ -175,6 +178,15 @@ impl Shared {
         }
     }
 
+    /// Returns when a job is over, and that is on disk.
+    async fn when_over(&self, job: JobId) -> Result<(), Failure> {
+        let (send, ended) = oneshot::channel();
+        self.engine.when_over(job, move || {
+            let _ = send.send(());
+        })?;
+        ended.await.map_err(|_| Down.into())
+    }
+
     /// The user's number of a job, if the caller may change it.
     async fn own(&self, caller: &Caller, job: JobId, verb: impl Fn(u32) -> Verb) -> Result<(), Failure> {
         let uid = self.look(move |view| view.clerk.books().job(job).map(|job| job.owner().uid)).await?;
@@ -273,8 +285,15 @@ async fn job(
     Path(job): Path<u32>,
 ) -> Result<Json<listing::JobDetail>, Failure> {
     shared.allow(&caller, Verb::Look)?;
-    let found = shared.look(move |view| listing::job(view, JobId(job))).await?;
-    found.map(Json).ok_or_else(|| no_job(JobId(job)))
+    let job = JobId(job);
+    let mut found = shared.look(move |view| listing::job(view, job)).await?.ok_or_else(|| no_job(job))?;
+    // Of a job that is over, accounting says so by then.
+    if found.over && !shared.engine.is_stalled() {
+        shared.when_over(job).await?;
+    }
+    found.attempts = past(&shared, Some(job), MOST_ATTEMPTS).await?;
+    found.attempts.retain(|past| past.attempt > 0);
+    Ok(Json(found))
 }
 
 async fn why(
@@ -295,11 +314,7 @@ async fn over(
     Path(job): Path<u32>,
 ) -> Result<Json<Vec<accounting::Past>>, Failure> {
     shared.allow(&caller, Verb::Look)?;
-    let (send, ended) = oneshot::channel();
-    shared.engine.when_over(JobId(job), move || {
-        let _ = send.send(());
-    })?;
-    ended.await.map_err(|_| Down)?;
+    shared.when_over(JobId(job)).await?;
     let past = past(&shared, Some(JobId(job)), u32::MAX).await?;
     if past.is_empty() { Err(no_job(JobId(job))) } else { Ok(Json(past)) }
 }

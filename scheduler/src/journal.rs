@@ -10,10 +10,11 @@ use muster_core::protocol::format::{Format, FormatError};
 use muster_core::protocol::journal::{self, JournalError};
 use muster_core::protocol::standing::Standing;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 /// The version of the file's layout, in its `user_version`.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
 
 /// An open journal.
 #[derive(Debug)]
@@ -56,6 +57,18 @@ pub enum JournalFault {
         /// Its layout.
         theirs: i32,
     },
+    /// It is of an older layout.
+    #[error(
+        "journal {path} has layout {theirs}, of an older muster, and this one reads {LAYOUT}: end its jobs with the muster \
+         that wrote it, then move the file away to begin with an empty queue",
+        path = path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        theirs: i32,
+    },
     /// A record is not what was written, or is missing.
     #[error(
         "journal {path}: record {number} is {what}: restore a backup (`muster journal backup` makes them), or move the \
@@ -93,17 +106,15 @@ impl Journal {
     /// no snapshot.
     ///
     /// # Errors
-    /// When it is damaged, newer, or cannot be read or written.
+    /// When it is damaged, newer, older, or cannot be read or written.
     pub fn open(path: &Path, fresh: Standing<Clerk>) -> Result<(Journal, Standing<Clerk>), JournalFault> {
         let sqlite = |error| JournalFault::Sqlite { path: path.to_owned(), error };
         let connection = Connection::open(path).map_err(sqlite)?;
         prepare(&connection).map_err(sqlite)?;
         let theirs = layout(&connection).map_err(sqlite)?;
-        if theirs > LAYOUT {
-            return Err(JournalFault::Newer { path: path.to_owned(), theirs });
-        }
-        if theirs == 0 {
-            connection.execute_batch(&create()).map_err(sqlite)?;
+        match theirs {
+            0 => connection.execute_batch(&create()).map_err(sqlite)?,
+            theirs => is_ours(path, theirs)?,
         }
         let (standing, records) = read(&connection, path, fresh)?;
         Ok((Journal { connection, records }, standing))
@@ -160,9 +171,7 @@ pub fn check_file(path: &Path, fresh: Standing<Clerk>) -> Result<(u64, Standing<
     let sqlite = |error| JournalFault::Sqlite { path: path.to_owned(), error };
     let connection = open_to_read(path).map_err(sqlite)?;
     let theirs = layout(&connection).map_err(sqlite)?;
-    if theirs > LAYOUT {
-        return Err(JournalFault::Newer { path: path.to_owned(), theirs });
-    }
+    is_ours(path, theirs)?;
     let says: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
     if says != "ok" {
         return Err(JournalFault::Damaged { path: path.to_owned(), number: 0, what: "in a damaged file" });
@@ -218,6 +227,14 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
 
 fn layout(connection: &Connection) -> Result<i32, rusqlite::Error> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+fn is_ours(path: &Path, theirs: i32) -> Result<(), JournalFault> {
+    match theirs.cmp(&LAYOUT) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(JournalFault::Newer { path: path.to_owned(), theirs }),
+        Ordering::Less => Err(JournalFault::Older { path: path.to_owned(), theirs }),
+    }
 }
 
 fn create() -> String {

@@ -1,5 +1,6 @@
 //! What the pool shows of its jobs and hosts: rows that encode as JSON, and are printed as tables.
 
+use crate::accounting::Past;
 use crate::blobs::Blobs;
 use crate::engine::View;
 use muster_core::cluster::{Allocation, HostId, HostState};
@@ -67,6 +68,8 @@ pub struct JobDetail {
     pub spec: JobSpec,
     /// Whether all of it is over.
     pub over: bool,
+    /// Its attempts, the newest first: how they ended, and what they used.
+    pub attempts: Vec<Past>,
 }
 
 /// A host.
@@ -131,7 +134,7 @@ pub fn queue(view: &View, only: Option<JobId>, over_too: bool) -> Vec<JobRow> {
     jobs.into_iter().flat_map(|job| rows(view, job, &reasons)).collect()
 }
 
-/// Everything about a job; none when there is no such job, or it is forgotten.
+/// Everything about a job but its attempts; none when there is no such job, or it is forgotten.
 pub fn job(view: &View, id: JobId) -> Option<JobDetail> {
     let job = view.clerk.books().job(id)?;
     Some(JobDetail {
@@ -139,6 +142,7 @@ pub fn job(view: &View, id: JobId) -> Option<JobDetail> {
         uid: job.owner().uid,
         spec: JobSpec::clone(job.spec()),
         over: job.ended().is_some(),
+        attempts: Vec::new(),
     })
 }
 

@@ -130,6 +130,9 @@ fn damage_is_refused_with_the_way_back() {
     spoil("PRAGMA user_version = 9");
     let error = refused();
     assert!(error.to_string().contains("install the newer muster"), "{error}");
+    spoil("PRAGMA user_version = 1");
+    let error = refused();
+    assert!(error.to_string().contains("with the muster that wrote it"), "{error}");
     std::fs::write(&path, "no database at all, but long enough to be looked at as one").unwrap();
     let error = refused();
     assert!(error.to_string().contains("muster journal check"), "{error}");

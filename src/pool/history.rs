@@ -1,9 +1,10 @@
-//! `muster history`: what ran, when, where, and how it ended.
+//! `muster history`: what ran, when, where, how it ended, and what it used.
 
 use super::Which;
 use super::client::{Client, Failed, exit};
-use super::table::{relative, span, table};
+use super::table::{cpu, memory, relative, span, table};
 use muster_scheduler::accounting::Past;
+use std::fmt::Write;
 use std::process::ExitCode;
 
 /// What to list.
@@ -33,6 +34,12 @@ fn list(args: &HistoryArgs) -> Result<(), Failed> {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
         return Ok(());
     }
+    print!("{}", text(&rows));
+    Ok(())
+}
+
+/// A row for each attempt, and why it could not start where it could not.
+pub(crate) fn text(rows: &[Past]) -> String {
     let cells = |past: &Past| {
         let ran = past.started_ms.zip(past.ended_ms).map(|(from, to)| span((to - from) / 1000));
         let exit = past.exit_code.zip(past.signal).map(|(code, signal)| format!("{code}:{signal}"));
@@ -48,11 +55,19 @@ fn list(args: &HistoryArgs) -> Result<(), Failed> {
             outcome,
             exit.unwrap_or_else(none),
             ran.unwrap_or_else(none),
+            past.usage.map_or_else(none, |usage| cpu(usage.cpu_ms())),
+            past.usage.map_or_else(none, |usage| memory(usage.peak_memory_kib.div_ceil(1024))),
             ended,
             hosts,
         ]
     };
-    let heading = ["JOB", "ATTEMPT", "NAME", "USER", "OUTCOME", "EXIT", "RAN", "ENDED", "HOSTS"];
-    print!("{}", table(&heading, &[1, 6, 7], &rows.iter().map(cells).collect::<Vec<_>>()));
-    Ok(())
+    let heading =
+        ["JOB", "ATTEMPT", "NAME", "USER", "OUTCOME", "EXIT", "RAN", "CPU", "MEMORY", "ENDED", "HOSTS"];
+    let mut out = table(&heading, &[1, 6, 7, 8, 9], &rows.iter().map(cells).collect::<Vec<_>>());
+    for past in rows {
+        if let Some(why) = &past.why {
+            let _ = writeln!(out, "job {}, attempt {}, could not start: {why}", past.job, past.attempt);
+        }
+    }
+    out
 }

@@ -2,7 +2,7 @@
 
 use super::Which;
 use super::client::{Client, Failed, exit};
-use super::queue;
+use super::{history, queue};
 use muster_scheduler::api::Which as Elements;
 use muster_scheduler::listing::JobDetail;
 use muster_worker::command::BAD_INPUT;
@@ -107,6 +107,9 @@ fn show_job(args: &ShowArgs, job: u32, json: bool) -> Result<(), Failed> {
         println!("comment    {comment}");
     }
     println!("requeue    {}", if spec.queue.requeue == Default::default() { "yes" } else { "no" });
+    if !detail.attempts.is_empty() {
+        print!("\n{}", history::text(&detail.attempts));
+    }
     if !detail.over && detail.rows.iter().any(|row| row.state == "PENDING") {
         println!("\n`muster why {job}` tells why it waits, and until when");
     }

@@ -39,6 +39,11 @@ pub(crate) fn span(seconds: i64) -> String {
     }
 }
 
+/// Time of CPUs: `0.25s` below a minute, else a span.
+pub(crate) fn cpu(ms: u64) -> String {
+    if ms < 60_000 { format!("{}.{:02}s", ms / 1000, ms % 1000 / 10) } else { span((ms / 1000) as i64) }
+}
+
 /// Milliseconds since 1970 by now.
 pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -72,6 +77,7 @@ mod tests {
         for (seconds, wanted) in cases {
             assert_eq!(span(seconds), wanted);
         }
+        assert_eq!((cpu(59_999), cpu(60_001), cpu(7)), ("59.99s".to_owned(), "1:00".into(), "0.00s".into()));
         assert_eq!((memory(512), memory(7_680)), ("512M".to_owned(), "7.5G".to_owned()));
     }
 }

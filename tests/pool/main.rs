@@ -99,6 +99,26 @@ fn a_cancelled_job_leaves_no_process() {
 }
 
 #[test]
+fn what_a_job_used_is_in_the_books_when_it_is_over() {
+    let pool = Pool::up();
+    pool.script("burn.sh", "#!/bin/sh\ni=0; while [ $i -lt 300000 ]; do i=$((i+1)); done\n");
+    pool.ok(&["submit", "--wait", "-o", "out", "burn.sh"]);
+    let used = |job: &str| pool.json(&["history", job])[0]["usage"].clone();
+    let number = |of: &serde_json::Value, name: &str| of[name].as_u64().expect(name);
+    let burnt = used("1");
+    assert!(number(&burnt, "user_ms") + number(&burnt, "system_ms") > 0, "{burnt}");
+    // One buffer of 64 MiB, which is written and read once.
+    let job = pool.submit(&["-o", "out", "--", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
+    pool.wait(&job);
+    let held = used(&job);
+    assert!(number(&held, "peak_memory_kib") >= 60 << 10, "{held}");
+    assert_eq!(pool.json(&["show", "job", &job])["attempts"][0]["usage"], held);
+    assert!(pool.ok(&["history", &job]).contains("MEMORY"));
+    let waits = pool.submit(&["--hold", "--", "/bin/true"]);
+    assert!(used(&waits).is_null(), "nothing of it has run");
+}
+
+#[test]
 fn a_time_limit_ends_a_job() {
     let pool = Pool::up();
     let output = pool.run(&["submit", "--wait", "--time=0:01", "--", "sleep", "1000"]);
@@ -188,6 +208,12 @@ fn bad_input_is_refused_with_the_next_command() {
     assert!(pool.refused(&["queue", "--state", state], 3).contains("`muster up` starts one"));
     let chdir = pool.run(&["submit", "--wait", "-D", "/nosuch", "-o", "out", "--", "/bin/true"]);
     assert!(!chdir.status.success());
+    assert!(pool.ok(&["history"]).contains("could not start: "), "and the books say why");
+    let past = pool.json(&["history"]);
+    assert!(
+        past[0]["why"].as_str().expect("a reason").contains("/nosuch is not there on this host"),
+        "{past}"
+    );
 }
 
 #[test]

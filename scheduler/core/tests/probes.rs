@@ -24,7 +24,7 @@ use muster_core::protocol::inputs::LookFor;
 use muster_core::protocol::journal;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::ledger::{Commit, FromStore, Refusal, Round, Step, ToStore};
-use muster_core::protocol::message::{Ended, FromShepherd, ToController, ToShepherd};
+use muster_core::protocol::message::{Ended, Ending, FromShepherd, ToController, ToShepherd};
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::protocol::standing::Standing;
@@ -176,7 +176,7 @@ impl Pool {
                     self.asked.push((host, id));
                 }
                 AgentOutput::Tell(id, ToShepherd::Kill) if self.runs.remove(&(id, host)) => {
-                    let ended = FromShepherd::Ended(Ended::Killed);
+                    let ended = FromShepherd::Ended(Ending::bare(Ended::Killed));
                     self.agent_does(host, AgentInput::Shepherd(id, ended));
                 }
                 AgentOutput::Tell(id, ToShepherd::Forget) => {
@@ -230,7 +230,7 @@ fn hosts_without_the_files_are_left_out_by_name() {
         assert_eq!(pool.hosts(), [1, 2]);
         let (id, _) = *pool.runs.first().expect("it runs");
         pool.runs.clear();
-        let ended = FromShepherd::Ended(Ended::Exited(Outcome::Completed));
+        let ended = FromShepherd::Ended(Ending::bare(Ended::Exited(Outcome::Completed)));
         pool.agent_hears(1, AgentInput::Shepherd(id, ended));
         pool.seconds(15);
         assert_eq!(pool.controller.standing().open.len(), 0);
@@ -303,7 +303,7 @@ fn a_probe_that_is_lost_is_asked_again_and_holds_nothing_up() {
 }
 
 /// What a controller wrote in the test below when probes and rounds were new.
-const FIXTURE: &[u8] = include_bytes!("journal-v1-files.bin");
+const FIXTURE: &[u8] = include_bytes!("journal-v2-files.bin");
 
 #[test]
 fn a_step_has_the_grid_and_the_files_that_were_found() {

@@ -269,7 +269,7 @@ mod tests {
     use muster_core::protocol::clerk::Told;
     use muster_core::protocol::controller::{Answer, Request};
     use muster_core::protocol::lease::Lease;
-    use muster_core::protocol::message::{Ended, Holding, Order, Report, ToAgent, ToController};
+    use muster_core::protocol::message::{Ended, Ending, Holding, Order, Report, ToAgent, ToController};
     use muster_core::protocol::stamp::{AttemptId, Boot, Stamp};
     use muster_core::time::Time;
 
@@ -362,7 +362,12 @@ mod tests {
                 let _ = send.send(());
             })
             .unwrap();
-        report(engine, stamp, count, vec![(id, Holding::Ended(Ended::Exited(Outcome::Completed)))]);
+        report(
+            engine,
+            stamp,
+            count,
+            vec![(id, Holding::Ended(Ending::bare(Ended::Exited(Outcome::Completed))))],
+        );
         over.recv_timeout(PATIENCE).unwrap();
         assert!(!due(engine, blob, HERE), "its job is over");
         running.stop();

@@ -6,7 +6,6 @@ use super::leader::{self, Reaped, Status};
 use super::prepare::{self, Around, Failure};
 use super::remote::Remotes;
 use super::slot::Slot;
-use super::spool::Saved;
 use muster_core::job::outcome::Outcome;
 use muster_core::job::usage::Usage;
 use muster_core::jobspec::EarlySignal;
@@ -14,7 +13,7 @@ use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::{Remote, RemoteSaid, RemoteState};
-use muster_core::protocol::message::{Ended, Role};
+use muster_core::protocol::message::{self, Ended, Ending, Role};
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::time::Time;
 use rustix::process::{Pid, Signal, kill_process};
@@ -76,9 +75,10 @@ impl Attempt {
         self.script
     }
 
-    /// How it ended, for the spool.
-    pub(super) fn saved(&self, ended: Ended) -> Saved {
-        Saved { ended, usage: self.usage, why: self.why.clone() }
+    /// All that is to be said of its end.
+    pub(super) fn ending(&self, how: Ended) -> Box<Ending> {
+        let why = self.why.as_deref().map(message::reason);
+        Box::new(Ending { how, usage: self.usage, why })
     }
 
     /// Starts its processes: on its batch host. On others it has none before the batch host starts some there.
@@ -252,6 +252,8 @@ impl Attempt {
         usage.peak_memory_kib = usage.peak_memory_kib.max(reaped.peak_kib);
         usage.read_bytes += reaped.bytes[0];
         usage.written_bytes += reaped.bytes[1];
+        usage.voluntary_switches += reaped.switches[0];
+        usage.involuntary_switches += reaped.switches[1];
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Reaped {
     pub(super) peak_kib: u64,
     /// Bytes read from disks and written to them.
     pub(super) bytes: [u64; 2],
+    /// How often it gave its CPU up by itself, and how often it had to.
+    pub(super) switches: [u64; 2],
 }
 
 /// How a process ended.
@@ -193,6 +195,7 @@ pub(super) fn reap(wait: bool) -> Option<Reaped> {
         system: time(usage.ru_stime),
         peak_kib: usage.ru_maxrss.unsigned_abs(),
         bytes: [usage.ru_inblock, usage.ru_oublock].map(|blocks| blocks.unsigned_abs() * 512),
+        switches: [usage.ru_nvcsw, usage.ru_nivcsw].map(i64::unsigned_abs),
     })
 }
 

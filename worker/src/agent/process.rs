@@ -19,7 +19,7 @@ use muster_core::job::outcome::Outcome;
 use muster_core::payload::{BlobId, Payload};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::Remote;
-use muster_core::protocol::message::Ended;
+use muster_core::protocol::message::{Ended, FromShepherd};
 use muster_core::protocol::shepherd::{ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -159,6 +159,10 @@ impl Process {
             ShepherdOutput::Warn => attempt.warn_of_end(&self.slot),
             ShepherdOutput::Save(ended) => self.save(id, ended),
             ShepherdOutput::Tell(what) => self.say(&FromProcess::Said(id, what)),
+            ShepherdOutput::TellEnd(ended) => {
+                let what = FromShepherd::Ended(attempt.ending(ended));
+                self.say(&FromProcess::Said(id, what));
+            }
             ShepherdOutput::Resize(hosts) => self.say(&FromProcess::Resize(id, hosts)),
             // Whoever started the agent starts it again: a service manager, or `muster up`.
             ShepherdOutput::CallAgent => {}
@@ -174,7 +178,7 @@ impl Process {
     /// before the controller has heard is the outcome lost, and then it is told as that of a lost shepherd.
     fn save(&mut self, id: AttemptId, ended: Ended) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        if let Err(e) = self.spool.save(id, &attempt.saved(ended)) {
+        if let Err(e) = self.spool.save(id, &attempt.ending(ended)) {
             complain(
                 "shepherd",
                 format!("cannot save how job {id} ended: {e} (free space on the state disk)"),

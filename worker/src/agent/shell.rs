@@ -14,7 +14,7 @@ use super::prepare::{self, mark};
 use super::roll;
 use super::roster::{self, Roster, Waiting};
 use super::scout;
-use super::spool::{Saved, Spool};
+use super::spool::Spool;
 use super::{AgentConfig, Payloads};
 use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
 use muster_core::job::outcome::Outcome;
@@ -25,7 +25,7 @@ use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::{FromHost, ToHost};
-use muster_core::protocol::message::{Ended, FromShepherd, Start, ToShepherd};
+use muster_core::protocol::message::{self, Ended, Ending, FromShepherd, Start, ToShepherd};
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -168,7 +168,7 @@ impl Shell<'_> {
         let held = self.roster.held();
         let found = |id: AttemptId| match self.spool.saved(id) {
             _ if held.contains(&id) => Found::Shepherd,
-            Some(saved) => Found::Outcome(saved.ended),
+            Some(ending) => Found::Outcome(Box::new(ending)),
             None => Found::Nothing,
         };
         let all: BTreeSet<AttemptId> = self.spool.held().into_iter().chain(held.iter().copied()).collect();
@@ -276,7 +276,7 @@ impl Shell<'_> {
         let saved = gone.running.and_then(|id| Some((id, self.spool.saved(id)?)));
         match (saved, gone.running) {
             (Some((id, saved)), _) => {
-                self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(saved.ended)));
+                self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(saved))));
                 groups::clear(&folders);
             }
             // Cleared aside, as that may take a while.
@@ -391,8 +391,10 @@ impl Shell<'_> {
 
     /// An attempt has ended without a shepherd.
     fn ends(&mut self, id: AttemptId, ended: Ended, why: Option<String>) {
-        let _ = self.spool.save(id, &Saved { ended, usage: Usage::default(), why });
-        self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(ended)));
+        let why = why.as_deref().map(message::reason);
+        let ending = Ending { how: ended, usage: Usage::default(), why };
+        let _ = self.spool.save(id, &ending);
+        self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(ending))));
         self.inputs.push_back(AgentInput::ShepherdDied(id));
     }
 }

@@ -7,25 +7,12 @@
 use super::frame::{self, Inbox};
 use crate::state;
 use muster_core::job::id::{Attempt, JobId, RunId};
-use muster_core::job::usage::Usage;
-use muster_core::protocol::message::Ended;
+use muster_core::protocol::message::Ending;
 use muster_core::protocol::stamp::{AttemptId, Boot};
-use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// How an attempt ended here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saved {
-    /// How.
-    pub(super) ended: Ended,
-    /// What it used.
-    pub(super) usage: Usage,
-    /// Why it could not start, when it could not.
-    pub(super) why: Option<String>,
-}
 
 /// The spool of one state directory.
 #[derive(Clone, Debug)]
@@ -66,13 +53,13 @@ impl Spool {
     }
 
     /// Writes how it ended.
-    pub(super) fn save(&self, id: AttemptId, saved: &Saved) -> std::io::Result<()> {
+    pub(super) fn save(&self, id: AttemptId, ending: &Ending) -> std::io::Result<()> {
         let open = OpenOptions::new().append(true).open(self.entry(id));
-        open?.write_all(&frame::bytes(saved)?)
+        open?.write_all(&frame::bytes(ending)?)
     }
 
     /// How it ended, if that was written.
-    pub(super) fn saved(&self, id: AttemptId) -> Option<Saved> {
+    pub(super) fn saved(&self, id: AttemptId) -> Option<Ending> {
         let bytes = std::fs::read(self.entry(id)).ok()?;
         let (mut inbox, mut rest) = (Inbox::default(), &bytes[..]);
         while inbox.fill(&mut rest).ok()? {}
@@ -126,6 +113,8 @@ mod tests {
     use super::*;
     use crate::scratch::Scratch;
     use muster_core::job::outcome::Outcome;
+    use muster_core::job::usage::Usage;
+    use muster_core::protocol::message::Ended;
 
     fn id(job: u32, element: Option<u32>) -> AttemptId {
         AttemptId { run: RunId { job: JobId(job), element }, attempt: Attempt(2) }
@@ -136,8 +125,8 @@ mod tests {
         let scratch = Scratch::new("spool");
         let spool = Spool::open(scratch.path(), Boot(1)).unwrap();
         let (one, two) = (id(7, None), id(12, Some(3)));
-        let saved = Saved {
-            ended: Ended::Exited(Outcome::Failed(3)),
+        let saved = Ending {
+            how: Ended::Exited(Outcome::Failed(3)),
             usage: Usage { user_ms: 5, ..Usage::default() },
             why: Some("the directory is not there".into()),
         };
@@ -159,7 +148,7 @@ mod tests {
     fn an_outcome_that_was_cut_off_is_none() {
         let scratch = Scratch::new("spool-cut");
         let spool = Spool::open(scratch.path(), Boot(1)).unwrap();
-        let saved = Saved { ended: Ended::Killed, usage: Usage::default(), why: None };
+        let saved = Ending::bare(Ended::Killed);
         spool.note(id(1, None)).unwrap();
         let noted = std::fs::metadata(spool.entry(id(1, None))).unwrap().len();
         spool.save(id(1, None), &saved).unwrap();

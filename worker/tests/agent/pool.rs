@@ -12,7 +12,7 @@ use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::line::{FromHost, ToHost};
 use muster_core::protocol::message::{
-    Conduct, Ended, Holding, Order, Report, Role, Start, ToAgent, ToController,
+    Conduct, Ended, Ending, Holding, Order, Report, Role, Start, ToAgent, ToController,
 };
 use muster_core::protocol::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use muster_core::time::Time;
@@ -167,9 +167,14 @@ impl Pool {
 
     /// How an attempt ends.
     pub(crate) fn end(&mut self, id: AttemptId) -> Ended {
+        self.ending(id).how
+    }
+
+    /// All that is said of the end of an attempt.
+    pub(crate) fn ending(&mut self, id: AttemptId) -> Ending {
         let ended = |holds: &[(AttemptId, Holding)]| {
             holds.iter().find_map(|(held, how)| match how {
-                Holding::Ended(ended) if *held == id => Some(*ended),
+                Holding::Ended(ending) if *held == id => Some(Ending::clone(ending)),
                 _ => None,
             })
         };

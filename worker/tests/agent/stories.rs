@@ -5,7 +5,7 @@ use crate::pool::{Pool, await_end, lives};
 use muster_core::job::outcome::Outcome;
 use muster_core::jobspec::{ArraySpec, EarlySignal, Memory};
 use muster_core::payload::{BlobId, Program};
-use muster_core::protocol::message::{Conduct, Ended, Holding, Order, Role, Start};
+use muster_core::protocol::message::{Conduct, Ended, Ending, Holding, Order, Role, Start};
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const ALL: &[Story] = &[
@@ -97,7 +97,11 @@ fn what_cannot_start() {
         spec.files.chdir = Some("nosuch".into());
         spec.files.output = Some(output);
     });
-    assert_eq!(pool.run(start), Ended::Exited(Outcome::Failed(1)));
+    let id = pool.begin(start);
+    let Ending { how, why, .. } = pool.ending(id);
+    assert_eq!(how, Ended::Exited(Outcome::Failed(1)));
+    assert!(why.is_some_and(|why| why.contains("nosuch is not there on this host")));
+    pool.forget(id);
     assert!(pool.text("why").contains("nosuch is not there on this host (--chdir"), "{}", pool.text("why"));
     std::os::unix::fs::symlink(pool.path("why"), pool.path("link")).unwrap();
     let start = pool.shell("true", |spec, start| {
@@ -189,7 +193,9 @@ fn ended_unheard() {
     pool.pipe("ready");
     pool.pipe("hold");
     pool.pipe("last");
-    let start = pool.shell("echo up > ready; cat hold; exec echo done > last", plain);
+    let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    let text = format!("echo up > ready; cat hold; {burn}; exec echo done > last");
+    let start = pool.shell(&text, plain);
     let id = pool.begin(start);
     pool.hear("ready");
     pool.kill_agent();
@@ -197,7 +203,9 @@ fn ended_unheard() {
     pool.hear("last");
     // Whether it has ended by now or ends a little later: nothing of it is lost.
     pool.start_agent();
-    assert_eq!(pool.end(id), Ended::Exited(Outcome::Completed));
+    let Ending { how, usage, why } = pool.ending(id);
+    assert_eq!((how, why), (Ended::Exited(Outcome::Completed), None));
+    assert!(usage.cpu_ms() > 0 && usage.peak_memory_kib > 0 && usage.voluntary_switches > 0, "{usage:?}");
     pool.forget(id);
     assert_eq!(pool.held(), []);
 }

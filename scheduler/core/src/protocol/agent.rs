@@ -6,7 +6,9 @@
 
 use super::guard::Guard;
 use super::lease::Lease;
-use super::message::{Ended, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd};
+use super::message::{
+    Ended, Ending, FromShepherd, Holding, Order, Report, Start, ToAgent, ToController, ToShepherd,
+};
 use super::probe::{Finding, ProbeId};
 use super::stamp::{AttemptId, Boot, Stamp, Term};
 use crate::time::Time;
@@ -32,12 +34,12 @@ pub enum AgentInput {
 }
 
 /// What an agent finds on the spool when it starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A shepherd that lives.
     Shepherd,
     /// An outcome, and no shepherd.
-    Outcome(Ended),
+    Outcome(Box<Ending>),
     /// Neither.
     Nothing,
 }
@@ -91,16 +93,16 @@ enum Link {
     Joined(Stamp, u32),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
     /// By a shepherd; stopped for the time of this number, when the shepherd has said so last.
     Shepherd(Option<u32>),
     /// By nobody; being killed.
     Orphan,
     /// The outcome, and whether a shepherd still waits to be let go.
-    Over(Ended, bool),
+    Over(Box<Ending>, bool),
     /// The same, of a shepherd that was let go and has not left: another may not take its place before.
-    Leaving(Ended),
+    Leaving(Box<Ending>),
 }
 
 impl Agent {
@@ -120,9 +122,9 @@ impl Agent {
                 found.into_iter().for_each(|(id, what)| self.find(id, what, &mut out))
             }
             AgentInput::Controller(message) => self.told(now, message, &mut out),
-            AgentInput::Shepherd(id, FromShepherd::Ended(how)) => {
+            AgentInput::Shepherd(id, FromShepherd::Ended(end)) => {
                 if let Some(held @ Held::Shepherd(_)) = self.holds.get_mut(&id) {
-                    *held = Held::Over(how, true);
+                    *held = Held::Over(end, true);
                     self.speaks = now;
                 }
             }
@@ -131,7 +133,7 @@ impl Agent {
             AgentInput::ShepherdDied(id) => self.shepherd_died(now, id, &mut out),
             AgentInput::GroupGone(id) => {
                 if let Some(held @ Held::Orphan) = self.holds.get_mut(&id) {
-                    *held = Held::Over(Ended::ShepherdLost, false);
+                    *held = Held::Over(Ending::bare(Ended::ShepherdLost), false);
                     self.speaks = now;
                 }
             }
@@ -171,7 +173,7 @@ impl Agent {
                 out.push(AgentOutput::Tell(id, ToShepherd::Adopt));
                 Held::Shepherd(None)
             }
-            Found::Outcome(how) => Held::Over(how, false),
+            Found::Outcome(end) => Held::Over(end, false),
             Found::Nothing => {
                 out.push(AgentOutput::KillGroup(id));
                 Held::Orphan
@@ -195,7 +197,7 @@ impl Agent {
                 *held = Held::Orphan;
                 out.push(AgentOutput::KillGroup(id));
             }
-            Some(held @ Held::Shepherd(_)) => *held = Held::Over(Ended::ShepherdLost, false),
+            Some(held @ Held::Shepherd(_)) => *held = Held::Over(Ending::bare(Ended::ShepherdLost), false),
             Some(Held::Over(_, shepherd)) => *shepherd = false,
             Some(Held::Leaving(_)) => {
                 out.push(AgentOutput::Unnote(id));
@@ -278,8 +280,9 @@ impl Agent {
             Order::Kill(id) => self.tell(id, ToShepherd::Kill, out),
             Order::Forget(id) => match self.holds.get_mut(&id) {
                 // It leaves, or dies before it hears of this: its note goes in either case.
-                Some(held @ &mut Held::Over(how, true)) => {
-                    *held = Held::Leaving(how);
+                Some(Held::Over(end, true)) => {
+                    let leaving = Held::Leaving(end.clone());
+                    self.holds.insert(id, leaving);
                     out.push(AgentOutput::Tell(id, ToShepherd::Forget));
                 }
                 Some(Held::Over(_, false)) => {
@@ -331,11 +334,11 @@ impl Agent {
 }
 
 impl Held {
-    fn holding(self) -> Holding {
+    fn holding(&self) -> Holding {
         match self {
-            Held::Shepherd(Some(time)) => Holding::Suspended(time),
+            Held::Shepherd(Some(time)) => Holding::Suspended(*time),
             Held::Shepherd(None) | Held::Orphan => Holding::Running,
-            Held::Over(how, _) | Held::Leaving(how) => Holding::Ended(how),
+            Held::Over(end, _) | Held::Leaving(end) => Holding::Ended(end.clone()),
         }
     }
 }

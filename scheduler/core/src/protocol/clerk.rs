@@ -487,9 +487,9 @@ impl Desk for Clerk {
         );
     }
 
-    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd) {
+    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd, usage: Usage) {
         self.planner.scheduler.stops(id.run, false);
-        let (usage, attempt, outcome) = (Usage::default(), id.attempt, end.outcome());
+        let (attempt, outcome) = (id.attempt, end.outcome());
         // What never began does not run twice.
         let may = end == AttemptEnd::NeverBegan || self.may_requeue(id.run.job);
         let again = end.may_run_again() && may;

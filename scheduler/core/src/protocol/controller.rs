@@ -11,12 +11,13 @@ use super::guard::Guard;
 use super::lag::Lag;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
-use super::message::{Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
+use super::message::{self, Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use super::standing::{Part, PartEnd, Record, Standing};
 use super::watch::{Heard, Voice, Watch};
 use crate::cluster::HostId;
 use crate::job::id::RunId;
+use crate::job::usage::Usage;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,7 +211,7 @@ impl<D: Desk> Controller<D> {
         let lapsed = self.hosts.get(&host).is_none_or(|watch| watch.voice == Voice::Lapsed);
         let runs = self.hosts.get(&host).filter(|_| lapsed).map(|watch| watch.runs.clone());
         for id in runs.into_iter().flatten() {
-            self.over(now, (id, host), PartEnd::GivenUp(user));
+            self.lost(now, (id, host), PartEnd::GivenUp(user));
         }
         let answer = if lapsed { Answer::GivenUp } else { Answer::StillHeard };
         self.turn.replies.push((client, answer));
@@ -244,7 +245,7 @@ impl<D: Desk> Controller<D> {
         }
         self.stopped(host, report);
         for (id, holding) in &report.holds {
-            self.held(now, host, (*id, *holding));
+            self.held(now, host, (*id, holding));
         }
         let held = |id| report.holds.binary_search_by_key(&id, |(id, _)| *id).ok();
         let runs = |id| held(id).is_some_and(|at| !matches!(report.holds[at].1, Holding::Ended(_)));
@@ -280,17 +281,20 @@ impl<D: Desk> Controller<D> {
             let same = open.is_some_and(|open| open.parts[&host].boot == report.boot);
             let end =
                 if same || !Guard::BootKnown.stands() { PartEnd::NeverBegan } else { PartEnd::Rebooted };
-            self.over(now, (id, host), end);
+            self.lost(now, (id, host), end);
         }
     }
 
     /// The agent holds this.
-    fn held(&mut self, now: Time, host: HostId, (id, holding): (AttemptId, Holding)) {
+    fn held(&mut self, now: Time, host: HostId, (id, holding): (AttemptId, &Holding)) {
         let ours = self.standing.runs_at(id, host);
         match holding {
-            Holding::Ended(how) => {
+            Holding::Ended(end) => {
                 if ours {
-                    self.over(now, (id, host), PartEnd::Reported(how));
+                    if let Some(why) = &end.why {
+                        self.note(now, Record::Unable(id, host, message::reason(why)));
+                    }
+                    self.over(now, (id, host), PartEnd::Reported(end.how), end.usage);
                 }
                 self.ordered(host, |joined| joined.forget(id));
             }
@@ -302,7 +306,7 @@ impl<D: Desk> Controller<D> {
                     self.note(now, Record::Up(id));
                 }
             }
-            Holding::Suspended(number) if ours => self.is_stopped(host, id, number),
+            Holding::Suspended(number) if ours => self.is_stopped(host, id, *number),
             // It is over as far as anybody knows: it has no right to be there.
             Holding::Running | Holding::Suspended(_) => self.ordered(host, |joined| joined.kill(id)),
         }
@@ -324,8 +328,8 @@ impl<D: Desk> Controller<D> {
                     | (Conduct::Requeue, Voice::Silent)
                     | (Conduct::Stay, Voice::Silent) => {}
                     (Conduct::Stay, Voice::Lapsed) if Guard::StayUnlessReported.stands() => {}
-                    (Conduct::Fenced, Voice::Silent) => self.over(now, (id, host), PartEnd::Silent),
-                    (_, Voice::Lapsed) => self.over(now, (id, host), PartEnd::LeaseOver),
+                    (Conduct::Fenced, Voice::Silent) => self.lost(now, (id, host), PartEnd::Silent),
+                    (_, Voice::Lapsed) => self.lost(now, (id, host), PartEnd::LeaseOver),
                 }
             }
         }
@@ -340,7 +344,7 @@ impl<D: Desk> Controller<D> {
                 self.keep_pace(now, run);
                 continue;
             }
-            let (id, end, notice_ms) = (open.begun.id, open.end(), open.notice_ms());
+            let (id, end, notice_ms, used) = (open.begun.id, open.end(), open.notice_ms(), open.used);
             // What is over only by our reckoning may run, or begin, where its host is heard again.
             let left = open.parts.iter().filter(|(_, part)| !part.is_surely_gone()).map(|(host, _)| *host);
             let left: Vec<HostId> = left.collect();
@@ -356,7 +360,7 @@ impl<D: Desk> Controller<D> {
                 }
             }
             if is_over {
-                self.note(now, Record::Closed(id, end));
+                self.note(now, Record::Closed(id, end, used));
                 self.drains.close(id);
                 // What they were to forget of it is nobody's concern any more.
                 let known = hosts.into_iter().filter(|host| self.hosts.contains_key(host));
@@ -495,10 +499,15 @@ impl<D: Desk> Controller<D> {
         out
     }
 
+    /// What `id` had on `host` is over, and nobody says what it used.
+    fn lost(&mut self, now: Time, at: (AttemptId, HostId), end: PartEnd) {
+        self.over(now, at, end, Usage::default());
+    }
+
     /// What `id` had on `host` is over.
-    fn over(&mut self, now: Time, (id, host): (AttemptId, HostId), end: PartEnd) {
+    fn over(&mut self, now: Time, (id, host): (AttemptId, HostId), end: PartEnd, usage: Usage) {
         let leaves = self.standing.leaves(id, host);
-        self.note(now, Record::Over(id, host, end));
+        self.note(now, Record::Over(id, host, end, usage));
         self.watched(host, |watch| watch.runs.remove(&id));
         self.drains.forget(id, host);
         self.turn.decide |= leaves;

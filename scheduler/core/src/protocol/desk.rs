@@ -9,6 +9,7 @@ use super::stamp::AttemptId;
 use crate::cluster::HostId;
 use crate::job::id::{JobId, RunId};
 use crate::job::outcome::Outcome;
+use crate::job::usage::Usage;
 use crate::time::Time;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
@@ -89,8 +90,8 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// It comes to an end, and something of it may still run. Said again when a user's word changes how it ends.
     fn ends(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
 
-    /// Nothing of it runs any more, or can do harm.
-    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd);
+    /// Nothing of it runs any more, or can do harm; what it used, as far as its agents have said.
+    fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd, usage: Usage);
 }
 
 /// What is decided.

@@ -1,7 +1,7 @@
 //! How messages and records become bytes: a version, then the value in postcard.
 //!
-//! Invariant: a value of a newer version is refused with what to do; an older one is read for as long as fixtures of it
-//! stay in the tests.
+//! Invariant: a value of another version is refused with what to do. Version 2 came when an end began to say what was
+//! used, before there was a release.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -30,6 +30,19 @@ pub enum FormatError {
         /// The newest that is understood.
         ours: u16,
     },
+    /// Written by an older muster.
+    #[error(
+        "this {what} has version {theirs}, of an older muster, and this one reads {ours}: {advice}",
+        what = format.name(), advice = format.older()
+    )]
+    Older {
+        /// What was to be read.
+        format: Format,
+        /// Its version.
+        theirs: u16,
+        /// The one that is understood.
+        ours: u16,
+    },
     /// Damaged, or something else.
     #[error("this {what} cannot be read ({why}): {advice}", what = format.name(), advice = format.advice())]
     Garbled {
@@ -44,7 +57,7 @@ impl Format {
     /// The version that is written.
     pub fn version(self) -> u16 {
         match self {
-            Format::Message | Format::Journal => 1,
+            Format::Message | Format::Journal => 2,
         }
     }
 
@@ -59,7 +72,7 @@ impl Format {
     /// The value of `bytes`.
     ///
     /// # Errors
-    /// When they are of a newer version, or damaged.
+    /// When they are of another version, or damaged.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, FormatError> {
         let garbled = |why: String| FormatError::Garbled { format: self, why };
         let (theirs, rest): (u16, &[u8]) =
@@ -68,6 +81,9 @@ impl Format {
             0 => return Err(garbled("there is no version 0".into())),
             _ if theirs > self.version() => {
                 return Err(FormatError::Newer { format: self, theirs, ours: self.version() });
+            }
+            _ if theirs < self.version() => {
+                return Err(FormatError::Older { format: self, theirs, ours: self.version() });
             }
             _ => {}
         }
@@ -79,6 +95,15 @@ impl Format {
         match self {
             Format::Message => "message",
             Format::Journal => "journal",
+        }
+    }
+
+    fn older(self) -> &'static str {
+        match self {
+            Format::Message => "install this muster on the host that sent it, too",
+            Format::Journal => {
+                "end its jobs with the muster that wrote it, then move it away to start with an empty queue"
+            }
         }
     }
 
@@ -95,11 +120,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_version_is_refused_with_what_to_do() {
+    fn another_version_is_refused_with_what_to_do() {
         let bytes = postcard::to_stdvec(&(7u16, "anything")).unwrap();
         let error = Format::Message.decode::<String>(&bytes).unwrap_err();
-        assert_eq!(error, FormatError::Newer { format: Format::Message, theirs: 7, ours: 1 });
+        assert_eq!(error, FormatError::Newer { format: Format::Message, theirs: 7, ours: 2 });
         assert!(error.to_string().contains("install the newer muster"), "{error}");
+        let bytes = postcard::to_stdvec(&(1u16, "anything")).unwrap();
+        let error = Format::Journal.decode::<String>(&bytes).unwrap_err();
+        assert!(error.to_string().contains("move it away to start with an empty queue"), "{error}");
     }
 
     #[test]
@@ -111,6 +139,6 @@ mod tests {
         }
         let longer = [&bytes[..], b"x"].concat();
         assert!(Format::Journal.decode::<(String, u64)>(&longer).is_err());
-        assert!(Format::Journal.decode::<u8>(&[0, 1]).is_err(), "no version 0");
+        assert!(Format::Journal.decode::<u8>(&[0, 2]).is_err(), "no version 0");
     }
 }

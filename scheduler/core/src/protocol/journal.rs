@@ -110,7 +110,8 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
                 && boots.len() == begun.places.len()
                 && standing.desk.may_begin(begun)
         }
-        Record::Up(id) | Record::End(id, _) | Record::Closed(id, _) => standing.attempt(*id).is_some(),
+        Record::Up(id) | Record::End(id, _) | Record::Unable(id, ..) => standing.attempt(*id).is_some(),
+        Record::Closed(id, _, usage) => standing.attempt(*id).is_some_and(|open| open.used == *usage),
         Record::Step(run, step) => !standing.ledgers.contains_key(&(*run, step.spec)),
         Record::Commit(id, spec, commit) => {
             let ledger = standing.ledgers.get(&(id.run, *spec));
@@ -121,7 +122,7 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             let ledger = standing.ledgers.get(&(id.run, *spec));
             ledger.is_some_and(|ledger| ledger.judge_round(*id, round) == Verdict::New)
         }
-        Record::Over(id, host, _) => standing.runs_at(*id, *host),
+        Record::Over(id, host, ..) => standing.runs_at(*id, *host),
         Record::Resized(resized, boots) => {
             let fits = |open: &Open| open.can_resize(resized) && boots.len() == open.joins(resized).count();
             standing.attempt(resized.id).is_some_and(fits) && standing.desk.may_resize(resized)

@@ -7,6 +7,7 @@ use super::probe::{Finding, ProbeId};
 use super::stamp::{AttemptId, Boot, Stamp, Term};
 use crate::cluster::HostId;
 use crate::job::outcome::Outcome;
+use crate::job::usage::Usage;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -132,12 +133,12 @@ pub struct Report {
 }
 
 /// The state of something that an agent holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Holding {
     /// It runs, or is about to.
     Running,
     /// It has ended, and none of its processes is left.
-    Ended(Ended),
+    Ended(Box<Ending>),
     /// All its processes are stopped, for the time of this number.
     Suspended(u32),
 }
@@ -153,6 +154,39 @@ pub enum Ended {
     LeaseEnded,
     /// By its agent, as its shepherd had died.
     ShepherdLost,
+}
+
+/// All that a host has to say of the end of what it held of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// How it ended.
+    pub how: Ended,
+    /// What it used there.
+    pub usage: Usage,
+    /// Why it could not start, when it could not.
+    pub why: Option<String>,
+}
+
+impl Ending {
+    /// An end by which nothing is known to have been used.
+    pub fn bare(how: Ended) -> Box<Ending> {
+        Box::new(Ending { how, usage: Usage::default(), why: None })
+    }
+}
+
+/// The most bytes of a reason that a host gives.
+const REASON_BYTES: usize = 300;
+
+/// A reason as it is kept: one line, and not long.
+pub fn reason(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+        if line.len() + c.len_utf8() > REASON_BYTES {
+            break;
+        }
+        line.push(c);
+    }
+    line
 }
 
 /// Agent to shepherd, on one host.
@@ -177,12 +211,25 @@ pub enum ToShepherd {
 }
 
 /// Shepherd to agent, on one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromShepherd {
     /// What it holds runs.
     Running,
     /// It has ended.
-    Ended(Ended),
+    Ended(Box<Ending>),
     /// All of it is stopped, for the time of this number.
     Suspended(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(reason("two\nlines\u{7}"), "two lines ");
+        let long = reason(&"\u{e9}".repeat(400));
+        assert_eq!((long.len(), long.chars().count()), (300, 150));
+        assert_eq!(reason(&format!("a{long}")).len(), 299, "no letter is cut in two");
+    }
 }

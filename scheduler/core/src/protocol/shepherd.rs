@@ -45,6 +45,8 @@ pub enum ShepherdOutput {
     Save(Ended),
     /// Tell the agent.
     Tell(FromShepherd),
+    /// Tell the agent that it has ended so, and what it used.
+    TellEnd(Ended),
     /// Hand the foreman its hosts.
     Resize(Vec<HostId>),
     /// See that an agent is started on this host.
@@ -133,7 +135,7 @@ impl Shepherd {
     fn told(&mut self, now: Time, message: ToShepherd, out: &mut Vec<ShepherdOutput>) {
         match (message, &mut self.state) {
             (ToShepherd::Adopt, State::Over(how)) => {
-                out.push(ShepherdOutput::Tell(FromShepherd::Ended(*how)));
+                out.push(ShepherdOutput::TellEnd(*how));
             }
             (ToShepherd::Adopt, State::Running { stopped: Some((number, _, true)), .. }) => {
                 out.push(ShepherdOutput::Tell(FromShepherd::Suspended(*number)));
@@ -181,7 +183,7 @@ impl Shepherd {
 
     fn end(&mut self, how: Ended, out: &mut Vec<ShepherdOutput>) {
         self.state = State::Over(how);
-        out.extend([ShepherdOutput::Save(how), ShepherdOutput::Tell(FromShepherd::Ended(how))]);
+        out.extend([ShepherdOutput::Save(how), ShepherdOutput::TellEnd(how)]);
     }
 
     /// Kills what has passed a deadline.

@@ -14,6 +14,7 @@ use crate::cluster::HostId;
 use crate::job::id::{JobId, RunId};
 use crate::job::inputs::Found;
 use crate::job::outcome::Outcome;
+use crate::job::usage::Usage;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,10 +32,10 @@ pub enum Record<E> {
     Up(AttemptId),
     /// It shall end.
     End(AttemptId, Why),
-    /// What it had on a host is over.
-    Over(AttemptId, HostId, PartEnd),
-    /// All of it is.
-    Closed(AttemptId, AttemptEnd),
+    /// What it had on a host is over; what it used there, as far as its agent has said.
+    Over(AttemptId, HostId, PartEnd, Usage),
+    /// All of it is; what it used on all hosts.
+    Closed(AttemptId, AttemptEnd, Usage),
     /// A kernel step is registered.
     Step(RunId, Step),
     /// Blocks of a kernel step are done.
@@ -51,6 +52,8 @@ pub enum Record<E> {
     Notice(AttemptId, Why, i64),
     /// The host of a member that is lost is not a kernel step's any more.
     GivenBack(AttemptId, HostId),
+    /// Why a host could not start it, in its agent's words; before the record that it is over there.
+    Unable(AttemptId, HostId, String),
 }
 
 /// Why what an attempt had on a host is over.
@@ -86,6 +89,8 @@ pub struct Open {
     pub pause: Pause,
     /// How long it may go on after it was told to end, milliseconds, when its cause says so.
     notice_ms: Option<i64>,
+    /// What it used on hosts where it is over.
+    pub used: Usage,
 }
 
 /// What an attempt has on one host.
@@ -161,11 +166,10 @@ impl<D: Desk> Standing<D> {
                 }
             }
             Record::End(id, why) => self.attempt_changes(at, *id, |open| open.shall_end(*why)),
-            Record::Over(id, host, _) if self.leaves(*id, *host) => self.left(at, *id, *host),
-            Record::Over(id, host, end) => self.attempt_changes(at, *id, |open| open.over(*host, *end)),
-            Record::Closed(id, end) => {
+            Record::Over(id, host, end, usage) => self.over(at, (*id, *host), *end, usage),
+            Record::Closed(id, end, usage) => {
                 self.open.remove(&id.run);
-                self.desk.closed(at, *id, *end);
+                self.desk.closed(at, *id, *end, *usage);
                 // What may run again finds what is done.
                 if !end.may_run_again() {
                     self.ledgers.retain(|(run, _), _| *run != id.run);
@@ -202,6 +206,19 @@ impl<D: Desk> Standing<D> {
                     self.left(at, *id, *host);
                 }
             }
+            // For those who ask afterwards.
+            Record::Unable(..) => {}
+        }
+    }
+
+    fn over(&mut self, at: Time, (id, host): (AttemptId, HostId), end: PartEnd, usage: &Usage) {
+        if let Some(open) = self.attempt_mut(id) {
+            open.used.add(usage);
+        }
+        if self.leaves(id, host) {
+            self.left(at, id, host);
+        } else {
+            self.attempt_changes(at, id, |open| open.over(host, end));
         }
     }
 
@@ -311,8 +328,8 @@ impl Open {
     fn new(begun: Begun, boots: &[Boot]) -> Self {
         let part = |role, boot| Part { role, boot, over: None };
         let parts = begun.places.iter().zip(boots).map(|(place, boot)| (place.host, part(place.role, *boot)));
-        let (parts, pause) = (parts.collect(), Pause::Off(0));
-        Open { parts, begun, up: false, cause: None, pause, notice_ms: None }
+        let (parts, pause, used) = (parts.collect(), Pause::Off(0), Usage::default());
+        Open { parts, begun, up: false, cause: None, pause, notice_ms: None, used }
     }
 
     /// Whether nothing of it is left that could do harm.

@@ -70,7 +70,7 @@ impl Reading {
             Record::Begun(begun, _) => {
                 self.begun.insert(begun.id.run, (at, begun.limit_ms));
             }
-            Record::Closed(id, end) if !end.may_run_again() => {
+            Record::Closed(id, end, _) if !end.may_run_again() => {
                 let Some(((began, limit_ms), asked)) =
                     self.begun.remove(&id.run).zip(self.asked.get(&id.run.job))
                 else {

@@ -20,7 +20,7 @@ use muster_core::protocol::format::Format;
 use muster_core::protocol::journal::{self};
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::ledger::ToStore;
-use muster_core::protocol::message::{Ended, FromShepherd, Role, ToController, ToShepherd};
+use muster_core::protocol::message::{Ended, Ending, FromShepherd, Role, ToController, ToShepherd};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::protocol::standing::Standing;
 use muster_core::time::Time;
@@ -165,7 +165,7 @@ impl Pool {
             goes_on.filter(|(_, (_, end))| over(*end)).map(|(key, _)| *key).collect();
         for (id, host) in ended {
             self.scripts.remove(&(id, host));
-            let ended = FromShepherd::Ended(Ended::Exited(Outcome::Completed));
+            let ended = FromShepherd::Ended(Ending::bare(Ended::Exited(Outcome::Completed)));
             self.agent(host, AgentInput::Shepherd(id, ended));
         }
         for host in 0..HOSTS {
@@ -245,7 +245,10 @@ impl Pool {
         if self.scripts.remove(&(id, host)).is_some() {
             self.stopped.remove(&(id, host));
             self.noticed.remove(&(id, host));
-            self.agent_hears(host, AgentInput::Shepherd(id, FromShepherd::Ended(Ended::Killed)));
+            self.agent_hears(
+                host,
+                AgentInput::Shepherd(id, FromShepherd::Ended(Ending::bare(Ended::Killed))),
+            );
         }
     }
 

@@ -8,12 +8,13 @@ use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::job::state::State;
 use muster_core::job::update::{Field, Update};
+use muster_core::job::usage::Usage;
 use muster_core::protocol::clerk::Clerk;
 use muster_core::protocol::controller::Entry;
 use muster_core::protocol::desk::AttemptEnd;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::ledger::{Commit, Round};
-use muster_core::protocol::message::Conduct;
+use muster_core::protocol::message::{Conduct, Ended};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{PartEnd, Record, Standing};
 use muster_spec::Grid;
@@ -56,6 +57,10 @@ pub(crate) struct Checks {
     batch: BTreeMap<AttemptId, HostId>,
     /// Batch scripts that came to their own end.
     pub(crate) finished: BTreeSet<AttemptId>,
+    /// What each that ended on a host used there, in order, and has not told yet.
+    pub(crate) used: BTreeMap<(AttemptId, usize), Vec<Usage>>,
+    /// What the journal on disk says of what was used so far.
+    noted: BTreeMap<AttemptId, Usage>,
     /// What clients were promised.
     acknowledged: BTreeMap<RunId, Spec>,
     cancelled: BTreeSet<RunId>,
@@ -71,6 +76,21 @@ pub(crate) struct Checks {
     grids: BTreeMap<JobId, u32>,
     /// Jobs whose file was changed after it was looked for.
     pub(crate) changed: BTreeSet<RunId>,
+}
+
+/// What something uses that ends on a host now: never nothing, and hardly ever the same twice.
+pub(crate) fn usage(id: AttemptId, host: usize, now: i64) -> Usage {
+    let seed = u64::from(id.run.job.0) << 48 ^ (host as u64) << 40 ^ now.unsigned_abs();
+    let number = |salt: u64| ((seed ^ salt << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) + 1;
+    Usage {
+        user_ms: number(1),
+        system_ms: number(2),
+        peak_memory_kib: number(3),
+        read_bytes: number(4),
+        written_bytes: number(5),
+        voluntary_switches: number(6),
+        involuntary_switches: number(7),
+    }
 }
 
 /// What jobs read.
@@ -114,7 +134,8 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
 impl Checks {
     /// A record is on disk.
     pub(crate) fn durable(&mut self, entry: &Entry<Change>) -> Verdict {
-        if let Record::Over(id, host, _) = &entry.record {
+        if let Record::Over(id, host, end, usage) = &entry.record {
+            self.has_used((*id, host.0 as usize), *end, *usage)?;
             self.leaves.remove(&(*id, host.0 as usize));
             if self.batch.get(id) == Some(host) {
                 self.ends.insert(*id);
@@ -122,6 +143,7 @@ impl Checks {
         }
         if let Record::End(id, _) | Record::Notice(id, ..) = &entry.record {
             self.ends.insert(*id);
+            self.meddled.insert(id.run);
         }
         match &entry.record {
             Record::Begun(begun, _) => {
@@ -134,10 +156,7 @@ impl Checks {
                     format!("{} begins though cancelled", begun.id)
                 })?;
             }
-            Record::Closed(id, end) => {
-                self.closed.insert(*id);
-                self.is_over(*id, *end)?;
-            }
+            Record::Closed(id, end, usage) => self.is_closed(*id, *end, *usage)?,
             Record::Resized(resized, _) => {
                 let hosts: BTreeSet<HostId> = resized.places.iter().map(|place| place.host).collect();
                 let before = self.has.insert(resized.id, hosts.clone()).unwrap_or_default();
@@ -173,14 +192,44 @@ impl Checks {
             }
             Record::Round(id, _, round) => self.goes_round(*id, round)?,
             Record::Commit(id, _, commit) => self.committed(*id, commit)?,
-            Record::End(id, _) | Record::Notice(id, ..) => drop(self.meddled.insert(id.run)),
-            Record::Over(id, _, PartEnd::GivenUp(_)) => {
+            Record::Over(id, _, PartEnd::GivenUp(_), _) => {
                 self.meddled.insert(id.run);
                 self.given_up.insert(id.run);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// What something used on a host counts if its agent tells, and then as it was.
+    fn has_used(&mut self, at: (AttemptId, usize), end: PartEnd, usage: Usage) -> Verdict {
+        let noted = self.noted.entry(at.0).or_default();
+        let sums = [
+            (&mut noted.user_ms, usage.user_ms),
+            (&mut noted.system_ms, usage.system_ms),
+            (&mut noted.read_bytes, usage.read_bytes),
+            (&mut noted.written_bytes, usage.written_bytes),
+            (&mut noted.voluntary_switches, usage.voluntary_switches),
+            (&mut noted.involuntary_switches, usage.involuntary_switches),
+        ];
+        sums.into_iter().for_each(|(sum, more)| *sum += more);
+        noted.peak_memory_kib = noted.peak_memory_kib.max(usage.peak_memory_kib);
+        let really = self.used.entry(at).or_default();
+        let tells = matches!(end, PartEnd::Reported(how) if how != Ended::ShepherdLost);
+        let known = match really.iter().position(|one| *one == usage) {
+            // Ends that came before it are never told any more.
+            Some(place) if tells => really.drain(..=place).count() > 0,
+            _ => !tells && usage == Usage::default(),
+        };
+        ensure(known, || format!("{} on host {} used {really:?}, and {usage:?} is noted", at.0, at.1))
+    }
+
+    /// An attempt is closed, and used what its hosts have told.
+    fn is_closed(&mut self, id: AttemptId, end: AttemptEnd, usage: Usage) -> Verdict {
+        let noted = self.noted.remove(&id).unwrap_or_default();
+        ensure(usage == noted, || format!("{id} is said to have used {usage:?}, of {noted:?}"))?;
+        self.closed.insert(id);
+        self.is_over(id, end)
     }
 
     /// A file is another from now on. What was begun with the one before cannot go on.

@@ -3,7 +3,7 @@
 //! What the real host must guarantee is what is modelled here: messages between agent and shepherd arrive in order; a
 //! kill works within the time allowed for it; no process outlives both its shepherd and the agent.
 
-use crate::checks::{FILE, Held, has_file};
+use crate::checks::{FILE, Held, has_file, usage};
 use crate::clock::Clock;
 use crate::office::{Office, step_name};
 use crate::random::Random;
@@ -12,12 +12,13 @@ use crate::world::{Event, KILLED, World};
 use muster_core::cluster::Bits;
 use muster_core::job::inputs::{Found as Cut, Lack};
 use muster_core::job::outcome::Outcome;
+use muster_core::job::usage::Usage;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::foreman::ForemanInput;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::inputs::LookFor;
-use muster_core::protocol::message::{Conduct, Ended, Role, ToAgent, ToShepherd};
+use muster_core::protocol::message::{Conduct, Ended, Ending, FromShepherd, Role, ToAgent, ToShepherd};
 use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::{AttemptId, Boot};
@@ -32,7 +33,7 @@ pub(crate) struct Host {
     agent: Option<Agent>,
     life: u32,
     wake: (Time, u64),
-    spool: BTreeMap<AttemptId, Option<Ended>>,
+    spool: BTreeMap<AttemptId, Option<Box<Ending>>>,
     pub(crate) shepherds: BTreeMap<AttemptId, Herd>,
     /// When the last message on this host arrives: they keep their order.
     local: i64,
@@ -46,6 +47,8 @@ pub(crate) struct Herd {
     cores: Bits,
     role: Role,
     wake: (Time, u64),
+    /// Whether anything of it has run.
+    ran: bool,
     /// The number of the exit that is under way, and when it comes; how long it still runs while it is stopped.
     exit: (u32, i64),
     /// The number under which it is to stop.
@@ -225,10 +228,10 @@ impl World {
         known.life += 1;
         known.wake = (Time::NEVER, known.wake.1 + 1);
         known.agent = Some(Agent::new(rules, Boot(boot)));
-        let found = known.spool.iter().map(|(id, outcome)| {
-            let found = match outcome {
+        let found = known.spool.iter().map(|(id, ending)| {
+            let found = match ending {
                 _ if known.shepherds.contains_key(id) => Found::Shepherd,
-                Some(how) => Found::Outcome(*how),
+                Some(ending) => Found::Outcome(ending.clone()),
                 None => Found::Nothing,
             };
             (*id, found)
@@ -321,8 +324,8 @@ impl World {
                 let spec = Spec::of(&launch.spec, &launch.owner);
                 let machine = Shepherd::new(&start, lease);
                 let wake = (Time::NEVER, 0);
-                let (role, exit) = (start.role, (0, 0));
-                let herd = Herd { machine, spec, cores, role, wake, exit, stop: None, office: None };
+                let (role, exit, ran) = (start.role, (0, 0), false);
+                let herd = Herd { machine, spec, cores, role, wake, ran, exit, stop: None, office: None };
                 self.hosts[host].shepherds.insert(start.id, herd);
                 self.local(host, |boot| Event::Shepherd {
                     host,
@@ -379,7 +382,7 @@ impl World {
                 let (ends, hosts) = (self.now + spec.runs_ms, self.hosts.len());
                 self.checks.spawn(id, (host, hosts), Held { spec, cores })?;
                 if let Some(herd) = self.hosts[host].shepherds.get_mut(&id) {
-                    herd.exit.1 = ends;
+                    (herd.ran, herd.exit.1) = (true, ends);
                 }
                 match (role, spec.conduct) {
                     (Role::Member, _) => {}
@@ -405,8 +408,13 @@ impl World {
                 let delay = self.random.between(0, 3_000);
                 self.after(delay, Event::Killed { host, boot, id });
             }
-            ShepherdOutput::Save(how) => drop(known.spool.insert(id, Some(how))),
+            ShepherdOutput::Save(how) => self.save(host, id, how),
             ShepherdOutput::Tell(message) => {
+                self.local(host, |_| Event::Agent { host, life, input: AgentInput::Shepherd(id, message) });
+            }
+            ShepherdOutput::TellEnd(_) => {
+                let ending = known.spool.get(&id).cloned().flatten().expect("its end was saved");
+                let message = FromShepherd::Ended(ending);
                 self.local(host, |_| Event::Agent { host, life, input: AgentInput::Shepherd(id, message) });
             }
             ShepherdOutput::CallAgent => self.after(5_000, Event::AgentStart { host }),
@@ -430,6 +438,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Writes how something ended to the spool, and what it used, if it ran.
+    fn save(&mut self, host: usize, id: AttemptId, how: Ended) {
+        let ran = self.hosts[host].shepherds.get(&id).is_some_and(|herd| herd.ran);
+        let usage = if ran { usage(id, host, self.now) } else { Usage::default() };
+        self.checks.used.entry((id, host)).or_default().push(usage);
+        let ending = Box::new(Ending { how, usage, why: None });
+        self.hosts[host].spool.insert(id, Some(ending));
     }
 
     /// Something between two processes of a host, which arrives in order.

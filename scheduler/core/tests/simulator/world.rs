@@ -208,7 +208,7 @@ pub(crate) struct World {
 }
 
 /// The hash of the first hundred stories, the same in every build. It changes with the protocol and the simulator.
-pub(crate) const HUNDRED: u64 = 309_024_871_789_179_483;
+pub(crate) const HUNDRED: u64 = 16_724_153_268_166_819_890;
 
 /// The hash of the first `seeds` stories.
 pub(crate) fn stories(seeds: u64) -> u64 {
