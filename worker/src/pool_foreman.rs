@@ -23,6 +23,7 @@ use muster_core::protocol::ledger::{FromStore, STEP_BYTES, Step, ToStore};
 use muster_core::protocol::line::HostShare;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
+use muster_kernels::Pattern;
 use muster_kernels::hash::Hash16;
 use muster_spec::{BlockSet, Node};
 use serde::{Deserialize, Serialize};
@@ -30,8 +31,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The variable that tells `muster kernel` that it is the foreman of a kernel step of a pool.
+/// The variable that tells `muster kernel` that it is the foreman of a kernel step of a pool, by the number of the process
+/// that has started it: whatever it starts itself, which inherits the variable, is none.
 pub(crate) const STEP: &str = "MUSTER_STEP";
+
+/// How much of what is done the store is given to keep, at most, in bytes: it takes no more of a step than
+/// [`STEP_BYTES`], and what is larger than a message would never arrive.
+const MOST_KEPT: u64 = STEP_BYTES / 4 * 3;
 
 /// How long a team that has to make way may take to hand in what it has.
 const MAKE_WAY: Duration = Duration::from_secs(5);
@@ -43,7 +49,9 @@ pub(crate) type Launcher<'a> = dyn Fn(&[HostShare]) -> Result<Launch, String> + 
 
 /// The attempt that this process is the foreman of, if it is one of a pool's.
 pub(crate) fn step_around() -> Option<AttemptId> {
-    std::env::var_os(STEP).and_then(|_| job_around())
+    let parent: i32 = std::env::var(STEP).ok()?.parse().ok()?;
+    let is_it = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent);
+    is_it.then(job_around).flatten()
 }
 
 /// What the store keeps of finished nodes.
@@ -53,6 +61,8 @@ enum Kept {
     Part(Vec<u8>, Vec<LeafRun>),
     /// All nodes: the answer.
     Answer(Box<Whole>),
+    /// All nodes, and an answer that is too large: who needs it computes it again.
+    Unkept,
 }
 
 /// An answer.
@@ -61,6 +71,9 @@ struct Whole {
     finished: Finished,
     leaves: Vec<Hash16>,
     team: TeamShape,
+    /// How many rounds it took, and what the last began from.
+    round: u32,
+    state: Vec<u8>,
 }
 
 /// A team, or one that is being started.
@@ -344,6 +357,7 @@ impl<'a> PoolForeman<'a> {
                     leaves.extend(of);
                 }
                 Kept::Answer(whole) => self.answer = Some(*whole),
+                Kept::Unkept => {}
             }
         }
         if self.book.apply(Commit { round, state, records, leaves }) || self.answer.is_some() {
@@ -448,7 +462,7 @@ impl<'a> PoolForeman<'a> {
     fn progress(&mut self, round: u32, done: u32) {
         let described = &self.request.described;
         let (blocks, elapsed_s) = (described.grid.blocks(), self.began.elapsed().as_secs_f64());
-        let round = Some(round).filter(|_| described.pattern == muster_kernels::Pattern::Iterate);
+        let round = Some(round).filter(|_| described.pattern == Pattern::Iterate);
         let before = self.resumed.map_or(0.0, Mark::passes);
         let fresh = (Mark { round, done, blocks }.passes() - before).max(0.0);
         (self.tell)(Event::Progress {
@@ -494,28 +508,34 @@ impl<'a> PoolForeman<'a> {
         let round = commit.state.clone().filter(|_| commit.round > 1).map(|state| (commit.round, state));
         let sound = self.book.apply(commit);
         if let Some((round, state)) = round.filter(|_| sound) {
-            self.feed(ForemanInput::Round(team, round, state));
+            self.has_room();
+            if self.keeps {
+                self.feed(ForemanInput::Round(team, round, state));
+            }
         }
         sound
     }
 
     /// Has the store keep what is done of nodes, if all that is done is small enough for it.
     fn keep(&mut self, team: u32, nodes: Vec<Node>) {
-        let Some(record) = self.book.records().iter().find(|record| record.nodes == nodes) else { return };
+        self.has_room();
+        let record = self.book.records().iter().find(|record| record.nodes == nodes);
+        let Some(record) = record.filter(|_| self.keeps) else { return };
+        let kept = Kept::Part(record.partial.clone(), self.book.leaves_of(&nodes));
+        self.feed(ForemanInput::Finished(team, nodes, encode(&kept)));
+    }
+
+    /// Sees whether the store can keep what is done; once it cannot, it is given no more.
+    fn has_room(&mut self) {
         let size = |record: &Record| {
             let blocks: u64 = record.nodes.iter().map(|node| u64::from(blocks(*node, &self.book))).sum();
             (record.partial.len() + 8 * record.nodes.len()) as u64 + 24 * blocks + 64
         };
         let state = self.book.state().map_or(0, <[u8]>::len) as u64;
-        if self.keeps && state + self.book.records().iter().map(size).sum::<u64>() > STEP_BYTES {
+        if self.keeps && state + self.book.records().iter().map(size).sum::<u64>() > MOST_KEPT {
             self.keeps = false;
-            let text =
-                "what is done is too large for the pool to keep: if this host is lost, the work begins again";
+            let text = "what is done is too large for the pool to keep: if this host is lost, that work is done again";
             (self.tell)(Event::Warning { text: text.into() });
-        }
-        if self.keeps {
-            let kept = Kept::Part(record.partial.clone(), self.book.leaves_of(&nodes));
-            self.feed(ForemanInput::Finished(team, nodes, encode(&kept)));
         }
     }
 
@@ -542,20 +562,25 @@ impl<'a> PoolForeman<'a> {
             let why = "the team's answer lacks the hashes of some blocks";
             return self.fails(Failure::Broken(why.into()));
         };
-        let whole = Whole { finished, leaves, team };
+        let (round, state) = (self.book.round(), self.book.state().unwrap_or_default().to_vec());
+        let whole = Whole { finished, leaves, team, round, state };
         self.answer = Some(whole.clone());
         let all = BlockSet::empty(self.request.described.grid).missing();
-        self.feed(ForemanInput::Finished(number, all, encode(&Kept::Answer(Box::new(whole)))));
+        let mut kept = encode(&Kept::Answer(Box::new(whole)));
+        if kept.len() as u64 > MOST_KEPT {
+            kept = encode(&Kept::Unkept);
+        }
+        self.feed(ForemanInput::Finished(number, all, kept));
         self.feed(ForemanInput::Answered(number));
     }
 
     fn answered(&self, whole: Whole) -> Answered {
-        let Whole { finished, leaves, team } = whole;
-        let mark_now = self.mark();
-        let resumed = self.resumed.unwrap_or(mark_now);
-        let state = self.book.state().unwrap_or_default().to_vec();
-        let attempts = self.attempts.max(1);
-        Answered { finished, mark: mark_now, state, leaves, attempts, team, resumed }
+        let Whole { finished, leaves, team, round, state } = whole;
+        let round = Some(round).filter(|_| self.request.described.pattern == Pattern::Iterate);
+        let blocks = self.request.described.grid.blocks();
+        let mark = Mark { round, done: blocks, blocks };
+        let (resumed, attempts) = (self.resumed.unwrap_or(mark), self.attempts.max(1));
+        Answered { finished, mark, state, leaves, attempts, team, resumed }
     }
 
     fn mark(&self) -> Mark {

@@ -16,6 +16,7 @@ use muster_core::cluster::Part;
 use muster_core::job::outcome::Outcome;
 use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
+use muster_core::protocol::message::Role;
 use muster_core::protocol::stamp::AttemptId;
 use muster_slurm::environment::{Place, Queued, Share};
 use muster_slurm::pattern::{Names, default_output, fill};
@@ -272,8 +273,8 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
     let ours = matches!(payload.program, Program::Kernel(_));
-    if ours && launch.spec.size.most_nodes() > 1 {
-        set(STEP, "1".into());
+    if ours && launch.spec.size.most_nodes() > 1 && errand.start.role == Role::Batch {
+        set(STEP, std::process::id().to_string());
     }
     if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
