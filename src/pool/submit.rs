@@ -138,6 +138,8 @@ mod tests {
             outcome: Some(outcome.into()),
             exit_code: Some(exit.0),
             signal: Some(exit.1),
+            why: None,
+            usage: None,
         }
     }
 
