@@ -36,6 +36,9 @@ pub(crate) struct UpArgs {
     /// Let other hosts join at this address of this host; `off` to end that [default: where it was last; port 7461]
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     listen: Option<String>,
+    /// Kill what was told to end (SIGTERM, at its time limit or when it is cancelled or requeued) after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(..=65_533))]
+    kill_wait: u32,
 }
 
 /// Scripts of jobs, out of the controller's own keeping.
@@ -57,7 +60,7 @@ fn failed(error: impl ToString) -> Failed {
 
 fn up(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
-    let rules = Lease::default();
+    let rules = Lease { kill_wait_ms: i64::from(args.kill_wait) * 1000, ..Lease::default() };
     let shape = agent::shape().map_err(failed)?;
     let name = args.name.clone().unwrap_or_else(host_name);
     let mut pool = Pool::up(&state, rules).map_err(failed)?;
@@ -145,5 +148,6 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
     if let Some(listen) = &args.listen {
         command.args(["--listen", listen]);
     }
+    command.args(["--kill-wait", &args.kill_wait.to_string()]);
     background::start(command, &state.join("pool.log"), "next:")
 }
