@@ -18,6 +18,7 @@ use muster_core::cluster::{Host, HostId, Shape};
 use muster_core::payload::BlobId;
 use muster_core::protocol::clerk::{Ask, Clerk, Told};
 use muster_core::protocol::controller::{Answer, Request};
+use muster_core::protocol::lease::Lease;
 use muster_core::protocol::standing::Standing;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -69,13 +70,14 @@ pub fn fresh() -> Standing<Clerk> {
 
 impl Pool {
     /// Brings the pool of a state directory up: its journal is read back, and its engine runs. Nothing listens yet.
-    /// Leases last so many seconds, where that is said; a pool keeps to what was said first.
+    /// Leases last so many seconds, where that is said; a pool keeps to what was said first. What is told to end is killed
+    /// after so many.
     ///
     /// # Errors
     /// When another pool has the directory, its leases are of another length, or the journal cannot be read.
-    pub fn up(state: &Path, lease_s: Option<u32>) -> Result<Pool, PoolError> {
+    pub fn up(state: &Path, (lease_s, kill_wait_s): (Option<u32>, u32)) -> Result<Pool, PoolError> {
         let home = Home::take(state)?;
-        let rules = home.lease(lease_s)?;
+        let rules = Lease { kill_wait_ms: i64::from(kill_wait_s) * 1000, ..home.lease(lease_s)? };
         let io = |what: &str| {
             let what = what.to_owned();
             move |error| PoolError::Io { what, error }

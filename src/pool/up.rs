@@ -38,6 +38,9 @@ pub(crate) struct UpArgs {
     /// good, from the first time that the pool comes up [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=86_400))]
     lease: Option<u32>,
+    /// Kill what was told to end (SIGTERM, at its time limit or when it is cancelled or requeued) after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(..=65_533))]
+    kill_wait: u32,
 }
 
 /// Scripts of jobs, out of the controller's own keeping.
@@ -61,7 +64,7 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
     let shape = agent::shape().map_err(failed)?;
     let name = args.name.clone().unwrap_or_else(host_name);
-    let mut pool = Pool::up(&state, args.lease).map_err(failed)?;
+    let mut pool = Pool::up(&state, (args.lease, args.kill_wait)).map_err(failed)?;
     let host = pool.host(&name, shape.clone()).map_err(failed)?;
     let config = AgentConfig {
         state: state.clone(),
@@ -144,5 +147,6 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
     if let Some(lease) = args.lease {
         command.args(["--lease", &lease.to_string()]);
     }
+    command.args(["--kill-wait", &args.kill_wait.to_string()]);
     background::start(command, &state.join("pool.log"), "next:")
 }

@@ -126,6 +126,46 @@ fn a_time_limit_ends_a_job() {
     assert_eq!(pool.past("1")[0].0, "TIMEOUT");
 }
 
+/// Waits for a word of the test's, and when it is told to end saves its work and says that all is well.
+const SAVES: &str = "#!/bin/bash\ntrap 'echo saved >> log; exit 0' TERM\necho up >> log\nsleep 1000\n";
+
+#[test]
+fn who_is_told_to_end_may_save_its_work_and_has_not_ended_well() {
+    // Who waits for the grace waits for longer than this test.
+    let pool = Pool::up_with(&["--kill-wait", "3600"]);
+    pool.script("saves.sh", SAVES);
+    assert_eq!(pool.run(&["submit", "--wait", "--time=0:01", "saves.sh"]).status.code(), Some(1));
+    assert_eq!(pool.past("1"), [("TIMEOUT".to_owned(), 0, 0)]);
+    assert_eq!(pool.read("log", |_| true), "up\nsaved\n");
+    let job = pool.submit(&["saves.sh"]);
+    pool.read("log", |text| text.ends_with("saved\nup\n"));
+    pool.ok(&["cancel", &job]);
+    assert_eq!(pool.wait(&job), [("CANCELLED".to_owned(), 0, 0)]);
+    assert!(pool.read("log", |_| true).ends_with("up\nsaved\n"));
+    let again = pool.submit(&["saves.sh"]);
+    pool.read("log", |text| text.matches("up").count() == 3);
+    pool.ok(&["requeue", &again]);
+    pool.read("log", |text| text.matches("up").count() == 4);
+    pool.ok(&["cancel", &again]);
+    let outcomes: Vec<String> = pool.wait(&again).into_iter().map(|one| one.0).collect();
+    assert_eq!(outcomes, ["CANCELLED", "PREEMPTED"]);
+}
+
+#[test]
+fn who_does_not_care_is_killed_when_the_grace_is_over() {
+    let pool = Pool::up_with(&["--kill-wait", "1"]);
+    pool.script("stays.sh", "#!/bin/bash\ntrap '' TERM\nsleep 1000 &\necho $! >> pids\nwait; wait\n");
+    assert_eq!(pool.run(&["submit", "--wait", "--time=0:01", "stays.sh"]).status.code(), Some(1));
+    assert_eq!(pool.past("1")[0].0, "TIMEOUT");
+    let job = pool.submit(&["stays.sh"]);
+    pool.read("pids", |text| text.lines().count() == 2 && text.ends_with('\n'));
+    pool.ok(&["cancel", &job]);
+    assert_eq!(pool.json(&["queue"])[0]["state"], "COMPLETING", "nobody waits for its end");
+    assert_eq!(pool.wait(&job)[0].0, "CANCELLED");
+    let pids = pool.read("pids", |_| true);
+    assert!(pids.lines().all(|pid| !runs(pid)), "nothing of it is left: {pids}");
+}
+
 #[test]
 fn a_killed_controller_loses_nothing_and_runs_nothing_twice() {
     let pool = Pool::up();

@@ -6,12 +6,19 @@ use std::process::{Command, Output};
 
 pub(crate) struct Pool {
     folder: tempfile::TempDir,
+    /// What `muster up` is told of it.
+    words: &'static [&'static str],
 }
 
 impl Pool {
     /// A pool that is up.
     pub(crate) fn up() -> Pool {
-        let pool = Pool { folder: tempfile::tempdir().expect("a folder") };
+        Pool::up_with(&[])
+    }
+
+    /// The same, with more words to `muster up`.
+    pub(crate) fn up_with(words: &'static [&'static str]) -> Pool {
+        let pool = Pool { folder: tempfile::tempdir().expect("a folder"), words };
         std::fs::create_dir(pool.folder.path().join("work")).expect("a folder");
         pool.bring_up();
         pool
@@ -19,7 +26,7 @@ impl Pool {
 
     /// Brings it up, which it may have been before.
     pub(crate) fn bring_up(&self) {
-        self.ok(&["up", "--detach"]);
+        self.ok(&[&["up", "--detach"], self.words].concat());
     }
 
     /// Where jobs are submitted from.

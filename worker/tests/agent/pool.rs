@@ -264,7 +264,8 @@ impl Pool {
         let run = RunId { job: JobId(1), element: None };
         let (role, launch) = (Role::Batch, Vec::new());
         let id = AttemptId { run, attempt: Attempt(1) };
-        let mut start = Start { id, conduct: Conduct::Requeue, role, limit_ms: None, launch };
+        let conduct = Conduct::Requeue;
+        let mut start = Start { id, conduct, role, limit_ms: None, grace_ms: 100, launch };
         with(&mut spec, &mut start);
         let memory = match spec.size.memory {
             Some(Memory::PerNode(mib)) => mib,

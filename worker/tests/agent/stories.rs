@@ -159,6 +159,16 @@ fn time_limit() {
     pool.pipe("hold");
     let start = pool.shell("cat hold", |_, start| start.limit_ms = Some(100));
     assert_eq!(pool.run(start), Ended::Exited(Outcome::Timeout));
+    let start = pool.shell("trap 'echo saved; exit 0' TERM; cat hold", |spec, start| {
+        spec.files.output = Some("saves".into());
+        (start.limit_ms, start.grace_ms, start.id.attempt.0) = (Some(100), 600_000, 2);
+    });
+    assert_eq!(pool.run(start), Ended::Exited(Outcome::Timeout), "however it ends");
+    assert!(pool.text("saves").ends_with("saved\n"), "{}", pool.text("saves"));
+    let start = pool.shell("trap '' TERM; cat hold", |_, start| {
+        (start.limit_ms, start.id.attempt.0) = (Some(100), 3);
+    });
+    assert_eq!(pool.run(start), Ended::Exited(Outcome::Timeout), "it does not care, and is killed");
 }
 
 fn early_signal() {

@@ -16,6 +16,7 @@ use crate::policy::Backfill;
 use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 impl Scheduler {
@@ -59,10 +60,9 @@ impl Scheduler {
 
     /// After a restart, gives what runs the places that it has.
     fn give_back_places(&mut self, books: &Books, hosts: &mut Hosts) {
-        // What is stopped has of its cores those that nobody runs on.
-        let runs = |live: &Run| matches!(live.state, State::Starting(_) | State::Running { .. });
-        let (first, then): (Vec<_>, Vec<_>) = books.live().partition(|(_, live)| runs(live));
-        for (run, live) in first.into_iter().chain(then) {
+        let mut all: Vec<(RunId, &Run)> = books.live().collect();
+        all.sort_by_key(|(_, live)| turn(live));
+        for (run, live) in all {
             if matches!(live.state, State::Suspended { .. }) {
                 self.halted.stood_still(run);
             }
@@ -251,6 +251,16 @@ fn keep_hosts(books: &Books, hosts: &mut Hosts) {
             Some(id) if *hosts.state(id) != host.state => hosts.set_state(id, host.state.clone()),
             Some(_) => {}
         }
+    }
+}
+
+/// When it is its turn to have its cores back: what is stopped has those that nobody runs on. What ends may run until it
+/// is over, but if it was stopped: of two that had the same cores, the one that started last runs.
+fn turn(live: &Run) -> (u8, Option<Reverse<Time>>) {
+    match &live.state {
+        State::Completing { placed, .. } => (1, Some(Reverse(placed.started))),
+        State::Suspended { .. } => (2, None),
+        _ => (0, None),
     }
 }
 

@@ -193,12 +193,17 @@ impl<D: Desk> Controller<D> {
         for event in asked.events {
             self.note(now, Record::Desk(event));
         }
-        for (run, why) in asked.end {
-            self.end(now, run, why);
-        }
+        self.tell_to_end(now, asked.end);
         self.turn.replies.push((client, Answer::Desk(asked.answer)));
         self.turn.decide = true;
         self.turn.look = true;
+    }
+
+    /// Ends what runs as Slurm does, whoever wants it to: it is told, and has a while.
+    fn tell_to_end(&mut self, now: Time, all: Vec<(RunId, Why)>) {
+        for end in all {
+            self.end_after(now, end, self.rules.kill_wait_ms);
+        }
     }
 
     pub(super) fn end(&mut self, now: Time, run: RunId, why: Why) {
@@ -460,9 +465,7 @@ impl<D: Desk> Controller<D> {
         for event in events {
             self.note(now, Record::Desk(event));
         }
-        for (run, why) in end {
-            self.end(now, run, why);
-        }
+        self.tell_to_end(now, end);
     }
 
     fn order_start(&mut self, begun: &Begun, places: &[Place]) {
@@ -471,7 +474,8 @@ impl<D: Desk> Controller<D> {
             // One clock decides when its time is over.
             let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
             let launch = self.standing.desk.launch(begun, place);
-            let start = Start { id, conduct, role: place.role, limit_ms, launch };
+            let grace_ms = self.rules.kill_wait_ms;
+            let start = Start { id, conduct, role: place.role, limit_ms, grace_ms, launch };
             self.watched(place.host, |watch| watch.runs.insert(id));
             self.ordered(place.host, |joined| joined.order(Order::Start(start)));
         }

@@ -54,6 +54,8 @@ pub enum Guard {
     StoppedNow,
     /// While something is stopped, its own time stands still.
     LimitWaits,
+    /// What was told that it has to end is killed when its grace is over.
+    GraceEnds,
     /// The member of a team that goes on elsewhere is killed when the team has handed in, or has had time to.
     HandInFirst,
     /// The store takes commits of the newest attempt alone.
@@ -105,6 +107,7 @@ impl Guard {
         Guard::StoppedFirst,
         Guard::StoppedNow,
         Guard::LimitWaits,
+        Guard::GraceEnds,
         Guard::HandInFirst,
         Guard::FencedCommit,
         Guard::BlockOnce,

@@ -110,6 +110,7 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
                 && boots.len() == begun.places.len()
                 && standing.desk.may_begin(begun)
         }
+        Record::Notice(id, why, _) => standing.attempt(*id).is_some_and(|open| open.can_end(*why)),
         Record::Up(id) | Record::End(id, _) | Record::Unable(id, ..) => standing.attempt(*id).is_some(),
         Record::Closed(id, _, usage) => standing.attempt(*id).is_some_and(|open| open.used == *usage),
         Record::Step(run, step) => !standing.ledgers.contains_key(&(*run, step.spec)),
@@ -128,7 +129,6 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             standing.attempt(resized.id).is_some_and(fits) && standing.desk.may_resize(resized)
         }
         Record::Paced(id, pace) => standing.attempt(*id).is_some_and(|open| open.can_pace(*pace)),
-        Record::Notice(id, ..) => standing.attempt(*id).is_some_and(Open::can_notice),
         Record::GivenBack(id, host) => standing.attempt(*id).is_some_and(|open| open.has_lost(*host)),
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The parameters of leases. All clocks count suspended time, and differ from true time by at most `clock_ppm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Lease {
     /// How long a lease lasts on its holder's clock, in milliseconds.
     pub length_ms: i64,
@@ -23,6 +24,9 @@ pub struct Lease {
     /// How long a member of a kernel step whose host is taken back is waited for, in milliseconds: its team may hand in
     /// what it has.
     pub drain_ms: i64,
+    /// How long what was told that it has to end may take, in milliseconds, when its time is over or a user ends it:
+    /// Slurm's `KillWait`.
+    pub kill_wait_ms: i64,
 }
 
 impl Default for Lease {
@@ -35,6 +39,7 @@ impl Default for Lease {
             clock_ppm: 1_000,
             kill_ms: 5_000,
             drain_ms: 10_000,
+            kill_wait_ms: 30_000,
         }
     }
 }

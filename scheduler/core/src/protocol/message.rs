@@ -42,6 +42,8 @@ pub struct Start {
     pub role: Role,
     /// Its time limit in milliseconds, from its start on this host; on the batch host alone.
     pub limit_ms: Option<i64>,
+    /// How long it may go on after that, in milliseconds, having been told that it has to end.
+    pub grace_ms: i64,
     /// What to launch and on which cores, encoded by the one who decides; the protocol does not look into it.
     pub launch: Vec<u8>,
 }

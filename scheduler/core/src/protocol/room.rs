@@ -22,7 +22,7 @@ impl<D: Desk> Controller<D> {
         if grace_ms <= 0 {
             return self.end(now, run, why);
         }
-        let Some(open) = self.standing.open.get(&run).filter(|open| open.can_notice()) else { return };
+        let Some(open) = self.standing.open.get(&run).filter(|open| open.can_end(why)) else { return };
         self.note(now, Record::Notice(open.begun.id, why, grace_ms));
         self.turn.touched.insert(run);
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a script that may be requeued has no process left `kill_ms` after the last deadline it was given; a
 //! deadline that has passed is final; the outcome is on the spool before anybody hears of it; while what it holds is
-//! stopped, its own time stands still and that of the lease does not.
+//! stopped, its own time stands still and that of the lease does not; what was told that it has to end is killed when its
+//! grace is over, and what was told so for its time limit has timed out, however it ends.
 
 use super::guard::Guard;
 use super::message::{Conduct, Ended, FromShepherd, Start, ToShepherd};
@@ -62,6 +63,7 @@ pub enum ShepherdOutput {
 pub struct Shepherd {
     conduct: Conduct,
     limit_ms: Option<i64>,
+    grace_ms: i64,
     state: State,
 }
 
@@ -72,8 +74,8 @@ enum State {
     Running {
         /// When the lease ends, as far as is known.
         lease: Time,
-        /// When its own time is over; that time is later by as long as it is stopped.
-        limit: Time,
+        /// Its own time.
+        limit: Limit,
         /// When it is killed after a notice.
         notice: Time,
         /// Under which number and since when it is stopped, and whether all of it is.
@@ -84,10 +86,20 @@ enum State {
     Over(Ended),
 }
 
+/// The time limit of what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Limit {
+    /// It comes then, and later by as long as it is stopped.
+    At(Time),
+    /// It has come, and what is held was told that it has to end; it is killed then.
+    Passed(Time),
+}
+
 impl Shepherd {
     /// The shepherd of `start` under a lease that ends at `lease`, by the host's clock.
     pub fn new(start: &Start, lease: Time) -> Self {
-        Shepherd { conduct: start.conduct, limit_ms: start.limit_ms, state: State::New(lease) }
+        let Start { conduct, limit_ms, grace_ms, .. } = *start;
+        Shepherd { conduct, limit_ms, grace_ms, state: State::New(lease) }
     }
 
     /// Hears one thing, and says what to do.
@@ -98,7 +110,7 @@ impl Shepherd {
         match input {
             ShepherdInput::Begin => {
                 if let State::New(lease) = self.state {
-                    let limit = self.limit_ms.map_or(Time::NEVER, |ms| now.after(ms));
+                    let limit = Limit::At(self.limit_ms.map_or(Time::NEVER, |ms| now.after(ms)));
                     if now < self.lease_deadline(lease) {
                         self.state = State::Running { lease, limit, notice: Time::NEVER, stopped: None };
                         out.push(ShepherdOutput::Spawn);
@@ -120,6 +132,7 @@ impl Shepherd {
             ShepherdInput::Exited(outcome) => {
                 let how = match self.state {
                     State::Killing(why) => why,
+                    State::Running { limit: Limit::Passed(_), .. } => Ended::Exited(Outcome::Timeout),
                     _ => Ended::Exited(outcome),
                 };
                 self.end(how, &mut out);
@@ -170,7 +183,7 @@ impl Shepherd {
                 out.push(ShepherdOutput::Tell(FromShepherd::Running));
             }
             (ToShepherd::Notice(grace_ms), State::Running { stopped, limit, notice, .. }) => {
-                if *notice == Time::NEVER {
+                if *notice == Time::NEVER && matches!(limit, Limit::At(_)) {
                     // The signal lets what is stopped go on.
                     go_on(now, stopped, limit);
                     out.push(ShepherdOutput::Warn);
@@ -186,20 +199,29 @@ impl Shepherd {
         out.extend([ShepherdOutput::Save(how), ShepherdOutput::TellEnd(how)]);
     }
 
-    /// Kills what has passed a deadline.
+    /// Kills what has passed a deadline. What comes to its time limit has its grace first.
     fn look_at_the_clock(&mut self, now: Time, out: &mut Vec<ShepherdOutput>) {
         let State::Running { lease, limit, notice, stopped } = self.state else { return };
-        let why = if now >= limit && !waits(stopped) {
-            Ended::Exited(Outcome::Timeout)
-        } else if now >= notice {
-            Ended::Killed
-        } else if now >= self.lease_deadline(lease) {
-            Ended::LeaseEnded
-        } else {
-            return;
+        let comes = matches!(limit, Limit::At(at) if now >= at && !waits(stopped));
+        let limit = if comes { Limit::Passed(now.after(self.grace_ms)) } else { limit };
+        let over = |at: Time| now >= at && Guard::GraceEnds.stands();
+        let timed_out = Ended::Exited(Outcome::Timeout);
+        let why = match limit {
+            Limit::Passed(at) if over(at) => Some(timed_out),
+            _ if over(notice) => Some(Ended::Killed),
+            // Its time was over: it does not run again.
+            Limit::Passed(_) if now >= self.lease_deadline(lease) => Some(timed_out),
+            Limit::At(_) if now >= self.lease_deadline(lease) => Some(Ended::LeaseEnded),
+            _ => None,
         };
-        self.state = State::Killing(why);
-        out.push(ShepherdOutput::Kill);
+        if let Some(why) = why {
+            self.state = State::Killing(why);
+            out.push(ShepherdOutput::Kill);
+        } else if comes {
+            // Who has had a notice knows.
+            out.extend((notice == Time::NEVER).then_some(ShepherdOutput::Warn));
+            self.state = State::Running { lease, limit, notice, stopped };
+        }
     }
 
     /// When the end of the lease is the end of what it holds.
@@ -213,7 +235,10 @@ impl Shepherd {
 
     fn deadline(&self) -> Option<Time> {
         let State::Running { lease, limit, notice, stopped } = self.state else { return None };
-        let limit = if waits(stopped) { Time::NEVER } else { limit };
+        let limit = match limit {
+            Limit::At(_) if waits(stopped) => Time::NEVER,
+            Limit::At(at) | Limit::Passed(at) => at,
+        };
         let at = limit.min(notice).min(self.lease_deadline(lease));
         (at < Time::NEVER).then_some(at)
     }
@@ -225,10 +250,12 @@ fn waits(stopped: Option<(u32, Time, bool)>) -> bool {
 }
 
 /// What is stopped, if it is, goes on, and may do so for longer.
-fn go_on(now: Time, stopped: &mut Option<(u32, Time, bool)>, limit: &mut Time) -> Option<ShepherdOutput> {
+fn go_on(now: Time, stopped: &mut Option<(u32, Time, bool)>, limit: &mut Limit) -> Option<ShepherdOutput> {
     let (_, since, _) = stopped.take()?;
-    if Guard::LimitWaits.stands() {
-        *limit = limit.after(now.0 - since.0);
+    if let Limit::At(at) = limit
+        && Guard::LimitWaits.stands()
+    {
+        *at = at.after(now.0 - since.0);
     }
     Some(ShepherdOutput::GoOn)
 }
@@ -243,7 +270,8 @@ mod tests {
     fn shepherd(limit_ms: Option<i64>) -> Shepherd {
         let id = AttemptId { run: RunId { job: JobId(1), element: None }, attempt: Attempt(1) };
         let (conduct, role, launch) = (Conduct::Requeue, Role::Batch, Vec::new());
-        let mut shepherd = Shepherd::new(&Start { id, conduct, role, limit_ms, launch }, Time(10_000));
+        let start = Start { id, conduct, role, limit_ms, grace_ms: 2_000, launch };
+        let mut shepherd = Shepherd::new(&start, Time(10_000));
         let begun = shepherd.handle(Time(0), ShepherdInput::Begin);
         assert_eq!(begun[0], ShepherdOutput::Spawn);
         shepherd
@@ -283,5 +311,34 @@ mod tests {
         hear(&mut other, 100, ToShepherd::Suspend(1));
         let killed = hear(&mut other, 200, ToShepherd::Kill);
         assert!(killed.contains(&Kill) && !killed.contains(&GoOn) && !killed.contains(&Warn), "{killed:?}");
+    }
+
+    #[test]
+    fn who_comes_to_the_time_limit_has_a_grace_and_has_timed_out() {
+        use ShepherdOutput::{Kill, Save, TellEnd, Wake, Warn};
+        let timed_out = Ended::Exited(Outcome::Timeout);
+        let ends = [Save(timed_out), TellEnd(timed_out)];
+        let mut ignores = shepherd(Some(1_000));
+        let woken = |one: &mut Shepherd, at| one.handle(Time(at), ShepherdInput::Woken);
+        assert_eq!(woken(&mut ignores, 1_000), [Warn, Wake(Time(3_000))]);
+        assert_eq!(woken(&mut ignores, 2_999), [Wake(Time(3_000))], "it is told once");
+        assert_eq!(woken(&mut ignores, 3_000), [Kill]);
+        let killed = ShepherdInput::Exited(Outcome::Signalled(9));
+        assert_eq!(ignores.handle(Time(3_001), killed), ends);
+        let mut saves = shepherd(Some(1_000));
+        woken(&mut saves, 1_000);
+        assert_eq!(saves.handle(Time(1_500), ShepherdInput::Exited(Outcome::Completed)), ends);
+        let mut late = shepherd(Some(9_000));
+        woken(&mut late, 9_000);
+        assert_eq!(woken(&mut late, 10_000), [Kill], "the lease ends within its grace");
+        assert_eq!(late.handle(Time(10_001), ShepherdInput::Exited(Outcome::Signalled(9))), ends);
+        let mut both = shepherd(Some(1_000));
+        hear(&mut both, 500, ToShepherd::Notice(800));
+        assert_eq!(woken(&mut both, 1_000), [Wake(Time(1_300))], "it knows");
+        assert_eq!(woken(&mut both, 1_300), [Kill]);
+        let mut stopped = shepherd(Some(1_000));
+        woken(&mut stopped, 1_000);
+        hear(&mut stopped, 1_100, ToShepherd::Suspend(1));
+        assert_eq!(woken(&mut stopped, 3_000), [Kill], "a grace waits for nobody");
     }
 }

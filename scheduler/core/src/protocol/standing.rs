@@ -350,14 +350,9 @@ impl Open {
         }
     }
 
-    /// Whether [`Record::End`] would change anything.
+    /// Whether [`Record::End`], or [`Record::Notice`], would change anything.
     pub fn can_end(&self, why: Why) -> bool {
         self.cause.is_none_or(|cause| cause.may_run_again() && !why.runs_again())
-    }
-
-    /// Whether [`Record::Notice`] would change anything.
-    pub fn can_notice(&self) -> bool {
-        self.cause.is_none()
     }
 
     /// How long it may go on, milliseconds, when it is to be told that it has to end. What is stopped cannot hear of it
@@ -439,9 +434,11 @@ impl Open {
     }
 
     fn is_told(&mut self, why: Why, grace_ms: i64) {
-        if self.can_notice() {
+        if self.can_end(why) {
+            // What is being killed is not spared, and who was told has no longer than that.
+            let before = if self.cause.is_some() { self.notice_ms } else { Some(grace_ms) };
+            self.notice_ms = before.map(|before| before.min(grace_ms));
             self.cause = Some(AttemptEnd::Ended(why));
-            self.notice_ms = Some(grace_ms);
         }
     }
 
@@ -450,8 +447,9 @@ impl Open {
         part.over = Some(end);
         let well = end == PartEnd::Reported(Ended::Exited(Outcome::Completed));
         let role = part.role;
-        // What was told to end and comes to its own end first has ended well.
-        if well && role == Role::Batch && self.notice_ms.take().is_some() {
+        // What was told to make room and comes to its own end first has ended well.
+        let makes_room = matches!(self.cause, Some(AttemptEnd::Ended(Why::Preempted | Why::Evicted)));
+        if well && makes_room && role == Role::Batch && self.notice_ms.take().is_some() {
             self.cause = Some(AttemptEnd::Exited(Outcome::Completed));
         }
         let fenced = self.begun.conduct == Conduct::Fenced;

@@ -68,8 +68,8 @@ pub(super) struct Joined {
     probes: BTreeMap<ProbeId, Option<u32>>,
     /// What was last ordered to stop or to go on, by the number of the time.
     paces: BTreeMap<AttemptId, (u32, Move)>,
-    /// What was told that it has to end.
-    noticed: BTreeSet<AttemptId>,
+    /// What was told that it has to end, by the number of the order, and within how many milliseconds.
+    noticed: BTreeMap<AttemptId, (u32, i64)>,
     /// What is stopped by the newest report, by the number of the time.
     pub(super) stopped: BTreeMap<AttemptId, u32>,
 }
@@ -194,7 +194,7 @@ pub(super) enum Heard {
 impl Joined {
     fn new(boot: Boot, session: Session, sent: Time) -> Self {
         let (kills, forgets, told) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let (paces, noticed, stopped) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let (paces, noticed, stopped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (orders, probes) = (VecDeque::new(), BTreeMap::new());
         let done = 0;
         Joined { boot, session, sent, done, orders, kills, forgets, told, probes, paces, noticed, stopped }
@@ -275,16 +275,19 @@ impl Joined {
         }
     }
 
-    /// Orders that `id` end within so many milliseconds, unless that, or its end, is ordered.
+    /// Orders that `id` end within so many milliseconds, unless that, or less, or its end is ordered.
     pub(super) fn notice(&mut self, id: AttemptId, grace_ms: i64) {
-        if !self.kills.contains_key(&id) && self.noticed.insert(id) {
+        let known = self.noticed.get(&id).is_some_and(|(_, told)| *told <= grace_ms);
+        if !known && !self.kills.contains_key(&id) {
             self.orders.push_back(Order::Notice(id, grace_ms));
+            self.noticed.insert(id, (self.done + self.orders.len() as u32, grace_ms));
         }
     }
 
     /// The agent of this session, having obeyed `done` orders, holds nothing that runs but what `runs` says.
     pub(super) fn clear(&mut self, done: u32, runs: impl Fn(AttemptId) -> bool) {
         self.kills.retain(|id, number| *number > done || runs(*id));
+        self.noticed.retain(|id, (number, _)| *number > done || runs(*id));
     }
 
     /// The agent holds nothing of which `held` does not hold.

@@ -438,3 +438,21 @@ fn what_was_given_to_a_job_stays_while_it_runs() {
     assert_eq!(pool.scripts.len(), 3, "it needs none");
     pool.restart();
 }
+
+#[test]
+fn who_is_told_to_end_has_its_cores_until_then_after_a_restart_too() {
+    let mut pool = Pool::with(PreemptMode::Suspend, 0);
+    pool.submit(spec((3, CPUS, 60, None)));
+    (0..3).for_each(|_| pool.second());
+    let rush = pool.submit_as("ada", in_a_rush(spec((1, CPUS, 90, None))));
+    (0..3).for_each(|_| pool.second());
+    let on = pool.hosts_of(rush);
+    assert_eq!((on.len(), pool.stopped.len()), (1, 3), "it runs where the other stands still");
+    pool.ask(Ask::Job(rush, JobEvent::Cancelled { of: Elements::All, by: 1000 }));
+    pool.restart();
+    // Nobody goes on beside it: the pool would see that.
+    (0..29).for_each(|_| pool.second());
+    assert_eq!((pool.hosts_of(rush), pool.stopped.len()), (on, 3));
+    (0..5).for_each(|_| pool.second());
+    assert_eq!((pool.hosts_of(rush), pool.stopped.len()), (Vec::new(), 0));
+}

@@ -44,6 +44,8 @@ pub(crate) struct Checks {
     pub(crate) running: Running,
     /// What of it is stopped.
     pub(crate) stopped: BTreeSet<(AttemptId, usize)>,
+    /// When each was told that it has to end.
+    pub(crate) told: BTreeMap<(AttemptId, usize), i64>,
     /// The time.
     pub(crate) now: i64,
     /// When it was noted, perhaps long before it was on disk, that a kernel step has these hosts.
@@ -358,6 +360,7 @@ impl Checks {
             format!("{id} begins on cores {:?} of host {host}, of {spec:?}", held.cores.words())
         })?;
         self.running.insert((id, host), held);
+        self.told.remove(&(id, host));
         self.stopped.remove(&(id, host));
         self.cores(id, host, "begins")?;
         self.licences(id)
@@ -391,6 +394,13 @@ impl Checks {
     /// Whether something is there and stopped.
     pub(crate) fn is_stopped(&self, id: AttemptId, host: usize) -> bool {
         self.running.contains_key(&(id, host)) && self.stopped.contains(&(id, host))
+    }
+
+    /// What ends that was told so does not outlive its grace, by clocks that may be slow.
+    pub(crate) fn ends_in_time(&mut self, id: AttemptId, host: usize, rules: Lease) -> Verdict {
+        let Some(told) = self.told.remove(&(id, host)) else { return Ok(()) };
+        let (took, most) = (self.now - told, rules.kill_wait_ms * 103 / 100 + rules.kill_ms);
+        ensure(took <= most, || format!("{id} ends on host {host} {took} ms after it was told, of {most}"))
     }
 
     /// What was stopped goes on.

@@ -142,6 +142,7 @@ impl World {
         if self.checks.running.remove(&(id, host)).is_none() {
             return Ok(());
         }
+        self.checks.ends_in_time(id, host, self.rules)?;
         self.say(|| format!("host {host}: {id} comes to its end: {outcome:?}"));
         if outcome == Outcome::Completed {
             self.checks.finished.insert(id);
@@ -190,6 +191,7 @@ impl World {
         if self.checks.running.remove(&(id, host)).is_none() {
             return Ok(());
         }
+        self.checks.ends_in_time(id, host, self.rules)?;
         self.say(|| format!("host {host}: {id} is dead"));
         self.shepherd_hears(host, id, ShepherdInput::Exited(KILLED))
     }
@@ -398,6 +400,7 @@ impl World {
             ShepherdOutput::GoOn => return self.goes_on(host, id),
             ShepherdOutput::Warn => {
                 self.goes_on(host, id)?;
+                self.checks.told.entry((id, host)).or_insert(self.now);
                 // Some save their work and end, some do not care.
                 if self.random.chance(600) {
                     let delay = self.random.between(0, 15_000);
