@@ -134,7 +134,7 @@ fn who_is_told_to_end_may_save_its_work_and_has_not_ended_well() {
     // Who waits for the grace waits for longer than this test.
     let pool = Pool::up_with(&["--kill-wait", "3600"]);
     pool.script("saves.sh", SAVES);
-    assert_eq!(pool.run(&["submit", "--wait", "--time=0:01", "saves.sh"]).status.code(), Some(1));
+    assert_eq!(pool.run(&["submit", "--wait", "--time=0:03", "saves.sh"]).status.code(), Some(1));
     assert_eq!(pool.past("1"), [("TIMEOUT".to_owned(), 0, 0)]);
     assert_eq!(pool.read("log", |_| true), "up\nsaved\n");
     let job = pool.submit(&["saves.sh"]);
@@ -155,7 +155,7 @@ fn who_is_told_to_end_may_save_its_work_and_has_not_ended_well() {
 fn who_does_not_care_is_killed_when_the_grace_is_over() {
     let pool = Pool::up_with(&["--kill-wait", "1"]);
     pool.script("stays.sh", "#!/bin/bash\ntrap '' TERM\nsleep 1000 &\necho $! >> pids\nwait; wait\n");
-    assert_eq!(pool.run(&["submit", "--wait", "--time=0:01", "stays.sh"]).status.code(), Some(1));
+    assert_eq!(pool.run(&["submit", "--wait", "--time=0:03", "stays.sh"]).status.code(), Some(1));
     assert_eq!(pool.past("1")[0].0, "TIMEOUT");
     let job = pool.submit(&["stays.sh"]);
     pool.read("pids", |text| text.lines().count() == 2 && text.ends_with('\n'));

@@ -161,7 +161,7 @@ fn time_limit() {
     assert_eq!(pool.run(start), Ended::Exited(Outcome::Timeout));
     let start = pool.shell("trap 'echo saved; exit 0' TERM; cat hold", |spec, start| {
         spec.files.output = Some("saves".into());
-        (start.limit_ms, start.grace_ms, start.id.attempt.0) = (Some(100), 600_000, 2);
+        (start.limit_ms, start.grace_ms, start.id.attempt.0) = (Some(2_000), 600_000, 2);
     });
     assert_eq!(pool.run(start), Ended::Exited(Outcome::Timeout), "however it ends");
     assert!(pool.text("saves").ends_with("saved\n"), "{}", pool.text("saves"));
