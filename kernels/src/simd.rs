@@ -20,9 +20,9 @@ mod token {
     pulp::simd_type! {
         /// 512-bit vectors.
         pub struct Avx512 {
-            f: "avx512f",
+            pub(super) f: "avx512f",
             cd: "avx512cd",
-            bw: "avx512bw",
+            pub(super) bw: "avx512bw",
             dq: "avx512dq",
             vl: "avx512vl",
             avx2: "avx2",
@@ -31,7 +31,7 @@ mod token {
     }
     pulp::simd_type! {
         /// 256-bit vectors.
-        pub struct Avx2 { avx2: "avx2", fma: "fma" }
+        pub struct Avx2 { pub(super) avx2: "avx2", fma: "fma" }
     }
     pulp::simd_type! {
         /// One value at a time.
@@ -217,6 +217,23 @@ impl Simd {
         }
     }
 
+    /// Where a byte is in a text, 64 bytes at a time: bit `i` of a mask tells whether byte `i` is `wanted`.
+    ///
+    /// # Panics
+    /// Unless there is a mask for each 64 bytes.
+    #[inline]
+    pub fn masks(self, text: &[[u8; 64]], wanted: u8, masks: &mut [u64]) {
+        assert_eq!(text.len(), masks.len());
+        let each = text.iter().zip(masks);
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512(token) => token.vectorize(Masks(each, wanted, token)),
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2(token) => token.vectorize(Masks(each, wanted, token)),
+            _ => each.for_each(|(bytes, mask)| *mask = equal(bytes, wanted)),
+        }
+    }
+
     /// Runs a hot loop that names its vectors, at this level. It must not use what one level has and another has not:
     /// estimates, sums across a vector.
     #[inline]
@@ -237,6 +254,42 @@ impl Simd {
             return pulp::Simd::vectorize(simd, work);
         }
         self.run(OneValue(work))
+    }
+}
+
+/// Masks of so many bytes, at the level of a token.
+#[cfg(target_arch = "x86_64")]
+struct Masks<I, T>(I, u8, T);
+
+#[cfg(target_arch = "x86_64")]
+impl<'a, I: Iterator<Item = (&'a [u8; 64], &'a mut u64)>> pulp::NullaryFnOnce for Masks<I, token::Avx512> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Masks(each, wanted, token) = self;
+        let wanted = token.f._mm512_set1_epi8(wanted as i8);
+        for (bytes, mask) in each {
+            *mask = token.bw._mm512_cmpeq_epi8_mask(pulp::cast(*bytes), wanted);
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a, I: Iterator<Item = (&'a [u8; 64], &'a mut u64)>> pulp::NullaryFnOnce for Masks<I, token::Avx2> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Masks(each, wanted, token) = self;
+        let wanted: [u8; 32] = [wanted; 32];
+        for (bytes, mask) in each {
+            let half = |nth: usize| {
+                let equal = token
+                    .avx2
+                    ._mm256_cmpeq_epi8(pulp::cast(bytes.as_chunks::<32>().0[nth]), pulp::cast(wanted));
+                u64::from(token.avx2._mm256_movemask_epi8(equal) as u32)
+            };
+            *mask = half(0) | half(1) << 32;
+        }
     }
 }
 

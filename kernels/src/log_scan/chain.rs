@@ -89,6 +89,8 @@ struct Run {
     wide: bool,
     least: usize,
     most: Option<usize>,
+    /// The group that is this run and no more: it takes no links of its own, as most groups are such.
+    group: Option<usize>,
 }
 
 impl Chain {
@@ -156,6 +158,9 @@ impl Chain {
                     }
                     if end - at < run.least {
                         return Tried::Nothing;
+                    }
+                    if let Some(group) = run.group {
+                        spans[group] = at..end;
                     }
                     at = end;
                 }
@@ -228,9 +233,17 @@ fn flatten(hir: &Hir, parts: &mut Vec<Part>) -> Option<()> {
             Link::Run(run(&repetition.sub, least, most)?)
         }
         HirKind::Capture(capture) => {
-            parts.push(Part::Link(Link::Open(capture.index as usize)));
+            let (group, open) = (capture.index as usize, parts.len());
+            parts.push(Part::Link(Link::Open(group)));
             flatten(&capture.sub, parts)?;
-            Link::Close(capture.index as usize)
+            if let [Part::Link(Link::Run(run))] = &mut parts[open + 1..]
+                && run.group.is_none()
+            {
+                run.group = Some(group);
+                parts.remove(open);
+                return Some(());
+            }
+            Link::Close(group)
         }
         HirKind::Concat(subs) => return subs.iter().try_for_each(|sub| flatten(sub, parts)),
         HirKind::Alternation(subs) => {
@@ -259,5 +272,5 @@ fn run(hir: &Hir, least: usize, most: Option<usize>) -> Option<Box<Run>> {
         }
         _ => return None,
     };
-    Some(Box::new(Run { set, wide, least, most }))
+    Some(Box::new(Run { set, wide, least, most, group: None }))
 }

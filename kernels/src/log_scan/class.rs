@@ -28,9 +28,10 @@ enum Stops {
 
 /// Bytes of a word that are not above a blank, or are beyond ASCII, have the high bit set in this (Mycroft 1987); the
 /// lowest one is right.
-fn odd_bytes(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    (word.wrapping_sub(ONES * (b' ' as u64 + 1)) | word) & (ONES << 7)
+#[inline(always)]
+fn odd_bytes(word: u128) -> u128 {
+    const ONES: u128 = u128::MAX / 255;
+    (word.wrapping_sub(ONES * (b' ' as u128 + 1)) | word) & (ONES << 7)
 }
 
 impl ByteSet {
@@ -102,10 +103,11 @@ impl ByteSet {
 
     #[inline]
     fn low_end(&self, text: &[u8], mut at: usize) -> usize {
-        while let Some(word) = text[at..].first_chunk::<8>() {
-            let odd = odd_bytes(u64::from_le_bytes(*word));
+        while let Some(word) = text[at..].first_chunk::<16>() {
+            // Most words end within sixteen bytes, so that where they end is no guess.
+            let odd = odd_bytes(u128::from_le_bytes(*word));
             if odd == 0 {
-                at += 8;
+                at += 16;
                 continue;
             }
             at += odd.trailing_zeros() as usize / 8;

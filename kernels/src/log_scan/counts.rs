@@ -20,13 +20,19 @@ pub struct LogScanPartial {
 
 impl LogScanPartial {
     /// Counts a line with these groups; the hash of its key. [`LogScanPartial::settle`] comes after the last.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(
         &mut self,
         text: &[u8],
-        groups: impl Iterator<Item = Option<Range<usize>>> + Clone,
+        mut groups: impl ExactSizeIterator<Item = Option<Range<usize>>> + Clone,
     ) -> u64 {
         self.lines += 1;
+        if groups.len() == 1 {
+            return match groups.next().flatten() {
+                Some(group) => self.keys.count_part(text, group),
+                None => self.keys.count(|key| key.extend_from_slice(NOTHING)),
+            };
+        }
         self.keys.count(|key| {
             let texts = groups.map(|group| group.map_or(NOTHING, |group| &text[group]));
             texts.clone().for_each(|text| key.extend_from_slice(text));

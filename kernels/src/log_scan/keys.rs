@@ -3,6 +3,7 @@
 use crate::memory::in_large_pages;
 use crate::mix::hash_text;
 use crate::simd::prefetch;
+use std::ops::Range;
 
 /// So many keys are looked up together: what is asked for memory stays in the caches until it is used.
 const AT_ONCE: usize = 128;
@@ -32,19 +33,27 @@ struct Slot {
     text: [u8; SHORT],
 }
 
-/// Keys of single lines that have not been looked up.
+/// Keys of single lines that have not been looked up, and the texts of those that are not short.
 #[derive(Debug, Default)]
 struct Waiting {
+    slots: Vec<Slot>,
     texts: Vec<u8>,
-    /// Their hashes, and where they end.
-    ends: Vec<(u32, usize)>,
 }
+
+/// The bytes of a short text, for each length.
+const KEPT: [u128; SHORT + 1] = {
+    let (mut kept, mut length) = ([0; SHORT + 1], 1);
+    while length <= SHORT {
+        kept[length] = u128::MAX >> (8 * (SHORT - length));
+        length += 1;
+    }
+    kept
+};
 
 /// A short text as it lies in a slot, of bytes that begin with it.
 #[inline(always)]
 fn short(bytes: &[u8; SHORT], length: usize) -> [u8; SHORT] {
-    let kept = u128::MAX.checked_shr(8 * (SHORT - length) as u32).unwrap_or(0);
-    (u128::from_le_bytes(*bytes) & kept).to_le_bytes()
+    (u128::from_le_bytes(*bytes) & KEPT[length]).to_le_bytes()
 }
 
 /// Where a key with this hash is looked for first, in a table of any size.
@@ -52,7 +61,27 @@ fn placed(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
 
+/// Where a text that is not short begins, as its slot says it.
+fn start_bytes(start: usize) -> [u8; SHORT] {
+    (start as u128).to_le_bytes()
+}
+
 impl Slot {
+    /// Of a text that begins at `start` in the texts that are not short, if it is not.
+    #[inline]
+    fn of(hash: u64, text: &[u8], start: usize, lines: u64) -> Slot {
+        let mut bytes = start_bytes(start);
+        if text.len() <= SHORT {
+            bytes = [0; SHORT];
+            bytes[..text.len()].copy_from_slice(text);
+        }
+        Slot { lines, hash: placed(hash), length: text.len() as u32, text: bytes }
+    }
+
+    fn is_short(&self) -> bool {
+        self.length as usize <= SHORT
+    }
+
     /// Where its text begins, as it is not short.
     fn start(&self) -> usize {
         usize::from_le_bytes(*self.text.first_chunk().expect("a text is longer"))
@@ -61,7 +90,7 @@ impl Slot {
     #[inline(always)]
     fn text<'a>(&'a self, texts: &'a [u8]) -> &'a [u8] {
         let length = self.length as usize;
-        if length <= SHORT { &self.text[..length] } else { &texts[self.start()..][..length] }
+        if self.is_short() { &self.text[..length] } else { &texts[self.start()..][..length] }
     }
 }
 
@@ -83,71 +112,107 @@ impl Keys {
 
     /// Counts a line of the key that `write` puts behind what is there; its hash. It waits for others:
     /// [`Keys::settle`].
-    #[inline]
+    #[inline(never)]
     pub(super) fn count(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
-        let Waiting { texts, ends } = &mut self.waiting;
+        let texts = &mut self.waiting.texts;
         let start = texts.len();
         write(texts);
         let hash = hash_text(&texts[start..]);
-        ends.push((placed(hash), texts.len()));
-        if ends.len() == AT_ONCE {
-            self.settle();
+        let slot = Slot::of(hash, &texts[start..], start, 1);
+        if slot.is_short() {
+            texts.truncate(start);
         }
+        self.wait(slot);
         hash
     }
 
-    /// Looks up what waits. A table beyond the caches is asked for all slots at once: each line by itself would wait for
-    /// memory.
-    pub(super) fn settle(&mut self) {
-        if self.waiting.ends.is_empty() {
-            return;
-        }
-        let Waiting { mut texts, mut ends } = std::mem::take(&mut self.waiting);
-        self.make_room(ends.len());
-        let mask = self.slots.len() - 1;
-        ends.iter().for_each(|&(hash, _)| prefetch(&self.slots[hash as usize & mask]));
-        texts.extend_from_slice(&[0; SHORT]);
-        let mut start = 0;
-        for &(hash, end) in &ends {
-            let length = end - start;
-            if length <= SHORT {
-                let bytes = texts[start..].first_chunk().expect("zeros are behind the last");
-                self.add_short(hash, short(bytes, length), length, 1);
-            } else {
-                self.add_long(hash, &texts[start..end], 1);
+    /// The same for the key that is a part of a text. A short one is read whole, whatever its length, and cut with a
+    /// mask: to copy so many bytes as it has would be a branch that is guessed wrong.
+    #[inline(always)]
+    pub(super) fn count_part(&mut self, text: &[u8], part: Range<usize>) -> u64 {
+        match text[part.start..].first_chunk() {
+            Some(bytes) if part.len() <= SHORT => {
+                let (length, hash) = (part.len(), hash_text(&text[part]));
+                self.wait(Slot {
+                    lines: 1,
+                    hash: placed(hash),
+                    length: length as u32,
+                    text: short(bytes, length),
+                });
+                hash
             }
-            start = end;
+            _ => self.count(|to| to.extend_from_slice(&text[part])),
         }
-        texts.clear();
-        ends.clear();
-        self.waiting = Waiting { texts, ends };
+    }
+
+    /// Leaves a key to be looked up with others. The table is asked for it now: a slot beyond the caches comes while other
+    /// lines are read.
+    #[inline(always)]
+    fn wait(&mut self, slot: Slot) {
+        self.ask_for(&slot);
+        self.waiting.slots.push(slot);
+        if self.waiting.slots.len() == AT_ONCE {
+            self.settle();
+        }
+    }
+
+    /// Asks for the slot where a key is looked for first, as far as there is a table.
+    #[inline(always)]
+    fn ask_for(&self, key: &Slot) {
+        let mask = self.slots.len().wrapping_sub(1);
+        prefetch(self.slots.as_ptr().wrapping_add(key.hash as usize & mask));
+    }
+
+    /// Asks for the text that a key which is not short is compared with first. There are slots.
+    #[inline(always)]
+    fn ask_for_text(&self, key: &Slot) {
+        let slot = &self.slots[key.hash as usize & (self.slots.len() - 1)];
+        if !slot.is_short() {
+            prefetch(self.texts.as_ptr().wrapping_add(slot.start()));
+        }
+    }
+
+    /// Looks up what waits.
+    #[inline(never)]
+    pub(super) fn settle(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.add_all(&waiting.slots, &waiting.texts);
+        waiting.slots.clear();
+        waiting.texts.clear();
+        self.waiting = waiting;
+    }
+
+    /// Adds the lines of these slots, whose texts that are not short are in `texts`.
+    fn add_all(&mut self, slots: &[Slot], texts: &[u8]) {
+        self.make_room(slots.len());
+        slots.iter().filter(|slot| !slot.is_short()).for_each(|slot| self.ask_for_text(slot));
+        for slot in slots.iter().filter(|slot| slot.lines > 0) {
+            if slot.is_short() {
+                self.add_short(slot);
+            } else {
+                self.add_long(slot.hash, slot.text(texts), slot.lines);
+            }
+        }
     }
 
     /// Adds lines of a key.
     pub(super) fn add(&mut self, text: &[u8], lines: u64) {
-        self.make_room(1);
-        let hash = placed(hash_text(text));
-        if text.len() > SHORT {
-            return self.add_long(hash, text, lines);
-        }
-        let mut bytes = [0; SHORT];
-        bytes[..text.len()].copy_from_slice(text);
-        self.add_short(hash, bytes, text.len(), lines);
+        self.add_all(&[Slot::of(hash_text(text), text, 0, lines)], text);
     }
 
     /// Adds lines of a key that lies in its slot. There is a slot free.
     #[inline(always)]
-    fn add_short(&mut self, hash: u32, text: [u8; SHORT], length: usize, lines: u64) {
+    fn add_short(&mut self, new: &Slot) {
         let mask = self.slots.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = new.hash as usize & mask;
         loop {
             let slot = &mut self.slots[at];
-            if slot.text == text && slot.length as usize == length && slot.lines > 0 {
-                slot.lines += lines;
+            if slot.text == new.text && slot.length == new.length && slot.lines > 0 {
+                slot.lines += new.lines;
                 return;
             }
             if slot.lines == 0 {
-                *slot = Slot { lines, hash, length: length as u32, text };
+                *slot = *new;
                 self.taken += 1;
                 return;
             }
@@ -170,8 +235,7 @@ impl Keys {
             }
             at = (at + 1) & mask;
         }
-        let mut start = [0; SHORT];
-        start[..size_of::<usize>()].copy_from_slice(&self.texts.len().to_le_bytes());
+        let start = start_bytes(self.texts.len());
         self.slots[at] = Slot { lines, hash, length: text.len() as u32, text: start };
         self.texts.extend_from_slice(text);
         self.taken += 1;
@@ -206,17 +270,8 @@ impl Keys {
     /// Adds the keys of `right`.
     pub(super) fn merge(&mut self, right: &Keys) {
         for slots in right.slots.chunks(AT_ONCE) {
-            self.make_room(slots.len());
-            let mask = self.slots.len() - 1;
-            let taken = || slots.iter().filter(|slot| slot.lines > 0);
-            taken().for_each(|slot| prefetch(&self.slots[slot.hash as usize & mask]));
-            for slot in taken() {
-                if slot.length as usize <= SHORT {
-                    self.add_short(slot.hash, slot.text, slot.length as usize, slot.lines);
-                } else {
-                    self.add_long(slot.hash, slot.text(&right.texts), slot.lines);
-                }
-            }
+            slots.iter().filter(|slot| slot.lines > 0).for_each(|slot| self.ask_for(slot));
+            self.add_all(slots, &right.texts);
         }
     }
 }
@@ -231,7 +286,12 @@ mod tests {
         let (mut keys, mut other, mut map) = (Keys::default(), Keys::default(), BTreeMap::new());
         for i in 0..300_000u64 {
             let text = format!("{}", i * i % 50_021).repeat(i as usize % 7);
-            let hash = if i % 5 == 0 { &mut other } else { &mut keys }.count(|to| to.extend(text.bytes()));
+            let to = if i % 5 == 0 { &mut other } else { &mut keys };
+            let hash = match i % 3 {
+                0 => to.count(|to| to.extend(text.bytes())),
+                1 => to.count_part(text.as_bytes(), 0..text.len()),
+                _ => to.count_part(format!("ab{text} and what is behind").as_bytes(), 2..2 + text.len()),
+            };
             assert_eq!(hash, hash_text(text.as_bytes()));
             *map.entry(text.into_bytes()).or_insert(0) += 1;
         }

@@ -7,6 +7,7 @@ mod answer;
 mod chain;
 mod class;
 mod counts;
+mod ends;
 mod expression;
 mod keys;
 mod needed;
@@ -17,7 +18,9 @@ pub use counts::LogScanPartial;
 
 use crate::fold::Fold;
 use crate::kernel::{Input, Kernel, Order, Partial, Work};
+use crate::simd::Simd;
 use chain::{Chain, Start, Tried};
+use ends::Ends;
 use expression::Expression;
 use memchr::memchr;
 use muster_spec::log_scan::LogScanSpec;
@@ -53,6 +56,7 @@ pub struct LogScan {
 
 #[derive(Debug)]
 struct Scratch {
+    simd: Simd,
     tile: Vec<u8>,
     cache: Cache,
     captures: Captures,
@@ -70,7 +74,10 @@ impl LogScan {
         to: &mut LogScanPartial,
     ) -> u64 {
         if let Some(chain) = &self.chain {
-            return self.follow(chain, tile, scratch, to);
+            return match chain.start() {
+                Start::Line => self.follow_lines(chain, tile, scratch, to),
+                Start::Text(_) | Start::Texts(_) => self.follow(chain, tile, scratch, to),
+            };
         }
         let mut part = |part: Range<usize>| self.part(tile, part, scratch, to);
         let Some(texts) = needed else { return part(0..tile.len()) };
@@ -98,36 +105,59 @@ impl LogScan {
         lines
     }
 
-    /// Counts the lines of a tile, for each key if there are groups, by the chain.
+    /// Counts the lines of a tile, for each key if there are groups, by a chain that begins with a text.
     fn follow(&self, chain: &Chain, tile: &[u8], scratch: &mut Scratch, to: &mut LogScanPartial) -> u64 {
         let line_end = |at: usize| memchr(b'\n', &tile[at..]).map_or(tile.len(), |end| at + end);
         let (mut print, mut at) = (0u64, 0);
         while at <= tile.len() {
-            match chain.next(tile, at) {
-                Some(start) => at = start,
-                None => break,
-            }
-            at = 1 + match chain.at(tile, at, &mut scratch.spans) {
-                Tried::Match(end) if self.groups.is_empty() => {
-                    to.lines += 1;
-                    line_end(end)
-                }
+            let Some(start) = chain.next(tile, at) else { break };
+            at = 1 + match chain.at(tile, start, &mut scratch.spans) {
                 Tried::Match(end) => {
-                    let spans = &scratch.spans;
-                    let span = |&group: &usize| Some(if group == 0 { at..end } else { spans[group].clone() });
-                    print = print.wrapping_add(to.count(tile, self.groups.iter().map(span)));
+                    print = print.wrapping_add(self.note(tile, start..end, &scratch.spans, to));
                     line_end(end)
                 }
-                Tried::Nothing if matches!(chain.start(), Start::Line) => line_end(at),
-                Tried::Nothing => at,
+                Tried::Nothing => start,
                 Tried::Unsure => {
-                    let end = line_end(at);
-                    print = print.wrapping_add(self.part(tile, at..end, scratch, to));
+                    let end = line_end(start);
+                    print = print.wrapping_add(self.part(tile, start..end, scratch, to));
                     end
                 }
             };
         }
         print
+    }
+
+    /// The same for a chain that begins with a line: every line is tried, so that their ends are found together.
+    fn follow_lines(
+        &self,
+        chain: &Chain,
+        tile: &[u8],
+        scratch: &mut Scratch,
+        to: &mut LogScanPartial,
+    ) -> u64 {
+        let (mut print, mut at, mut ends) = (0u64, 0, Ends::of(tile, scratch.simd));
+        while at <= tile.len() {
+            let end = ends.next();
+            let more = match chain.at(tile, at, &mut scratch.spans) {
+                Tried::Match(last) => self.note(tile, at..last, &scratch.spans, to),
+                Tried::Nothing => 0,
+                Tried::Unsure => self.part(tile, at..end, scratch, to),
+            };
+            print = print.wrapping_add(more);
+            at = end + 1;
+        }
+        print
+    }
+
+    /// Counts a line with a match of the chain; the hash of its key.
+    #[inline(always)]
+    fn note(&self, tile: &[u8], found: Range<usize>, spans: &[Range<usize>], to: &mut LogScanPartial) -> u64 {
+        if self.groups.is_empty() {
+            to.lines += 1;
+            return 0;
+        }
+        let span = |&group: &usize| Some(if group == 0 { found.clone() } else { spans[group].clone() });
+        to.count(tile, self.groups.iter().map(span))
     }
 
     /// Counts the lines that match in a part of a tile, for each key if there are groups, by the library.
@@ -156,11 +186,11 @@ impl LogScan {
         }
     }
 
-    fn fresh(&self) -> Scratch {
+    fn fresh(&self, simd: Simd) -> Scratch {
         let regex = &self.expression.regex;
         let captures = regex.create_captures();
         let spans = vec![0..0; regex.captures_len()];
-        Scratch { tile: Vec::new(), cache: regex.create_cache(), captures, spans }
+        Scratch { simd, tile: Vec::new(), cache: regex.create_cache(), captures, spans }
     }
 
     fn too_many(&self) -> Problem {
@@ -240,7 +270,7 @@ impl Kernel for LogScan {
 
     fn add(&self, block: u32, cx: &mut Fold, to: &mut Option<LogScanPartial>) -> Result<(), Problems> {
         let taken = self.scratch.lock().expect("nobody panics with it").pop();
-        let mut scratch = taken.unwrap_or_else(|| self.fresh());
+        let mut scratch = taken.unwrap_or_else(|| self.fresh(cx.simd));
         let mut partial = to.take().unwrap_or_default();
         let (before, mut print, mut needed) = (partial.lines, 0u64, None);
         let mut tile = std::mem::take(&mut scratch.tile);

@@ -26,8 +26,13 @@ fn file(text: &[u8]) -> tempfile::NamedTempFile {
 
 /// The answer of these blocks, folded and merged, and added up in the other order.
 fn scan(kernel: &LogScan, tile: usize) -> Result<LogScanAnswer, Problems> {
+    scan_at(kernel, Simd::all()[0], tile)
+}
+
+/// The same with these vector instructions.
+fn scan_at(kernel: &LogScan, simd: Simd, tile: usize) -> Result<LogScanAnswer, Problems> {
     let blocks = kernel.grid().blocks();
-    let cx = || Fold::new(Simd::all()[0], tile);
+    let cx = || Fold::new(simd, tile);
     let mut all = LogScanPartial::default();
     for block in 0..blocks {
         let bytes = postcard::to_stdvec(&kernel.fold(block, &mut cx())?).unwrap();
@@ -63,7 +68,11 @@ fn naive(kernel: &LogScan, text: &[u8]) -> (u64, Keys) {
 }
 
 /// Expressions, the groups that are counted, and whether they are chains.
-const EXPRESSIONS: [(&str, &[&str], bool); 20] = [
+const EXPRESSIONS: [(&str, &[&str], bool); 24] = [
+    (r"^(\S+) ", &["1"], true),
+    (r"^([^\n]*)", &["1"], true),
+    (r"^((\S*)) ?((a)b)?", &["1"], false),
+    (r"^((\S*)) (\S*)$", &["1", "2", "3"], true),
     (r"^(\S+) (\S+)", &["1", "2"], true),
     (r#""(?<method>GET|POST|é) ([^"]*)""#, &["method"], true),
     (r"^(a*)(b?)c", &["2", "1", "0"], true),
@@ -102,28 +111,32 @@ proptest! {
         words in prop::collection::vec(prop_oneof![
             Just("\n"), Just("\n"), Just(" "), Just("a"), Just("b"), Just("c"), Just("ab12 "), Just("\"GET /x\""),
             Just("\"POST"), Just("é"), Just("[x y]"), Just("k=-12"), Just("\u{2028}"), Just("7"), Just("\r\n"),
-        ], 0..60),
+            Just("a.text/of-sixteen"), Just("a-text-of_16.byte"),
+        ], 0..300),
         broken in prop::option::of(0usize..80),
         which in 0..EXPRESSIONS.len(),
         count in any::<bool>(),
-        tile in 16usize..200,
+        tile in prop_oneof![16usize..200, 200usize..6000],
+        blocks in 1u64..8,
+        level in 0..Simd::all().len(),
     ) {
         let mut text = words.concat().into_bytes();
         if let Some(byte) = broken.and_then(|at| text.get_mut(at)).filter(|byte| **byte != b'\n') {
             *byte = 0xff;
         }
-        let (pattern, groups, _) = EXPRESSIONS[which];
+        let (simd, (pattern, groups, _)) = (Simd::all()[level], EXPRESSIONS[which]);
         let file = file(&text);
         let mut kernel = LogScan::prepare(&spec(pattern, file.path(), if count { &[] } else { groups })).unwrap();
         // Small blocks, so that lines cross them.
-        kernel.grid = Grid::new(7.min(text.len().max(1) as u64));
+        kernel.grid = Grid::new(blocks.min(text.len().max(1) as u64));
         let (lines, keys) = naive(&kernel, &text);
         for texts in kernel.needed.all() {
             let mut found = LogScanPartial::default();
-            kernel.scan(text.strip_suffix(b"\n").unwrap_or(&text), Some(texts), &mut kernel.fresh(), &mut found);
+            let lines_alone = text.strip_suffix(b"\n").unwrap_or(&text);
+            kernel.scan(lines_alone, Some(texts), &mut kernel.fresh(simd), &mut found);
             prop_assert_eq!(found.lines, lines, "{}", pattern);
         }
-        let answer = scan(&kernel, tile).unwrap();
+        let answer = scan_at(&kernel, simd, tile).unwrap();
         // An empty file has no line.
         prop_assert_eq!(answer.lines, if text.is_empty() { 0 } else { lines });
         if let Some(by) = answer.by.filter(|_| !text.is_empty()) {
