@@ -128,7 +128,7 @@ fn launch(words: &[String]) -> ExitCode {
     let Some((host, command)) = words.split_first() else {
         return Failed::new("launch needs a host and a command", BAD_INPUT).report();
     };
-    match muster_worker::agent::summon(&muster_worker::state::dir(), host, command.join(" ")) {
+    match muster_worker::agent::launch(&muster_worker::state::dir(), host, command.join(" ")) {
         Ok(code) => ExitCode::from(code),
         Err(why) => Failed::new(why, 1).report(),
     }

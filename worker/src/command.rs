@@ -117,12 +117,19 @@ pub fn report(problems: &Problems) -> ExitCode {
     ExitCode::from(BAD_INPUT)
 }
 
+/// Who keeps what is done.
+enum Keeper {
+    Ledger,
+    Pool,
+    Nobody,
+}
+
 /// Why a command failed.
 enum CommandError {
     BadInput(Problems),
     Ledger(LedgerError),
     Foreman(ForemanError),
-    Interrupted { kept: Mark, ledger: bool },
+    Interrupted { kept: Mark, by: Keeper },
     Output { path: PathBuf, why: std::io::Error },
 }
 
@@ -147,7 +154,10 @@ impl CommandError {
             }
             CommandError::Ledger(error) => format!("muster: error: {error}"),
             CommandError::Foreman(error) => format!("muster: error: {error}"),
-            CommandError::Interrupted { kept, ledger: true } => format!(
+            CommandError::Interrupted { kept, by: Keeper::Pool } => {
+                format!("muster: interrupted; the pool keeps {kept} for as long as the job may run again")
+            }
+            CommandError::Interrupted { kept, by: Keeper::Ledger } => format!(
                 "muster: interrupted; {kept} are in the ledger\n\
                  muster: the same command with --resume goes on from there"
             ),
@@ -207,7 +217,8 @@ fn compute(
     let answered = match outcome {
         Outcome::Answered(answered) => answered,
         Outcome::Interrupted(mark) => {
-            return Err(CommandError::Interrupted { kept: mark, ledger: kept });
+            let by = if kept { Keeper::Ledger } else { Keeper::Nobody };
+            return Err(CommandError::Interrupted { kept: mark, by });
         }
     };
     let answer = give((&request.described, &answered), args, &state, began)?;
@@ -265,7 +276,7 @@ fn compute_in_pool(
             progress.tell(&Event::Answer { kernel: answer.kernel, hash: answer.hash });
             Ok(())
         }
-        Outcome::Interrupted(kept) => Err(CommandError::Interrupted { kept, ledger: true }),
+        Outcome::Interrupted(kept) => Err(CommandError::Interrupted { kept, by: Keeper::Pool }),
     }
 }
 

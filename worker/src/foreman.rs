@@ -34,6 +34,66 @@ pub struct Request {
     pub max_attempts: u32,
 }
 
+impl Request {
+    /// What a team is told to do, and whether it shall commit on the way.
+    pub(crate) fn job(&self, commits: bool) -> TeamJob {
+        TeamJob {
+            kernel: self.described.kernel.clone(),
+            spec_json: self.described.spec_json.clone(),
+            threads: self.threads,
+            memory_limit: self.memory_limit,
+            sharers: 1,
+            simd: self.simd.clone(),
+            commits,
+            placement: self.placement,
+        }
+    }
+
+    /// Tells that a team folds.
+    pub(crate) fn tell_team(&self, attempt: u32, shape: &TeamShape, tell: &mut dyn FnMut(Event)) {
+        tell(Event::Team {
+            kernel: self.described.kernel.clone(),
+            attempt,
+            ranks: shape.ranks,
+            threads: shape.threads,
+            pids: shape.members.iter().map(|m| m.1).collect(),
+            simd: shape.simd.clone(),
+        });
+        for text in &shape.warnings {
+            tell(Event::Warning { text: text.clone() });
+        }
+    }
+
+    /// How far a team has come, with what was done at the start, and when that was.
+    pub(crate) fn progress(
+        &self,
+        attempt: u32,
+        (resumed, began): (Mark, Instant),
+        (round, done): (u32, u32),
+    ) -> Event {
+        let described = &self.described;
+        let (blocks, elapsed_s) = (described.grid.blocks(), began.elapsed().as_secs_f64());
+        let round = Some(round).filter(|_| described.pattern == Pattern::Iterate);
+        let fresh = (Mark { round, done, blocks }.passes() - resumed.passes()).max(0.0);
+        Event::Progress {
+            kernel: described.kernel.clone(),
+            round,
+            done,
+            blocks,
+            attempt,
+            elapsed_s,
+            rate: described.work.total * fresh / elapsed_s.max(1e-9),
+            unit: described.work.unit.clone(),
+        }
+    }
+}
+
+/// A rank program of another version was started.
+pub(crate) fn other_version(other: u32) -> Failure {
+    let why = format!("the rank program speaks version {other} and muster version {VERSION}");
+    Failure::Broken(format!("{why}: install both from the same build"))
+}
+
 /// How a kernel step ended without an error.
 #[derive(Debug)]
 pub enum Outcome {
@@ -231,16 +291,7 @@ impl<'a> Foreman<'a> {
 
     /// Works with one team until it ends.
     fn attempt(&mut self, mut team: Running) -> Ended {
-        let job = TeamJob {
-            kernel: self.request.described.kernel.clone(),
-            spec_json: self.request.described.spec_json.clone(),
-            threads: self.request.threads,
-            memory_limit: self.request.memory_limit,
-            sharers: 1,
-            simd: self.request.simd.clone(),
-            commits: self.commits,
-            placement: self.request.placement,
-        };
+        let job = self.request.job(self.commits);
         let book = self.store.book();
         let (round, state) = (book.round(), book.state().map(<[u8]>::to_vec));
         team.line.tell(ToTeam::Job(job, Standing { round, state, records: book.records().to_vec() }));
@@ -302,26 +353,16 @@ impl<'a> Foreman<'a> {
             FromTeam::Version(VERSION) => None,
             FromTeam::Version(other) => {
                 team.kill();
-                let why = format!("the rank program speaks version {other} and muster version {VERSION}");
-                Some(Ended::Failed(Failure::Broken(format!("{why}: install both from the same build"))))
+                Some(Ended::Failed(other_version(other)))
             }
             FromTeam::Started(started) => {
-                (self.tell)(Event::Team {
-                    kernel: self.request.described.kernel.clone(),
-                    attempt: self.attempts,
-                    ranks: started.ranks,
-                    threads: started.threads,
-                    pids: started.members.iter().map(|m| m.1).collect(),
-                    simd: started.simd.clone(),
-                });
-                for text in &started.warnings {
-                    (self.tell)(Event::Warning { text: text.clone() });
-                }
+                self.request.tell_team(self.attempts, &started, self.tell);
                 *shape = Some(started);
                 None
             }
             FromTeam::Progress { round, done } => {
-                self.progress(round, done);
+                let before = (self.resumed, self.began);
+                (self.tell)(self.request.progress(self.attempts, before, (round, done)));
                 None
             }
             FromTeam::Placed(pools) => {
@@ -337,23 +378,6 @@ impl<'a> Foreman<'a> {
             FromTeam::Drained => Some(Ended::Drained),
             FromTeam::Failed(failure) => Some(Ended::Failed(failure)),
         }
-    }
-
-    fn progress(&mut self, round: u32, done: u32) {
-        let described = &self.request.described;
-        let (blocks, elapsed_s) = (described.grid.blocks(), self.began.elapsed().as_secs_f64());
-        let round = Some(round).filter(|_| described.pattern == Pattern::Iterate);
-        let fresh = (Mark { round, done, blocks }.passes() - self.resumed.passes()).max(0.0);
-        (self.tell)(Event::Progress {
-            kernel: described.kernel.clone(),
-            round,
-            done,
-            blocks,
-            attempt: self.attempts,
-            elapsed_s,
-            rate: described.work.total * fresh / elapsed_s.max(1e-9),
-            unit: described.work.unit.clone(),
-        });
     }
 
     /// Appends to the ledger; how long it took. A ledger that cannot be written is a warning: the answer is the same,

@@ -13,6 +13,7 @@ mod hwloc;
 #[cfg(test)]
 mod iterate_tests;
 mod job_environment;
+mod kept;
 pub mod launch;
 pub mod ledger;
 pub mod link;

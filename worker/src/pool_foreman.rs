@@ -6,27 +6,26 @@
 //! it, so that a successor finds it.
 
 use crate::agent::{FromJob, JobLink, ToJob, job_around, now};
-use crate::foreman::{Answered, ForemanError, Mark, Outcome, Request, mark};
+use crate::foreman::{Answered, ForemanError, Mark, Outcome, Request, mark, other_version};
+use crate::kept::{self, Kept, Whole};
 use crate::launch::{self, Launch, Running};
 use crate::ledger::Book;
 use crate::program::Program;
 use crate::progress::{Event, plural};
 use crate::wire::{
-    Commit, Failure, Finished, FromTeam, LeafRun, Record, Standing, TeamJob, TeamShape, ToTeam, VERSION,
-    decode, encode,
+    Commit, Failure, Finished, FromTeam, Record, Standing, TeamShape, ToTeam, VERSION, decode, encode,
 };
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use muster_core::cluster::HostId;
 use muster_core::job::outcome::Outcome as Ended;
 use muster_core::protocol::foreman::{Foreman, ForemanInput, ForemanOutput, Team};
-use muster_core::protocol::ledger::{FromStore, STEP_BYTES, Step, ToStore};
+use muster_core::protocol::ledger::{FromStore, Step, ToStore};
 use muster_core::protocol::line::HostShare;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use muster_kernels::Pattern;
 use muster_kernels::hash::Hash16;
 use muster_spec::{BlockSet, Node};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,10 +33,6 @@ use std::time::{Duration, Instant};
 /// The variable that tells `muster kernel` that it is the foreman of a kernel step of a pool, by the number of the process
 /// that has started it: whatever it starts itself, which inherits the variable, is none.
 pub(crate) const STEP: &str = "MUSTER_STEP";
-
-/// How much of what is done the store is given to keep, at most, in bytes: it takes no more of a step than
-/// [`STEP_BYTES`], and what is larger than a message would never arrive.
-const MOST_KEPT: u64 = STEP_BYTES / 4 * 3;
 
 /// How long a team that has to make way may take to hand in what it has.
 const MAKE_WAY: Duration = Duration::from_secs(5);
@@ -52,28 +47,6 @@ pub(crate) fn step_around() -> Option<AttemptId> {
     let parent: i32 = std::env::var(STEP).ok()?.parse().ok()?;
     let is_it = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent);
     is_it.then(job_around).flatten()
-}
-
-/// What the store keeps of finished nodes.
-#[derive(Serialize, Deserialize)]
-enum Kept {
-    /// Their partial, and the hashes of their leaves.
-    Part(Vec<u8>, Vec<LeafRun>),
-    /// All nodes: the answer.
-    Answer(Box<Whole>),
-    /// All nodes, and an answer that is too large: who needs it computes it again.
-    Unkept,
-}
-
-/// An answer.
-#[derive(Clone, Serialize, Deserialize)]
-struct Whole {
-    finished: Finished,
-    leaves: Vec<Hash16>,
-    team: TeamShape,
-    /// How many rounds it took, and what the last began from.
-    round: u32,
-    state: Vec<u8>,
 }
 
 /// A team, or one that is being started.
@@ -368,7 +341,7 @@ impl<'a> PoolForeman<'a> {
 
     /// A team has been started, or not.
     fn started(&mut self, started: Result<Running, String>) {
-        let job = self.job();
+        let job = self.request.job(true);
         let Some(team) = &mut self.team else { return };
         match started {
             Ok(mut running) => {
@@ -381,19 +354,6 @@ impl<'a> PoolForeman<'a> {
                 team.running = Some(running);
             }
             Err(why) => self.lost(why),
-        }
-    }
-
-    fn job(&self) -> TeamJob {
-        TeamJob {
-            kernel: self.request.described.kernel.clone(),
-            spec_json: self.request.described.spec_json.clone(),
-            threads: self.request.threads,
-            memory_limit: self.request.memory_limit,
-            sharers: 1,
-            simd: self.request.simd.clone(),
-            commits: true,
-            placement: self.request.placement,
         }
     }
 
@@ -425,25 +385,15 @@ impl<'a> PoolForeman<'a> {
         let Some(team) = &mut self.team else { return };
         match said {
             FromTeam::Version(VERSION) => {}
-            FromTeam::Version(other) => {
-                let why = format!("the rank program speaks version {other} and muster version {VERSION}");
-                self.fails(Failure::Broken(format!("{why}: install both from the same build")));
-            }
+            FromTeam::Version(other) => self.fails(other_version(other)),
             FromTeam::Started(shape) => {
-                (self.tell)(Event::Team {
-                    kernel: self.request.described.kernel.clone(),
-                    attempt: self.attempts,
-                    ranks: shape.ranks,
-                    threads: shape.threads,
-                    pids: shape.members.iter().map(|member| member.1).collect(),
-                    simd: shape.simd.clone(),
-                });
-                for text in &shape.warnings {
-                    (self.tell)(Event::Warning { text: text.clone() });
-                }
+                self.request.tell_team(self.attempts, &shape, self.tell);
                 team.shape = Some(shape);
             }
-            FromTeam::Progress { round, done } => self.progress(round, done),
+            FromTeam::Progress { round, done } => {
+                let before = (self.resumed.unwrap_or_else(|| self.mark()), self.began);
+                (self.tell)(self.request.progress(self.attempts, before, (round, done)));
+            }
             FromTeam::Placed(pools) => (self.tell)(Event::Placement { attempt: self.attempts, pools }),
             FromTeam::Commit(commit) => self.commits(commit),
             FromTeam::Finished(finished, rest) => self.finished(finished, rest),
@@ -457,24 +407,6 @@ impl<'a> PoolForeman<'a> {
             Failure::BadInput(problems) => ForemanError::BadInput(problems),
             Failure::Broken(why) => ForemanError::Broken(why),
         }));
-    }
-
-    fn progress(&mut self, round: u32, done: u32) {
-        let described = &self.request.described;
-        let (blocks, elapsed_s) = (described.grid.blocks(), self.began.elapsed().as_secs_f64());
-        let round = Some(round).filter(|_| described.pattern == Pattern::Iterate);
-        let before = self.resumed.map_or(0.0, Mark::passes);
-        let fresh = (Mark { round, done, blocks }.passes() - before).max(0.0);
-        (self.tell)(Event::Progress {
-            kernel: described.kernel.clone(),
-            round,
-            done,
-            blocks,
-            attempt: self.attempts,
-            elapsed_s,
-            rate: described.work.total * fresh / elapsed_s.max(1e-9),
-            unit: described.work.unit.clone(),
-        });
     }
 
     /// Part of a round is finished: into the book, and to the store.
@@ -527,12 +459,7 @@ impl<'a> PoolForeman<'a> {
 
     /// Sees whether the store can keep what is done; once it cannot, it is given no more.
     fn has_room(&mut self) {
-        let size = |record: &Record| {
-            let blocks: u64 = record.nodes.iter().map(|node| u64::from(blocks(*node, &self.book))).sum();
-            (record.partial.len() + 8 * record.nodes.len()) as u64 + 24 * blocks + 64
-        };
-        let state = self.book.state().map_or(0, <[u8]>::len) as u64;
-        if self.keeps && state + self.book.records().iter().map(size).sum::<u64>() > MOST_KEPT {
+        if self.keeps && !kept::fits(&self.book) {
             self.keeps = false;
             let text = "what is done is too large for the pool to keep: if this host is lost, that work is done again";
             (self.tell)(Event::Warning { text: text.into() });
@@ -567,7 +494,7 @@ impl<'a> PoolForeman<'a> {
         self.answer = Some(whole.clone());
         let all = BlockSet::empty(self.request.described.grid).missing();
         let mut kept = encode(&Kept::Answer(Box::new(whole)));
-        if kept.len() as u64 > MOST_KEPT {
+        if kept.len() as u64 > kept::MOST_BYTES {
             kept = encode(&Kept::Unkept);
         }
         self.feed(ForemanInput::Finished(number, all, kept));
@@ -609,11 +536,10 @@ impl<'a> PoolForeman<'a> {
         self.losses += 1;
         let of = self.request.max_attempts;
         if self.losses >= of {
-            let attempts = self.attempts;
-            (self.tell)(Event::Warning {
-                text: format!("{} lost with nothing done", plural(self.losses, "team")),
-            });
-            self.end = Some(Err(ForemanError::Lost { attempts, why }));
+            let lost = plural(self.losses, "team");
+            self.end = Some(Err(ForemanError::Broken(format!(
+                "{lost} lost with nothing done, the last because {why}"
+            ))));
             return;
         }
         let Mark { round, done, blocks } = self.mark();
@@ -641,9 +567,4 @@ impl Current {
             running.kill();
         }
     }
-}
-
-fn blocks(node: Node, book: &Book) -> u32 {
-    let range = node.blocks(book.grid());
-    range.end - range.start
 }

@@ -32,6 +32,8 @@ pub(super) struct Attempt {
     usage: Usage,
     why: Option<String>,
     script: bool,
+    /// Whether its first process is the foreman of a kernel.
+    kernel: bool,
     /// What it runs, where others may start something of it.
     payload: Option<(Launch, Payload)>,
     /// What its batch host has started here.
@@ -52,6 +54,7 @@ impl Attempt {
             usage: Usage::default(),
             why: None,
             script: false,
+            kernel: false,
             payload: None,
             remotes: Remotes::default(),
             said: Vec::new(),
@@ -113,6 +116,7 @@ impl Attempt {
         }
         let around = around(state, &self.errand, slot);
         self.script = matches!(payload.program, Program::Script { .. });
+        self.kernel = matches!(payload.program, Program::Kernel(_));
         let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
         let born = leader::start(&plan, slot.cradle());
         self.leader = Some(born.map_err(|e| Failure::of_host(format!("cannot start a process: {e}")))?);
@@ -169,10 +173,14 @@ impl Attempt {
         }
     }
 
-    /// Tells its processes that they have to end. On other hosts than its batch host nobody is told: mpirun passes it on.
+    /// Tells its processes that they have to end; of a kernel the foreman alone, so that its team can hand in what it has.
+    /// On other hosts than its batch host nobody is told: mpirun passes it on.
     pub(super) fn warn_of_end(&self, slot: &Slot) {
-        if self.leader.is_some() {
-            signal_all(slot, Signal::CONT);
+        let Some(leader) = self.leader else { return };
+        signal_all(slot, Signal::CONT);
+        if self.kernel {
+            let _ = kill_process(leader, Signal::TERM);
+        } else {
             signal_all(slot, Signal::TERM);
         }
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// The agent's door; closed when it is dropped.
+/// A door of the agent's; closed when it is dropped.
 pub(super) struct Door {
     listener: Arc<UnixListener>,
     path: PathBuf,
@@ -41,12 +41,24 @@ impl Drop for Guest {
 }
 
 impl Door {
-    /// Opens it. Processes that wait for an agent see the socket take its name, and come.
+    /// Opens it for shepherds. Those that wait for an agent see the socket take its name, and come.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub(super) fn open(state: &Path, events: Sender<Event>) -> std::result::Result<Door, String> {
-        let (path, beside) = (roll::door(state), state.join("agent.sock.new"));
+    pub(super) fn of_shepherds(state: &Path, events: Sender<Event>) -> std::result::Result<Door, String> {
+        Door::open(roll::door(state), move |stream| admit(stream, &events))
+    }
+
+    /// Opens one at `path`, for this user alone: each who comes is cared for on a thread of its own.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn open(
+        path: PathBuf,
+        each: impl Fn(UnixStream) + Clone + Send + 'static,
+    ) -> std::result::Result<Door, String> {
+        let mut beside = path.clone().into_os_string();
+        beside.push(".new");
         let opened = || -> Result<UnixListener> {
             let _ = std::fs::remove_file(&beside);
             let listener = UnixListener::bind(&beside)?;
@@ -62,8 +74,8 @@ impl Door {
         let porter = std::thread::spawn(move || {
             for stream in ears.incoming() {
                 let Ok(stream) = stream else { break };
-                let events = events.clone();
-                std::thread::spawn(move || admit(stream, &events));
+                let each = each.clone();
+                std::thread::spawn(move || each(stream));
             }
         });
         Ok(Door { listener, path, porter: Some(porter) })

@@ -4,6 +4,7 @@
 //! Part of step 7 of a job's way (DESIGN section 4). Invariant: whoever comes in is this user's; what it may have is for
 //! the controller to say, which knows the hosts of its job.
 
+use super::door::Door;
 use super::frame::{self, Inbox};
 use super::shell::Event;
 use crossbeam_channel::Sender;
@@ -13,12 +14,10 @@ use muster_core::protocol::line::{HostShare, Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::stamp::AttemptId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a process of a job may let the agent wait.
@@ -55,48 +54,13 @@ pub(super) fn path(state: &Path) -> PathBuf {
     state.join("jobs.sock")
 }
 
-/// The door; closed when it is dropped.
-pub(super) struct JobDoor {
-    listener: Arc<UnixListener>,
-    path: PathBuf,
-    porter: Option<JoinHandle<()>>,
-}
-
-impl JobDoor {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub(super) fn open(state: &Path, events: Sender<Event>) -> Result<JobDoor, String> {
-        let (path, beside) = (path(state), state.join("jobs.sock.new"));
-        let opened = || -> std::io::Result<UnixListener> {
-            let _ = std::fs::remove_file(&beside);
-            let listener = UnixListener::bind(&beside)?;
-            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
-            std::fs::rename(&beside, &path)?;
-            Ok(listener)
-        };
-        let listener = Arc::new(opened().map_err(|e| format!("cannot listen on {}: {e}", path.display()))?);
-        let ears = Arc::clone(&listener);
-        let porter = std::thread::spawn(move || {
-            let number = AtomicU64::new(0);
-            for stream in ears.incoming() {
-                let Ok(stream) = stream else { break };
-                let (events, number) = (events.clone(), number.fetch_add(1, Ordering::Relaxed));
-                std::thread::spawn(move || listen(stream, number, &events));
-            }
-        });
-        Ok(JobDoor { listener, path, porter: Some(porter) })
-    }
-}
-
-impl Drop for JobDoor {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-        // Whoever waits in `accept` hears of this.
-        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
-        self.porter.take().into_iter().for_each(|porter| drop(porter.join()));
-    }
+/// Opens the door.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn open(state: &Path, events: Sender<Event>) -> Result<Door, String> {
+    let numbers = Arc::new(AtomicU64::new(0));
+    Door::open(path(state), move |stream| listen(stream, numbers.fetch_add(1, Ordering::Relaxed), &events))
 }
 
 /// Reads what a process says until it says no more, or nothing that is understood.

@@ -32,6 +32,7 @@ mod groups;
 mod job_link;
 mod jobs;
 mod larder;
+mod launch_agent;
 mod leader;
 mod mpirun;
 mod prepare;
@@ -44,7 +45,6 @@ mod shape;
 mod shell;
 mod slot;
 mod spool;
-mod summon;
 
 use muster_core::payload::BlobId;
 use muster_core::protocol::lease::Lease;
@@ -53,11 +53,11 @@ use std::path::PathBuf;
 pub(crate) use clock::now;
 pub(crate) use job_link::JobLink;
 pub(crate) use jobs::{FromJob, ToJob};
+pub(crate) use launch_agent::job_around;
+pub use launch_agent::launch;
 pub use process::shepherd;
 pub use shape::shape;
 pub use shell::run;
-pub(crate) use summon::job_around;
-pub use summon::summon;
 
 /// What an agent is told when it is started.
 #[derive(Clone, Debug)]

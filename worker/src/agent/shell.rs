@@ -8,7 +8,7 @@ use super::complaint::complain;
 use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess};
 use super::groups::{self, Groups};
-use super::jobs::{FromJob, JobDoor, Jobs, ToJob};
+use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::roll;
@@ -120,7 +120,7 @@ pub fn run(
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
-        let door = (Door::open(&state, events.clone())?, JobDoor::open(&state, events.clone())?);
+        let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
             here: Here { state, host: &config.host, shape },
             agent: Agent::new(config.rules, boot),
@@ -138,7 +138,7 @@ pub fn run(
         };
         shell.gather(expected.into_iter().collect(), &happen, config.rules.kill_ms);
         shell.serve(&happen, hear, stop);
-        shell.close(door, &happen, config.rules.kill_ms);
+        shell.close(doors, &happen, config.rules.kill_ms);
         groups.remove();
         Ok(())
     })
@@ -197,9 +197,9 @@ impl Shell<'_> {
         }
     }
 
-    /// Closes the door and lets go of what is idle; what runs goes on.
-    fn close(self, door: (Door, JobDoor), happen: &Receiver<Event>, most_ms: i64) {
-        drop(door);
+    /// Closes the doors and lets go of what is idle; what runs goes on.
+    fn close(self, doors: [Door; 2], happen: &Receiver<Event>, most_ms: i64) {
+        drop(doors);
         let end = Instant::now() + Duration::from_millis(most_ms.unsigned_abs());
         let Shell { roster, here: Here { state, .. }, .. } = self;
         let mut leaving = roster.close();

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// Why it does not run there.
-pub fn summon(state: &Path, host: &str, command: String) -> Result<u8, String> {
+pub fn launch(state: &Path, host: &str, command: String) -> Result<u8, String> {
     let id = job_around().ok_or(
         "this is what mpirun starts inside a job of a pool: there is no job here (MUSTER_JOB, MUSTER_ATTEMPT)",
     )?;
