@@ -118,7 +118,8 @@ impl Hosts {
     /// The work directory of a host, as it is seen from here.
     pub(crate) fn folder(&self, number: usize) -> PathBuf {
         let host = self.hosts[number - 1].as_ref().expect("the host is there");
-        PathBuf::from(format!("/proc/{}/root/tmp/work", host.pid))
+        let own = Path::new("/proc").join(host.pid.to_string()).join("root");
+        own.join("tmp/work")
     }
 
     /// Runs a command on a host.

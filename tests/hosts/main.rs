@@ -20,14 +20,15 @@ fn hash(text: &str) -> String {
     from.split('"').next().unwrap_or_default().to_owned()
 }
 
-/// Whether teams can be started on these hosts.
-fn has_mpi(pool: &Pool) -> bool {
+/// A pool of so many hosts on which teams of processes can be started.
+fn with_mpi(count: usize) -> Option<Pool> {
+    let pool = Pool::up(count)?;
     let found =
         pool.hosts.run(1, &["sh", "-c", "command -v mpirun && command -v muster-rank"]).status.success();
     if !found {
         println!("passed over: no mpirun, or no muster-rank");
     }
-    found
+    found.then_some(pool)
 }
 
 /// The cores of a host.
@@ -56,10 +57,7 @@ fn work_spreads_over_hosts_that_share_nothing() {
 
 #[test]
 fn an_mpi_program_in_a_script_finds_its_hosts() {
-    let Some(pool) = Pool::up(3) else { return };
-    if !has_mpi(&pool) {
-        return;
-    }
+    let Some(pool) = with_mpi(3) else { return };
     let job = "muster-rank moments --generate normal:2e5 --json";
     let here = pool.hosts.ok(1, &["sh", "-c", &format!("{job} --no-ledger")]);
     let script = format!("mpirun hostname | sort > where && mpirun {job} --placement > answer 2> placement");
@@ -81,13 +79,14 @@ fn an_mpi_program_in_a_script_finds_its_hosts() {
         pool.read(1, "slurm-3.out", |_| true).contains("starts the daemon of its mpirun on its other hosts")
     );
     for number in 1..=3 {
-        let gone = "! kill -0 $(cat left) 2> /dev/null || grep -q '^State:.Z' /proc/$(cat left)/status";
+        let gone = "test -s left && ! kill -0 $(cat left) 2> /dev/null || grep -q '^State:.Z' /proc/$(cat left)/status";
         pool.hosts.ok(number, &["sh", "-c", gone]);
     }
 }
 
 /// A kernel step of some seconds.
-const KERNEL: [&str; 8] = ["--kernel", "monte-carlo", "--option", "asian", "--steps", "64", "--paths", "8e7"];
+const KERNEL: [&str; 8] =
+    ["--kernel", "monte-carlo", "--option", "asian", "--steps", "64", "--paths", "24e7"];
 
 /// Its hash, computed without a pool.
 fn calm(pool: &Pool) -> String {
@@ -96,23 +95,36 @@ fn calm(pool: &Pool) -> String {
     hash(&pool.hosts.ok(1, &words))
 }
 
+/// Submits it with these options, and `out` for what it says.
+fn submit_kernel(pool: &Pool, options: &[&str]) -> String {
+    let all = ["--cpus-per-task=1", "--exclusive", "-o", "out"];
+    pool.submit(&[options, &all, &KERNEL, &["--json", "--progress", "json"]].concat())
+}
+
+/// What it says in its lines of progress of this name, from the first on.
+fn events(text: &str, name: &str) -> Vec<serde_json::Value> {
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter(|event| event["event"] == name).collect()
+}
+
+/// How many ranks its teams had.
+fn teams(text: &str) -> Vec<u64> {
+    events(text, "team").iter().filter_map(|team| team["ranks"].as_u64()).collect()
+}
+
 /// How much of it is done, as it said last.
-fn percent(text: &str) -> u32 {
-    let said = text.rsplit_once('%').and_then(|(before, _)| before.rsplit(' ').next()?.parse().ok());
-    said.unwrap_or(0)
+fn percent(text: &str) -> u64 {
+    let last = events(text, "progress").pop();
+    last.map_or(0, |event| 100 * event["done"].as_u64().unwrap_or(0) / event["blocks"].as_u64().unwrap_or(1))
 }
 
 #[test]
 fn a_kernel_step_outlives_its_hosts() {
-    let Some(mut pool) = Pool::up(4) else { return };
-    if !has_mpi(&pool) {
-        return;
-    }
-    let options = ["--exclude=h1", "--nodes=1-3", "--cpus-per-task=1", "--exclusive", "-o", "out"];
-    let job = pool.submit(&[&options[..], &KERNEL, &["--json", "--progress", "lines"]].concat());
-    pool.read(2, "out", |text| text.contains("on 3 ranks") && percent(text) >= 25);
+    let Some(mut pool) = with_mpi(4) else { return };
+    let job = submit_kernel(&pool, &["--exclude=h1", "--nodes=1-3"]);
+    pool.read(2, "out", |text| teams(text) == [3] && percent(text) >= 25);
     pool.hosts.kill(4);
-    pool.read(2, "out", |text| text.contains("on 2 ranks"));
+    pool.read(2, "out", |text| teams(text).contains(&2));
     pool.hosts.kill(2);
     let past = pool.wait(&job);
     assert_eq!(past.last(), Some(&("COMPLETED".to_owned(), "h3".to_owned())), "{past:?}");
@@ -124,22 +136,28 @@ fn a_kernel_step_outlives_its_hosts() {
 
 #[test]
 fn hosts_are_taken_from_a_kernel_step_and_given_back() {
-    let Some(pool) = Pool::up(3) else { return };
-    if !has_mpi(&pool) {
-        return;
-    }
-    let options = ["--nodes=1-3", "--cpus-per-task=1", "--exclusive", "-o", "out"];
-    let job = pool.submit(&[&options[..], &KERNEL, &["--json", "--progress", "lines"]].concat());
-    pool.read(1, "out", |text| text.contains("on 3 ranks"));
-    let other = ["submit", "--quiet", "--wait", "--exclusive", "-o", "/dev/null", "--", "hostname"];
-    pool.ok(&other);
-    let taken = pool.past(&(job.parse::<u32>().expect("a number") + 1).to_string());
-    assert!([once("COMPLETED", "h2"), once("COMPLETED", "h3")].contains(&taken), "{taken:?}");
-    let fewer = |text: &str| text.find("on 2 ranks").or_else(|| text.find("on 1 rank,"));
-    pool.read(1, "out", |text| fewer(text).is_some_and(|at| text[at..].contains("on 3 ranks")));
+    let Some(pool) = with_mpi(4) else { return };
+    let job = submit_kernel(&pool, &["--nodes=2-4"]);
+    pool.read(1, "out", |text| teams(text) == [4] && percent(text) >= 10);
+    let other = ["submit", "--quiet", "--wait", "--nodes=2", "--exclusive"];
+    pool.ok(&[&other[..], &["-o", "/dev/null", "--", "hostname"]].concat());
+    pool.read(1, "out", |text| teams(text).len() > 1 && teams(text).ends_with(&[4]));
     assert_eq!(pool.wait(&job)[0].0, "COMPLETED");
     let said = pool.read(1, "out", |_| true);
-    assert!(!said.contains("lost team"), "a team that makes way is not lost: {said}");
+    assert!(events(&said, "lost").is_empty(), "a team that makes way is not lost: {said}");
+    assert_eq!(hash(&said), calm(&pool));
+}
+
+#[test]
+fn a_kernel_step_that_has_to_end_hands_in_what_it_has() {
+    let Some(pool) = with_mpi(3) else { return };
+    let job = submit_kernel(&pool, &["--nodes=3"]);
+    pool.read(1, "out", |text| teams(text) == [3] && percent(text) >= 10);
+    pool.ok(&["requeue", &job]);
+    let past = pool.wait(&job);
+    assert_eq!(past.iter().map(|attempt| &attempt.0[..]).collect::<Vec<_>>(), ["PREEMPTED", "COMPLETED"]);
+    let said = pool.read(1, "out", |_| true);
+    assert!(!said.contains("\"resumed_blocks\": 0,"), "it goes on from there: {said}");
     assert_eq!(hash(&said), calm(&pool));
 }
 
