@@ -59,6 +59,32 @@ fn every_element_of_an_array_runs_once() {
 }
 
 #[test]
+fn what_is_told_ahead_runs_once_whoever_dies() {
+    let pool = Pool::up();
+    pool.script("job.sh", "#!/bin/sh\necho $SLURM_ARRAY_TASK_ID >> all\n");
+    let elements: Vec<String> = (1..=2_000).map(|element: u32| element.to_string()).collect();
+    let job = pool.submit(&["--array=1-2000", "-o", "/dev/null", "job.sh"]);
+    for (killed, upto) in [(["up"], 100), (["shepherd"], 500), (["up"], 900)] {
+        pool.read("all", |text| text.lines().count() >= upto);
+        pool.kill(&killed);
+        if killed == ["up"] {
+            pool.bring_up();
+        }
+    }
+    let past = pool.wait(&job);
+    let ended = |outcome: &str| past.iter().filter(|one| one.0 == outcome).count();
+    // What a killed shepherd held runs again: one of each slot.
+    let lost = ended("NODE_FAIL");
+    assert_eq!((ended("COMPLETED"), past.len()), (2_000, 2_000 + lost));
+    let all = pool.read("all", |_| true);
+    let mut ran: Vec<&str> = all.lines().collect();
+    ran.sort_unstable_by_key(|element| element.parse::<u32>().expect("a number"));
+    assert!(ran.len() <= 2_000 + lost, "nothing that was reported runs again: {} of {lost} lost", ran.len());
+    ran.dedup();
+    assert_eq!(ran, elements);
+}
+
+#[test]
 fn what_waits_says_why_and_does_as_it_is_told() {
     let pool = Pool::up();
     let held = pool.submit(&["--hold", "--", "/bin/true"]);

@@ -48,7 +48,7 @@ fn array() {
     for index in 0..1_000_000 {
         let run = RunId { job: id, element: Some(index) };
         let attempt = Attempt(1);
-        site.event(Event::Run(run, RunEvent::Started { attempt, on: on.clone() }));
+        site.event(Event::Run(run, RunEvent::Started { attempt, on: on.clone(), after: None }));
         if index >= 10_000 {
             let run = RunId { job: id, element: Some(index - 10_000) };
             let outcome = if index % 3 == 0 { Outcome::Failed(1) } else { Outcome::Completed };
@@ -117,7 +117,7 @@ impl Site {
     fn pass(&mut self) -> usize {
         let passed = self.scheduler.pass(&mut self.books, &mut self.hosts, Time(self.now));
         for start in &passed.starts {
-            let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone() };
+            let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone(), after: None };
             self.event(Event::Run(start.run, started));
         }
         passed.starts.len()

@@ -116,7 +116,7 @@ impl<'a> Live<'a> {
             let index = start.run.job.0 as usize - 1;
             self.starts[index] = Time(now.0 / 1000);
             self.ends.insert((now + self.trace.jobs[index].run * 1000, index));
-            let started = RunEvent::Started { attempt: start.attempt, on: start.on };
+            let started = RunEvent::Started { attempt: start.attempt, on: start.on, after: None };
             self.record(now, Event::Run(start.run, started));
         }
         true

@@ -31,6 +31,8 @@ pub(super) struct Guest {
     pub(super) stream: UnixStream,
     /// What runs in it.
     pub(super) running: Option<AttemptId>,
+    /// What follows that there, in order.
+    pub(super) line: Vec<AttemptId>,
 }
 
 impl Drop for Guest {
@@ -116,8 +118,8 @@ fn listen(stream: &mut UnixStream, pid: u32, events: &Sender<Event>) -> Result<(
         }
         while let Some(said) = inbox.next::<FromProcess>()? {
             let event = match said {
-                FromProcess::Hello { running } => {
-                    Event::Joined(Guest { pid, stream: stream.try_clone()?, running })
+                FromProcess::Hello { running, line } => {
+                    Event::Joined(Guest { pid, stream: stream.try_clone()?, running, line })
                 }
                 other => Event::Said(pid, other),
             };

@@ -1,6 +1,7 @@
 //! What the agent and a shepherd's process say to each other.
 //!
-//! A process serves one slot: it holds at most one attempt that runs, and those that are over until they are let go.
+//! A process serves one slot: it holds at most one attempt that runs, those that follow it, and those that are over until
+//! they are let go.
 
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
@@ -32,7 +33,7 @@ pub(super) struct Errand {
 /// Agent to process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToProcess {
-    /// Begin this.
+    /// Begin this, as soon as what came before is over.
     Begin(Box<Errand>),
     /// To the shepherd of an attempt.
     Tell(AttemptId, ToShepherd),
@@ -49,6 +50,8 @@ pub(super) enum FromProcess {
     Hello {
         /// What runs.
         running: Option<AttemptId>,
+        /// What follows it, in order.
+        line: Vec<AttemptId>,
     },
     /// The shepherd of an attempt speaks.
     Said(AttemptId, FromShepherd),

@@ -1,6 +1,6 @@
 //! The shepherd's process: serves one slot of a host, with a shepherd (a value of the core) for each attempt.
 //!
-//! Invariants: one thread; one attempt runs at a time; it reads the clock, the socket and its children only in `poll`,
+//! Invariants: one thread; one attempt runs at a time, and what follows it begins when it is over; it reads the clock, the socket and its children only in `poll`,
 //! and nothing is looked at again and again; what it holds is held in the kernel's sense, as it is their subreaper, so
 //! when it says that an attempt has exited, the operating system has said that no process of it is left.
 
@@ -19,7 +19,7 @@ use muster_core::job::outcome::Outcome;
 use muster_core::payload::{BlobId, Payload};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::Remote;
-use muster_core::protocol::message::{Ended, FromShepherd};
+use muster_core::protocol::message::{Ended, FromShepherd, ToShepherd};
 use muster_core::protocol::shepherd::{ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -50,6 +50,8 @@ struct Process {
     alarm: Alarm,
     attempts: BTreeMap<AttemptId, Attempt>,
     running: Option<AttemptId>,
+    /// What begins when that is over, in order; not without an agent.
+    line: VecDeque<Box<Errand>>,
     /// The last payload, since the elements of an array share one.
     payload: Option<(BlobId, Payload)>,
     inputs: VecDeque<(AttemptId, ShepherdInput)>,
@@ -84,6 +86,7 @@ pub fn shepherd(state: &Path) -> Result<(), String> {
         alarm: Alarm::new()?,
         attempts: BTreeMap::new(),
         running: None,
+        line: VecDeque::new(),
         payload: None,
         inputs: VecDeque::new(),
         dismissed: false,
@@ -126,13 +129,21 @@ impl Process {
         }
     }
 
-    /// Lets shepherds handle what they have heard, and does what they say.
+    /// Lets shepherds handle what they have heard, and does what they say; what is next begins when nothing runs.
     fn settle(&mut self) {
-        while let Some((id, input)) = self.inputs.pop_front() {
-            let Some(attempt) = self.attempts.get_mut(&id) else { continue };
-            for output in attempt.hear(clock::now(), input) {
-                self.perform(id, output);
+        loop {
+            while let Some((id, input)) = self.inputs.pop_front() {
+                let Some(attempt) = self.attempts.get_mut(&id) else { continue };
+                for output in attempt.hear(clock::now(), input) {
+                    self.perform(id, output);
+                }
             }
+            let free = self.running.is_none() && matches!(self.link, Link::Agent(..));
+            if !free {
+                return;
+            }
+            let Some(next) = self.line.pop_front() else { return };
+            self.begin(next);
         }
     }
 
@@ -241,10 +252,35 @@ impl Process {
 
     fn told(&mut self, message: ToProcess) {
         match message {
-            ToProcess::Begin(errand) => self.begin(errand),
-            ToProcess::Tell(id, what) => self.inputs.push_back((id, ShepherdInput::Agent(what))),
+            ToProcess::Begin(errand) => self.line.push_back(errand),
+            ToProcess::Tell(_, ToShepherd::Extend(until)) => self.extend(until),
+            ToProcess::Tell(id, what) => match self.line.iter().position(|next| next.start.id == id) {
+                Some(at) => self.tell_next(at, what),
+                None => self.inputs.push_back((id, ShepherdInput::Agent(what))),
+            },
             ToProcess::Remote(remote) => self.remote(&remote),
             ToProcess::Dismiss => self.dismissed = true,
+        }
+    }
+
+    /// The lease is the host's: it lasts for all that is here.
+    fn extend(&mut self, until: Time) {
+        self.line.iter_mut().for_each(|next| next.lease = until.max(next.lease));
+        let extend = ShepherdInput::Agent(ToShepherd::Extend(until));
+        self.inputs.extend(self.running.map(|id| (id, extend)));
+    }
+
+    /// The agent tells something that has not begun.
+    fn tell_next(&mut self, at: usize, what: ToShepherd) {
+        let id = self.line[at].start.id;
+        match what {
+            ToShepherd::Kill | ToShepherd::Notice(_) => {
+                let errand = self.line.remove(at).expect("it was found");
+                self.attempts.insert(id, Attempt::new(errand));
+                self.inputs.push_back((id, ShepherdInput::Agent(what)));
+            }
+            ToShepherd::Adopt => self.say(&FromProcess::Said(id, FromShepherd::Running)),
+            what => self.line[at].told.push(what),
         }
     }
 
@@ -301,7 +337,8 @@ impl Process {
         if !owner.is_ok_and(|uid| uid == rustix::process::getuid().as_raw() || uid == 0) {
             return;
         }
-        let hello = FromProcess::Hello { running: self.running };
+        let line = self.line.iter().map(|next| next.start.id).collect();
+        let hello = FromProcess::Hello { running: self.running, line };
         if frame::write(&mut stream, &hello).is_ok() {
             self.link = Link::Agent(stream, Inbox::default());
         }

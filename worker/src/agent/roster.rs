@@ -1,7 +1,8 @@
 //! The shepherds' processes that an agent has, and which attempt is whose.
 //!
-//! Invariant: a process is asked to begin something only when nothing runs in it. One whose attempt is over serves again
-//! at once, also before that attempt is forgotten.
+//! Invariants: a process is asked to begin something only when nothing runs in it, or when that follows what runs there.
+//! One whose attempt is over serves again at once, also before that attempt is forgotten. What follows something begins
+//! when that is surely over, wherever it was.
 
 use super::clock;
 use super::complaint::complain;
@@ -52,11 +53,17 @@ pub(super) struct Roster {
     starting: BTreeSet<u32>,
     watched: BTreeSet<u32>,
     queue: VecDeque<Waiting>,
+    /// What follows something that has no process yet, or whose process is dead.
+    behind: Vec<Waiting>,
+    /// What had a process that is dead, until nothing is left of it.
+    ending: BTreeSet<AttemptId>,
 }
 
 struct Process {
     guest: Guest,
     running: Option<AttemptId>,
+    /// What follows it there; what an agent before this one has ordered cannot be begun elsewhere.
+    line: VecDeque<(AttemptId, Option<Waiting>)>,
     over: BTreeSet<AttemptId>,
     /// The end of the lease that it knows.
     lease: Time,
@@ -68,8 +75,8 @@ struct Process {
 
 /// What a dead process leaves.
 pub(super) struct Gone {
-    /// What ran in it.
-    pub(super) running: Option<AttemptId>,
+    /// What ran in it, and what followed there. Of those whose end is not on the spool, the first may have begun.
+    pub(super) held: Vec<(AttemptId, Option<Waiting>)>,
     /// What was over and not forgotten.
     pub(super) over: Vec<AttemptId>,
     /// What will not begin, since it was to be the first.
@@ -87,6 +94,8 @@ impl Roster {
             starting: BTreeSet::new(),
             watched: BTreeSet::new(),
             queue: VecDeque::new(),
+            behind: Vec::new(),
+            ending: BTreeSet::new(),
         }
     }
 
@@ -103,22 +112,34 @@ impl Roster {
         self.watch(guest.pid);
         let _ = guest.stream.set_write_timeout(Some(PATIENCE));
         let (running, lease, idle) = (guest.running, Time(i64::MIN), clock::now());
-        let process = Process { running, over: BTreeSet::new(), lease, knows: None, idle, guest };
+        let line = guest.line.iter().map(|id| (*id, None)).collect();
+        let process = Process { running, line, over: BTreeSet::new(), lease, knows: None, idle, guest };
         self.processes.insert(process.guest.pid, process);
         self.serve();
     }
 
     /// What has a shepherd in a process that has come in.
     pub(super) fn held(&self) -> BTreeSet<AttemptId> {
-        self.processes.values().flat_map(|p| p.over.iter().copied().chain(p.running)).collect()
+        let next = |p: &Process| p.line.iter().map(|(id, _)| *id).collect::<Vec<AttemptId>>();
+        self.processes.values().flat_map(|p| p.over.iter().copied().chain(p.running).chain(next(p))).collect()
     }
 
-    /// Has something begun as soon as a process is free.
+    /// Has something begun as soon as a process is free, or what it follows is over.
     ///
     /// # Errors
     /// When another process is needed and cannot be started.
     pub(super) fn begin(&mut self, waiting: Waiting) -> Result<(), (AttemptId, String)> {
         let id = waiting.errand.start.id;
+        if let Some(after) = waiting.errand.start.after {
+            if let Some(pid) = self.process_of(after) {
+                self.hand(pid, waiting);
+                return Ok(());
+            }
+            if self.queued(after).is_some() || self.ending.contains(&after) {
+                self.behind.push(waiting);
+                return Ok(());
+            }
+        }
         self.queue.push_back(waiting);
         self.serve();
         if self.queue.len() > self.starting.len() {
@@ -132,18 +153,66 @@ impl Roster {
 
     /// What has not begun for want of a process, if it is that.
     pub(super) fn queued(&mut self, id: AttemptId) -> Option<&mut Errand> {
-        let found = self.queue.iter_mut().find(|waiting| waiting.errand.start.id == id);
-        found.map(|waiting| &mut waiting.errand)
+        let mut all = self.queue.iter_mut().chain(&mut self.behind);
+        all.find(|waiting| waiting.errand.start.id == id).map(|waiting| &mut waiting.errand)
     }
 
     /// Takes something back that has not begun.
     pub(super) fn take_back(&mut self, id: AttemptId) {
+        let Some(after) = self.queued(id).map(|errand| errand.start.after) else { return };
         self.queue.retain(|waiting| waiting.errand.start.id != id);
+        self.behind.retain(|waiting| waiting.errand.start.id != id);
+        let next = |waiting: &&mut Waiting| waiting.errand.start.after == Some(id);
+        self.behind.iter_mut().filter(next).for_each(|waiting| waiting.errand.start.after = after);
+    }
+
+    /// What may begin now that had to wait for another, though that has no process.
+    pub(super) fn freed(&mut self) -> Vec<Waiting> {
+        let unborn: BTreeSet<AttemptId> =
+            self.queue.iter().chain(&self.behind).map(|waiting| waiting.errand.start.id).collect();
+        let waits = |waiting: &mut Waiting| {
+            let after = waiting.errand.start.after;
+            after.is_some_and(|after| unborn.contains(&after) || self.ending.contains(&after))
+        };
+        self.behind.extract_if(.., |waiting| !waits(waiting)).collect()
+    }
+
+    /// What a dead process was to begin, behind what it may have begun.
+    pub(super) fn put_behind(&mut self, waiting: Waiting) {
+        self.behind.push(waiting);
+    }
+
+    /// A process is dead that held this, of which something may be left.
+    pub(super) fn ends(&mut self, id: AttemptId) {
+        self.ending.insert(id);
+    }
+
+    /// Nothing is left of it.
+    pub(super) fn cleared(&mut self, id: AttemptId) {
+        self.ending.remove(&id);
+    }
+
+    fn process_of(&self, id: AttemptId) -> Option<u32> {
+        let holds = |p: &Process| p.running == Some(id) || p.line.iter().any(|(next, _)| *next == id);
+        self.processes.iter().find(|(_, process)| holds(process)).map(|(pid, _)| *pid)
+    }
+
+    /// Hands a process what follows there.
+    fn hand(&mut self, pid: u32, waiting: Waiting) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let Waiting { errand, payload } = &waiting;
+        let mut errand = errand.clone();
+        if process.knows.replace(errand.blob) != Some(errand.blob) {
+            errand.payload = Some(payload.to_vec());
+        }
+        process.line.push_back((errand.start.id, Some(waiting)));
+        say(pid, process, &ToProcess::Begin(Box::new(errand)));
     }
 
     /// Tells the shepherd of an attempt something; false when it has none here.
     pub(super) fn tell(&mut self, id: AttemptId, what: ToShepherd) -> bool {
-        let holds = |process: &Process| process.running == Some(id) || process.over.contains(&id);
+        let next = |process: &Process| process.line.iter().any(|(next, _)| *next == id);
+        let holds = |p: &Process| p.running == Some(id) || p.over.contains(&id) || next(p);
         let Some((pid, process)) = self.processes.iter_mut().find(|(_, p)| holds(p)) else { return false };
         match what {
             ToShepherd::Extend(until) if until < process.lease.after(LEASE_STEP_MS) => return true,
@@ -161,11 +230,18 @@ impl Roster {
         }
     }
 
-    /// An attempt is over: its process is free.
+    /// An attempt is over: its process goes on with what follows, or is free.
     pub(super) fn over(&mut self, pid: u32, id: AttemptId) {
-        if let Some(process) = self.processes.get_mut(&pid).filter(|p| p.running == Some(id)) {
-            process.running = None;
-            process.over.insert(id);
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.running == Some(id) {
+            process.running = process.line.pop_front().map(|(next, _)| next);
+        } else if let Some(at) = process.line.iter().position(|(next, _)| *next == id) {
+            process.line.remove(at);
+        } else {
+            return;
+        }
+        process.over.insert(id);
+        if process.running.is_none() {
             process.idle = clock::now();
             self.serve();
         }
@@ -186,7 +262,8 @@ impl Roster {
         let unborn = unborn.map(|waiting| waiting.errand.start.id);
         let process = self.processes.remove(&pid);
         let over = process.as_ref().map_or(Vec::new(), |process| process.over.iter().copied().collect());
-        Gone { running: process.and_then(|process| process.running), over, unborn }
+        let held = process.into_iter().flat_map(|p| p.running.map(|id| (id, None)).into_iter().chain(p.line));
+        Gone { held: held.collect(), over, unborn }
     }
 
     /// Lets go of processes that have been idle for long.
@@ -222,8 +299,14 @@ impl Roster {
             if process.knows.replace(errand.blob) != Some(errand.blob) {
                 errand.payload = Some(payload.to_vec());
             }
-            (process.running, process.lease) = (Some(errand.start.id), errand.lease);
-            say(*pid, process, &ToProcess::Begin(Box::new(errand)));
+            let (pid, mut last) = (*pid, errand.start.id);
+            (process.running, process.lease) = (Some(last), errand.lease);
+            say(pid, process, &ToProcess::Begin(Box::new(errand)));
+            while let Some(at) = self.behind.iter().position(|next| next.errand.start.after == Some(last)) {
+                let next = self.behind.remove(at);
+                last = next.errand.start.id;
+                self.hand(pid, next);
+            }
         }
     }
 

@@ -263,7 +263,11 @@ impl Shell<'_> {
             Event::JobSaid(_, FromJob::Hosts(id)) => drop(self.send.send(FromHost::Hosts(id))),
             Event::JobGone(number) => self.jobs.leave(number),
             Event::Gone(pid) => self.gone(pid),
-            Event::Cleared(id) => self.inputs.push_back(AgentInput::GroupGone(id)),
+            Event::Cleared(id) => {
+                self.inputs.push_back(AgentInput::GroupGone(id));
+                self.roster.cleared(id);
+                self.begin_freed();
+            }
             Event::Probed(id, finding) => self.inputs.push_back(AgentInput::Probed(id, finding)),
             Event::Fetched(blob, payload) => self.fetched(blob, payload),
         }
@@ -273,17 +277,25 @@ impl Shell<'_> {
     fn gone(&mut self, pid: u32) {
         let gone = self.roster.gone(pid);
         let folders = roll::strike(&self.here.state, pid);
-        let saved = gone.running.and_then(|id| Some((id, self.spool.saved(id)?)));
-        match (saved, gone.running) {
-            (Some((id, saved)), _) => {
-                self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(saved))));
-                groups::clear(&folders);
+        self.inputs.extend(gone.over.into_iter().map(AgentInput::ShepherdDied));
+        let mut left = Some(folders);
+        for (id, next) in gone.held {
+            match (self.spool.saved(id), next) {
+                (Some(saved), _) if left.is_some() => {
+                    self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(saved))));
+                    self.inputs.push_back(AgentInput::ShepherdDied(id));
+                }
+                // It did not begin: what was before it there is not over.
+                (_, Some(next)) if left.is_none() => self.roster.put_behind(next),
+                // Cleared aside, as that may take a while.
+                _ => {
+                    self.orphans.insert(id, left.take().unwrap_or_default());
+                    self.roster.ends(id);
+                    self.inputs.push_back(AgentInput::ShepherdDied(id));
+                }
             }
-            // Cleared aside, as that may take a while.
-            (None, Some(id)) => drop(self.orphans.insert(id, folders)),
-            (None, None) => groups::clear(&folders),
         }
-        self.inputs.extend(gone.over.into_iter().chain(gone.running).map(AgentInput::ShepherdDied));
+        left.iter().for_each(|folders| groups::clear(folders));
         if let Some(id) = gone.unborn {
             let why = "its shepherd ended before it began (shepherd.log in the state directory says why)";
             self.cannot_start(id, why);
@@ -346,6 +358,11 @@ impl Shell<'_> {
         Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host, told: Vec::new() })
     }
 
+    /// Has begun what waited for something that is over, and has no process.
+    fn begin_freed(&mut self) {
+        self.roster.freed().into_iter().for_each(|waiting| self.begin(waiting));
+    }
+
     fn begin(&mut self, waiting: Waiting) {
         if let Err((id, why)) = self.roster.begin(waiting) {
             self.cannot_start(id, &why);
@@ -377,6 +394,7 @@ impl Shell<'_> {
                 self.larder.take_back(id);
                 self.roster.take_back(id);
                 self.ends(id, Ended::Killed, None);
+                self.begin_freed();
             }
             ToShepherd::Suspend(_) | ToShepherd::Resume(_) | ToShepherd::Resize(_) => errand.told.push(what),
             ToShepherd::Adopt | ToShepherd::Forget => {}

@@ -265,7 +265,8 @@ impl Pool {
         let (role, launch) = (Role::Batch, Vec::new());
         let id = AttemptId { run, attempt: Attempt(1) };
         let conduct = Conduct::Requeue;
-        let mut start = Start { id, conduct, role, limit_ms: None, grace_ms: 100, launch };
+        let after = None;
+        let mut start = Start { id, conduct, role, limit_ms: None, grace_ms: 100, after, launch };
         with(&mut spec, &mut start);
         let memory = match spec.size.memory {
             Some(Memory::PerNode(mib)) => mib,

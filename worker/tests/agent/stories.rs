@@ -2,10 +2,12 @@
 
 use crate::Story;
 use crate::pool::{Pool, await_end, lives};
+use muster_core::job::id::{Attempt, JobId, RunId};
 use muster_core::job::outcome::Outcome;
 use muster_core::jobspec::{ArraySpec, EarlySignal, Memory};
 use muster_core::payload::{BlobId, Program};
 use muster_core::protocol::message::{Conduct, Ended, Ending, Holding, Order, Role, Start};
+use muster_core::protocol::stamp::AttemptId;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) const ALL: &[Story] = &[
@@ -28,6 +30,9 @@ pub(crate) const ALL: &[Story] = &[
     ("a_shepherd_that_hangs_is_as_good_as_dead", hanging_shepherd),
     ("the_end_of_the_lease_ends_what_may_run_again", lease),
     ("an_array_takes_one_process_for_each_slot", an_array),
+    ("what_is_told_ahead_begins_in_its_order", told_ahead),
+    ("what_is_told_ahead_outlives_the_agent", told_ahead_to_another_agent),
+    ("what_is_told_ahead_begins_elsewhere_when_its_shepherd_dies", told_ahead_to_a_dead_shepherd),
     ("a_stop_lets_go_of_idle_shepherds", a_stop),
 ];
 
@@ -298,6 +303,80 @@ fn an_array() {
         pool.report(|_| true);
     }
     assert_eq!(pool.text("state/started"), "1\n1\n", "two processes for two hundred elements");
+}
+
+/// Orders elements to follow one another: the first waits for the pipe `hold`, and each writes down that it runs.
+fn line(pool: &mut Pool, count: u32) -> Vec<AttemptId> {
+    pool.pipe("ready");
+    pool.pipe("hold");
+    let id = |index| AttemptId { run: RunId { job: JobId(1), element: Some(index) }, attempt: Attempt(1) };
+    let orders: Vec<Start> = (0..count)
+        .map(|index| {
+            let first = if index == 0 { "echo up > ready; cat hold;" } else { "" };
+            let text = format!("{first} echo $SLURM_ARRAY_TASK_ID >> all");
+            pool.shell(&text, |spec, start| {
+                spec.files.output = Some("/dev/null".into());
+                spec.array = Some(ArraySpec { ranges: vec![(0, count - 1, 1)], throttle: None });
+                (start.id, start.after) = (id(index), index.checked_sub(1).map(id));
+            })
+        })
+        .collect();
+    let ids = orders.into_iter().map(|start| pool.begin(start)).collect();
+    pool.hear("ready");
+    ids
+}
+
+/// Reports until something is held in this way.
+fn until(pool: &mut Pool, id: AttemptId, how: &Holding) {
+    while !pool.held().iter().any(|(held, is)| (held, is) == (&id, how)) {
+        pool.report(|_| true);
+    }
+}
+
+fn told_ahead() {
+    let mut pool = Pool::new("ahead");
+    let ids = line(&mut pool, 5);
+    until(&mut pool, ids[4], &Holding::Waits);
+    // One in the middle is not wanted any more.
+    pool.order(Order::Kill(ids[2]));
+    assert_eq!(pool.end(ids[2]), Ended::Killed);
+    until(&mut pool, ids[3], &Holding::Waits);
+    pool.release("hold");
+    for at in [0, 1, 3, 4] {
+        assert_eq!(pool.end(ids[at]), Ended::Exited(Outcome::Completed));
+    }
+    assert_eq!(pool.text("all"), "0\n1\n3\n4\n");
+    assert_eq!(pool.text("state/started"), "1\n", "one process serves them all");
+    ids.into_iter().for_each(|id| pool.forget(id));
+    assert_eq!(pool.held(), []);
+}
+
+fn told_ahead_to_another_agent() {
+    let mut pool = Pool::new("ahead-adopted");
+    let ids = line(&mut pool, 3);
+    until(&mut pool, ids[2], &Holding::Waits);
+    pool.kill_agent();
+    pool.start_agent();
+    assert_eq!(pool.held().len(), 3);
+    pool.release("hold");
+    for id in &ids {
+        assert_eq!(pool.end(*id), Ended::Exited(Outcome::Completed));
+    }
+    assert_eq!(pool.text("all"), "0\n1\n2\n");
+    assert_eq!(pool.text("state/started"), "1\n", "nothing begins elsewhere");
+}
+
+fn told_ahead_to_a_dead_shepherd() {
+    let mut pool = Pool::new("ahead-lost");
+    let ids = line(&mut pool, 3);
+    until(&mut pool, ids[2], &Holding::Waits);
+    let [shepherd] = pool.shepherds()[..] else { panic!("one shepherd: {:?}", pool.shepherds()) };
+    kill_process(Pid::from_raw(shepherd).unwrap(), Signal::KILL).unwrap();
+    assert_eq!(pool.end(ids[0]), Ended::ShepherdLost);
+    for id in &ids[1..] {
+        assert_eq!(pool.end(*id), Ended::Exited(Outcome::Completed));
+    }
+    assert_eq!(pool.text("all"), "1\n2\n");
 }
 
 fn a_stop() {

@@ -79,7 +79,7 @@ impl Written {
 
     pub(crate) fn start(&mut self, job: JobId, element: Option<u32>) {
         let attempt = Attempt(self.state(job, element).1 + 1);
-        self.run(job, element, RunEvent::Started { attempt, on: on() });
+        self.run(job, element, RunEvent::Started { attempt, on: on(), after: None });
     }
 
     pub(crate) fn state(&self, job: JobId, element: Option<u32>) -> (State, u32) {
@@ -107,6 +107,36 @@ fn depends(spec: JobSpec, join: Join, clauses: &[Clause]) -> JobSpec {
 
 fn whole(job: JobId) -> Target {
     Target { job, element: None }
+}
+
+/// An element that is told ahead has nothing of its own before the one that it follows is over.
+#[test]
+fn elements_take_over_what_others_have() {
+    let mut site = Written::new();
+    let job = site.submit(array(1, 9, 1));
+    site.start(job, Some(1));
+    let follow = |of: u32, after: u32| {
+        let on = on();
+        let started = RunEvent::Started { attempt: Attempt(1), on, after: Some(after) };
+        Event::Run(RunId { job, element: Some(of) }, started)
+    };
+    (2..=4).for_each(|of| site.event(follow(of, of - 1)));
+    let refused = |site: &Written, event| site.books.check(&Fact { at: Time(site.now), event }).is_err();
+    assert!(refused(&site, follow(5, 2)), "who has a follower gets no other");
+    assert!(refused(&site, follow(5, 7)), "who has nothing leaves nothing");
+    let after = |site: &Written, of| site.state(job, Some(of)).0.placed().map(|placed| placed.after);
+    assert_eq!([2, 3, 4].map(|of| after(&site, of)), [Some(Some(1)), Some(Some(2)), Some(Some(3))]);
+    let over = RunEvent::Ended { attempt: Attempt(1), outcome: Outcome::Completed, usage: Usage::default() };
+    // One that has not begun ends: who follows it follows the one before.
+    site.run(job, Some(2), over.clone());
+    assert_eq!((after(&site, 3), after(&site, 4)), (Some(Some(1)), Some(Some(3))));
+    site.run(job, Some(1), over.clone());
+    let State::Starting(placed) = site.state(job, Some(3)).0 else { panic!("it begins") };
+    assert_eq!((placed.after, placed.started), (None, site.books.last().expect("records")));
+    assert_eq!(site.books.followers(RunId { job, element: Some(3) }).count(), 1);
+    site.run(job, Some(4), over.clone());
+    site.run(job, Some(3), over);
+    assert_eq!(site.books.live().count(), 0);
 }
 
 /// A clause about a job.
@@ -329,7 +359,7 @@ fn event(books: &Books, (kind, job, element, outcome): Step) -> Event {
         3 => Event::Job(id, JobEvent::Released { of, by }),
         4 => Event::Job(id, JobEvent::Cancelled { of, by: 7 }),
         5 => Event::Job(id, JobEvent::Closed { of, outcome: Outcome::Deadline }),
-        6..=8 => Event::Run(run, RunEvent::Started { attempt: Attempt(attempts + 1), on: on() }),
+        6..=8 => Event::Run(run, RunEvent::Started { attempt: Attempt(attempts + 1), on: on(), after: None }),
         9 => Event::Run(run, RunEvent::Began { attempt }),
         10 => Event::Run(run, RunEvent::Completing { attempt, outcome }),
         11 | 12 => Event::Run(run, RunEvent::Ended { attempt, outcome, usage }),
@@ -394,7 +424,7 @@ proptest! {
                 4 => RunEvent::Began { attempt: Attempt(attempt) },
                 5 => RunEvent::Ended { attempt: Attempt(attempt), outcome, usage },
                 6 => RunEvent::Requeued { attempt: Attempt(attempt), outcome, usage, hold: None, from: Time(5) },
-                _ => RunEvent::Started { attempt: Attempt(attempt + 1), on: on() },
+                _ => RunEvent::Started { attempt: Attempt(attempt + 1), on: on(), after: None },
             };
             let now = many.now;
             if kind % 8 < 4 {

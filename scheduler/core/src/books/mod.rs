@@ -27,9 +27,9 @@ use crate::books::partition::Partition;
 use crate::books::reservation::Reservation;
 use crate::books::rules::Rules;
 use crate::cluster::Host;
-use crate::job::Job;
 use crate::job::id::{JobId, RunId};
 use crate::job::state::Run;
+use crate::job::{Body, Job};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +157,19 @@ impl Books {
         self.jobs.get(&id.job)?.run(id.element)
     }
 
-    /// All that holds hosts, by number.
+    /// Those that begin one after another when an element is over, where that is.
+    pub fn followers(&self, run: RunId) -> impl Iterator<Item = RunId> {
+        let array = self.jobs.get(&run.job).and_then(|job| match job.body() {
+            Body::Array(array) => Some(array),
+            Body::One(_) => None,
+        });
+        let next = move |last: &u32| array.and_then(|array| array.follower(*last));
+        std::iter::successors(run.element, next)
+            .skip(1)
+            .map(move |index| RunId { element: Some(index), ..run })
+    }
+
+    /// All that was given hosts, by number.
     pub fn live(&self) -> impl Iterator<Item = (RunId, &Run)> {
         self.index.live().iter().flat_map(|id| self.jobs[id].live())
     }

@@ -81,7 +81,7 @@ impl Site {
         for start in &passed.starts {
             self.event(Event::Run(
                 start.run,
-                RunEvent::Started { attempt: start.attempt, on: start.on.clone() },
+                RunEvent::Started { attempt: start.attempt, on: start.on.clone(), after: None },
             ));
         }
         passed

@@ -100,7 +100,7 @@ impl Site {
         for start in &passed.starts {
             self.event(Event::Run(
                 start.run,
-                RunEvent::Started { attempt: start.attempt, on: start.on.clone() },
+                RunEvent::Started { attempt: start.attempt, on: start.on.clone(), after: None },
             ));
         }
         passed
@@ -327,7 +327,7 @@ proptest! {
             let said: Vec<_> = passed.iter().map(said).collect();
             prop_assert!(said.iter().all(|other| *other == said[0]), "{:#?}", said);
             for start in &passed[0].starts {
-                let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone() };
+                let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone(), after: None };
                 sites.iter_mut().for_each(|site| site.event(Event::Run(start.run, started.clone())));
             }
             let held = |site: &Site| site.scheduler.dues().map(|dues| dues.holdings.clone());

@@ -1,5 +1,6 @@
 //! How a scheduler keeps up with the books: what has changed is looked at again, and nothing else.
 
+use super::ahead::Lines;
 use super::dues::Dues;
 use super::reason::Reason;
 use super::{FOREVER, Listed, STEP, Scheduler, TICKS, Way, number};
@@ -13,7 +14,6 @@ use crate::job::event::{JobEvent, RunEvent};
 use crate::job::id::{JobId, RunId};
 use crate::job::state::{Placed, Run, State};
 use crate::policy::Backfill;
-use crate::policy::machine::Machine;
 use crate::policy::queue::Entry;
 use crate::time::Time;
 use std::cmp::Reverse;
@@ -45,6 +45,7 @@ impl Scheduler {
                 dues.adopt(books, now);
             }
             self.give_back_places(books, hosts);
+            self.lines = Lines::of(books);
         }
         self.seen = Some((now, books.terms()));
         hosts.advance(now);
@@ -66,7 +67,7 @@ impl Scheduler {
             if matches!(live.state, State::Suspended { .. }) {
                 self.halted.stood_still(run);
             }
-            let Some((job, placed)) = books.job(run.job).zip(live.state.placed()) else { continue };
+            let Some((job, placed)) = books.job(run.job).zip(live.state.holds()) else { continue };
             let running = number::running(run.job, job.place(run.element));
             if hosts.allocation(running).is_some() {
                 continue;
@@ -103,9 +104,8 @@ impl Scheduler {
             _ => self.dues.iter_mut().for_each(|dues| dues.observe(books, event, *at)),
         }
         match event {
-            Event::Run(run, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {
-                let place = books.job(run.job).and_then(|job| job.place(run.element));
-                hosts.finish(number::running(run.job, place));
+            Event::Run(_, RunEvent::Ended { .. } | RunEvent::Requeued { .. }) => {
+                self.keep_lines(books, hosts, fact);
             }
             Event::Run(run, event) => {
                 if let RunEvent::Suspended { .. } = event {
@@ -114,6 +114,7 @@ impl Scheduler {
                 if let Some(live) = books.run(*run) {
                     replace(books, hosts, (*run, &live));
                 }
+                self.keep_lines(books, hosts, fact);
             }
             Event::Job(id, JobEvent::Cancelled { .. } | JobEvent::Updated(_)) => {
                 let live = books.job(*id).into_iter().flat_map(|job| job.live());
@@ -227,7 +228,7 @@ fn step(now: Time) -> Time {
 }
 
 /// When what holds hosts is expected to give them back.
-fn end(live: &Run, placed: &Placed) -> Time {
+pub(super) fn end(live: &Run, placed: &Placed) -> Time {
     live.state.expected_end().unwrap_or(placed.started.after(FOREVER))
 }
 

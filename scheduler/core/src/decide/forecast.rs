@@ -100,7 +100,7 @@ impl Future {
         loop {
             let passed = self.scheduler.pass(&mut self.books, &mut self.hosts, self.now);
             for start in &passed.starts {
-                let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone() };
+                let started = RunEvent::Started { attempt: start.attempt, on: start.on.clone(), after: None };
                 self.record(Fact { at: self.now, event: Event::Run(start.run, started) });
                 told.push(Foretold { run: start.run, at: self.now });
                 let end = self.books.run(start.run).and_then(|run| run.state.expected_end());

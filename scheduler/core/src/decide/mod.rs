@@ -5,6 +5,7 @@
 //! decisions. What it keeps can be made anew from books and hosts, but for the promises of conservative backfilling, which
 //! are what went before ([`crate::policy::reserve`]): they begin anew with a restart.
 
+pub mod ahead;
 pub mod asks;
 pub mod decision;
 pub mod dues;
@@ -36,6 +37,7 @@ mod promise_tests;
 use crate::books::Books;
 use crate::cluster::{Allocation, ClassId, Earmark, Hosts, ReservationId};
 use crate::decide::admission::{Admission, Admitted};
+use crate::decide::ahead::Lines;
 use crate::decide::dues::Dues;
 use crate::decide::files::Files;
 use crate::decide::foresight::Foresight;
@@ -89,6 +91,7 @@ pub struct Scheduler {
     foresight: Foresight,
     files: Files,
     halted: Halted,
+    lines: Lines,
 }
 
 /// How those who start are found.
@@ -182,6 +185,7 @@ impl Scheduler {
             foresight: Foresight::default(),
             files: Files::default(),
             halted: Halted::default(),
+            lines: Lines::default(),
         }
     }
 

@@ -174,7 +174,7 @@ impl Claim<'_> {
 
     /// A running job as one that makes room; none when it may not be asked.
     fn candidate(&self, run: RunId, live: &Run) -> Option<Candidate> {
-        let placed = live.state.placed()?;
+        let placed = live.state.holds()?;
         let partition = self.books.partition(&placed.on.partition)?;
         let job = self.books.job(run.job)?;
         let dues = self.scheduler.dues.as_ref();

@@ -2,7 +2,8 @@
 //!
 //! An element that waits like the others, or is over, is a code on a tape; only one that runs, or waits in a way of its
 //! own (it was started before), is an object. Invariants: an element is in `apart` if and only if its code is [`APART`];
-//! `live` counts those there that hold hosts, and `again` are those that may start again, by the time from which.
+//! `live` counts those there that were given hosts, and `again` are those that may start again, by the time from which;
+//! who follows an element is given what that has, and says so itself.
 
 use super::dependency::{Fate, Status};
 use super::hold::HeldBy;
@@ -39,6 +40,8 @@ pub struct Array {
     tape: Tape,
     apart: BTreeMap<u32, Run>,
     again: BTreeSet<(Time, u32)>,
+    /// Who takes over the hosts of whom, by index.
+    followers: BTreeMap<u32, u32>,
     /// Outcomes, each with the attempts that it took.
     endings: Vec<(Outcome, u32)>,
     /// How many elements may hold hosts at once.
@@ -59,6 +62,7 @@ impl Array {
             tape,
             apart: BTreeMap::new(),
             again: BTreeSet::new(),
+            followers: BTreeMap::new(),
             endings: Vec::new(),
             throttle: spec.throttle.filter(|&throttle| throttle > 0),
             live: 0,
@@ -197,6 +201,30 @@ impl Array {
             }
         };
         self.tape.set(ordinal, code);
+    }
+
+    /// Who takes over the hosts of an element when that is over, both by index.
+    pub fn follower(&self, index: u32) -> Option<u32> {
+        self.followers.get(&index).copied()
+    }
+
+    /// An element was told to follow another.
+    pub(super) fn follow(&mut self, after: u32, index: u32) {
+        self.followers.insert(after, index);
+    }
+
+    /// An element is over: who was to follow it follows the one that it was to follow, or has its hosts.
+    pub(super) fn move_up(&mut self, index: u32, after: Option<u32>, at: Time) {
+        let next = self.followers.remove(&index);
+        if let Some(after) = after {
+            self.followers.remove(&after);
+            self.followers.extend(next.map(|next| (after, next)));
+        }
+        let place = next.and_then(|next| self.indices.ordinal(next));
+        if let Some(run) = place.and_then(|place| self.apart.get_mut(&place)) {
+            run.move_up(after, at);
+            self.last_start = self.last_start.max(Some(at));
+        }
     }
 
     /// Holds all elements of `spans` that wait and are like the others.
@@ -364,6 +392,7 @@ mod tests {
                     on: on.clone(),
                     started: Time(1),
                     paused: 0,
+                    after: None,
                 }),
                 n => {
                     let outcome = outcomes[n as usize % 3];

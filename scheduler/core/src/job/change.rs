@@ -69,7 +69,20 @@ impl Job {
     /// Why it cannot.
     pub fn check_run(&self, at: Time, element: Option<u32>, event: &RunEvent) -> Result<(), JobError> {
         let run = self.run(element).ok_or(JobError::NoElement)?;
-        Ok(run.next(at, &change(event)).map(drop)?)
+        run.next(at, &change(event))?;
+        match event {
+            RunEvent::Started { on, after: Some(after), .. } => Ok(self.check_after(*after, on)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an element can be told to follow another on its hosts.
+    fn check_after(&self, after: u32, on: &Placement) -> Result<(), ChangeError> {
+        let Body::Array(array) = &self.body else { return Err(ChangeError::NothingToFollow(after)) };
+        let before = self.run(Some(after));
+        let there = before.as_ref().and_then(|run| run.state.placed()).map(|placed| &placed.on.allocation);
+        let free = there == Some(&on.allocation) && array.follower(after).is_none();
+        free.then_some(()).ok_or(ChangeError::NothingToFollow(after))
     }
 
     /// Lets an event happen to it, or to one element.
@@ -79,13 +92,22 @@ impl Job {
     /// When [`Job::check_run`] would refuse it.
     pub fn apply_run(&mut self, at: Time, element: Option<u32>, event: &RunEvent) {
         let gate = self.gate();
-        let run = self.run(element).and_then(|run| run.next(at, &change(event)).ok());
+        let before = self.run(element);
+        let after = before.as_ref().and_then(|run| run.state.placed()?.after);
+        let run = before.and_then(|run| run.next(at, &change(event)).ok());
         let run = run.expect("an event is checked before it is applied");
+        let is_over = run.state.placed().is_none();
         match (&mut self.body, element) {
             (Body::One(is), None) => *is = run,
             (Body::Array(array), Some(index)) => {
                 let ordinal = array.indices().ordinal(index).expect("the element was found above");
                 array.put(ordinal, run, gate);
+                if let RunEvent::Started { after: Some(after), .. } = event {
+                    array.follow(*after, index);
+                }
+                if is_over {
+                    array.move_up(index, after, at);
+                }
             }
             _ => unreachable!("the element was found above"),
         }
@@ -274,7 +296,7 @@ fn spans(array: &Array, of: &Elements) -> Result<Vec<(u32, u32)>, JobError> {
 
 fn change(event: &RunEvent) -> Change {
     match event {
-        RunEvent::Started { attempt, on } => Change::Start(*attempt, on.clone()),
+        RunEvent::Started { attempt, on, after } => Change::Start(*attempt, on.clone(), *after),
         RunEvent::Began { attempt } => Change::Begin(*attempt),
         RunEvent::Replaced { attempt, on } => Change::Replace(*attempt, on.clone()),
         RunEvent::Suspended { attempt } => Change::Suspend(*attempt),

@@ -63,6 +63,8 @@ pub enum RunEvent {
         attempt: Attempt,
         /// What it is given.
         on: Arc<Placement>,
+        /// The element of its array that has that now: it begins when that is over.
+        after: Option<u32>,
     },
     /// Its agents say that it runs.
     Began {

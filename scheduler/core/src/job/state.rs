@@ -77,6 +77,8 @@ pub struct Placed {
     pub started: Time,
     /// How long it has been stopped, ticks.
     pub paused: i64,
+    /// The element of its array whose hosts these are until it is over; none once they are its own.
+    pub after: Option<u32>,
 }
 
 /// How something ended.
@@ -104,8 +106,8 @@ pub enum Change {
     },
     /// What it waits for has changed.
     Gate(Gate),
-    /// It is given hosts.
-    Start(Attempt, Arc<Placement>),
+    /// It is given hosts, at once or when this element of its array is over.
+    Start(Attempt, Arc<Placement>, Option<u32>),
     /// It runs.
     Begin(Attempt),
     /// It has other hosts, or another time limit.
@@ -178,6 +180,9 @@ pub enum ChangeError {
     /// It has ended.
     #[error("it has already ended")]
     Ended,
+    /// The element after which it is to begin has no such hosts, or is followed by another.
+    #[error("it cannot follow element {0}, which does not hold what it is given, or is followed by another")]
+    NothingToFollow(u32),
 }
 
 impl State {
@@ -212,8 +217,23 @@ impl State {
         matches!(self, State::Held(_) | State::Depends | State::Pending { .. })
     }
 
-    /// What it holds; none when it waits or is over.
+    /// What it was given; none when it waits or is over.
     pub fn placed(&self) -> Option<&Placed> {
+        match self {
+            State::Starting(placed)
+            | State::Running { placed, .. }
+            | State::Suspended { placed, .. }
+            | State::Completing { placed, .. } => Some(placed),
+            State::Held(_) | State::Depends | State::Pending { .. } | State::Done(_) => None,
+        }
+    }
+
+    /// The same, when it has it, and it is not another's yet.
+    pub fn holds(&self) -> Option<&Placed> {
+        self.placed().filter(|placed| placed.after.is_none())
+    }
+
+    fn placed_mut(&mut self) -> Option<&mut Placed> {
         match self {
             State::Starting(placed)
             | State::Running { placed, .. }
@@ -245,6 +265,17 @@ impl Run {
         Run { attempts: 0, state }
     }
 
+    /// The element that it was to follow is over: it follows another, or the hosts are its own from now on.
+    pub(super) fn move_up(&mut self, after: Option<u32>, at: Time) {
+        let unbegun = matches!(self.state, State::Starting(_));
+        if let Some(placed) = self.state.placed_mut() {
+            placed.after = after;
+            if after.is_none() && unbegun {
+                placed.started = at;
+            }
+        }
+    }
+
     /// What it is after a change.
     ///
     /// # Errors
@@ -255,7 +286,7 @@ impl Run {
             Change::Hold(by) => self.hold(*by)?,
             Change::Release { by, then } => self.release(*by, *then)?,
             Change::Gate(gate) => self.gate(*gate)?,
-            Change::Start(attempt, on) => return self.start(at, *attempt, on),
+            Change::Start(attempt, on, after) => return self.start(at, *attempt, (on, *after)),
             Change::Begin(attempt) => match self.of(*attempt, "begun")? {
                 State::Starting(placed) => State::Running { placed: placed.clone(), began: at },
                 state => return Err(not_live(state, "begun")),
@@ -332,7 +363,12 @@ impl Run {
         })
     }
 
-    fn start(&self, at: Time, attempt: Attempt, on: &Arc<Placement>) -> Result<Run, ChangeError> {
+    fn start(
+        &self,
+        at: Time,
+        attempt: Attempt,
+        (on, after): (&Arc<Placement>, Option<u32>),
+    ) -> Result<Run, ChangeError> {
         match &self.state {
             State::Pending { .. } => {}
             State::Done(_) => return Err(ChangeError::Ended),
@@ -342,7 +378,7 @@ impl Run {
         if attempt.0 != self.attempts + 1 {
             return Err(ChangeError::OtherAttempt { is: self.attempts + 1, said: attempt.0 });
         }
-        let placed = Placed { attempt, on: on.clone(), started: at, paused: 0 };
+        let placed = Placed { attempt, on: on.clone(), started: at, paused: 0, after };
         Ok(Run { attempts: attempt.0, state: State::Starting(placed) })
     }
 

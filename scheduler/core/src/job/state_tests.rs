@@ -18,7 +18,7 @@ fn on(class: u32) -> Arc<Placement> {
 }
 
 fn placed() -> Placed {
-    Placed { attempt: Attempt(2), on: on(0), started: Time(100), paused: 7 }
+    Placed { attempt: Attempt(2), on: on(0), started: Time(100), paused: 7, after: None }
 }
 
 fn completing(outcome: Outcome) -> State {
@@ -141,7 +141,7 @@ fn change(name: &str) -> Change {
         "release operator" => Change::Release { by: HeldBy::Operator, then: Gate::Depends },
         "gate 70" => Change::Gate(Gate::From(Time(70))),
         "gate depends" => Change::Gate(Gate::Depends),
-        "start 3" => Change::Start(Attempt(3), on(0)),
+        "start 3" => Change::Start(Attempt(3), on(0), Some(9)),
         "begin" => Change::Begin(attempt),
         "begin 1" => Change::Begin(Attempt(1)),
         "replace" => Change::Replace(attempt, on(5)),
@@ -180,7 +180,10 @@ fn expected(word: &str, before: &State) -> State {
         "depends" => State::Depends,
         "pending 70" => State::Pending { from: Time(70) },
         "pending 90" => State::Pending { from: Time(90) },
-        "starting 3" => State::Starting(Placed { attempt: Attempt(3), on: on(0), started: NOW, paused: 0 }),
+        "starting 3" => {
+            let (started, after) = (NOW, Some(9));
+            State::Starting(Placed { attempt: Attempt(3), on: on(0), started, paused: 0, after })
+        }
         "running 1000" => State::Running { placed: placed(), began: NOW },
         "starting on 5" => State::Starting(moved(on(5))),
         "running on 5" => State::Running { placed: moved(on(5)), began: Time(110) },
@@ -232,7 +235,7 @@ fn errors_say_what_is_wrong() {
     let release = Change::Release { by: HeldBy::User, then: Gate::Depends };
     assert_eq!(next(State::Held(HeldBy::Operator), release), ChangeError::OperatorsHold);
     let other = |is, said| ChangeError::OtherAttempt { is, said };
-    assert_eq!(next(pending(), Change::Start(Attempt(2), on(0))), other(3, 2));
+    assert_eq!(next(pending(), Change::Start(Attempt(2), on(0), None)), other(3, 2));
     assert_eq!(next(State::Starting(placed()), Change::Begin(Attempt(1))), other(2, 1));
     let requeue = Change::Requeue { attempt: Attempt(1), hold: None, from: NOW };
     assert_eq!(next(done(), requeue), other(2, 1));

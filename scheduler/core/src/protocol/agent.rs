@@ -81,6 +81,8 @@ pub struct Agent {
     /// When it last spoke: two reports of one moment could not be told apart.
     spoke: Time,
     holds: BTreeMap<AttemptId, Held>,
+    /// What each follows that was to begin when that is over.
+    after: BTreeMap<AttemptId, AttemptId>,
     /// What was ordered to be looked for in this session, and what was found.
     probes: BTreeMap<ProbeId, Option<Finding>>,
 }
@@ -108,9 +110,9 @@ enum Held {
 impl Agent {
     /// The agent of a host in this life of it.
     pub fn new(rules: Lease, boot: Boot) -> Self {
-        let (link, holds) = (Link::Seeking(None), BTreeMap::new());
-        let (never, probes) = (Time(i64::MIN), BTreeMap::new());
-        Agent { rules, boot, link, lease: never, term: Term(0), speaks: never, spoke: never, holds, probes }
+        let (link, term, never) = (Link::Seeking(None), Term(0), Time(i64::MIN));
+        let (holds, after, probes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Agent { rules, boot, link, lease: never, term, speaks: never, spoke: never, holds, after, probes }
     }
 
     /// Hears one thing, and says what to do.
@@ -271,6 +273,7 @@ impl Agent {
         match order {
             Order::Start(start) if !self.holds.contains_key(&start.id) => {
                 self.holds.insert(start.id, Held::Shepherd(None));
+                self.after.extend(start.after.map(|after| (start.id, after)));
                 if Guard::NoteBeforeLaunch.stands() {
                     out.push(AgentOutput::Note(start.id));
                 }
@@ -310,6 +313,31 @@ impl Agent {
         }
     }
 
+    /// Whether something here is yet to begin, after what it follows.
+    fn waits(&self, id: AttemptId) -> bool {
+        let before = self.after.get(&id).and_then(|before| self.holds.get(before));
+        before.is_some_and(Held::is_live)
+    }
+
+    fn holding(&self, id: AttemptId, held: &Held) -> Holding {
+        match held.holding() {
+            Holding::Running if self.waits(id) => Holding::Waits,
+            holding => holding,
+        }
+    }
+
+    /// What follows something that is over follows what that was to follow, or nothing any more.
+    fn move_up(&mut self) {
+        let Agent { holds, after, .. } = self;
+        let live = |id: &AttemptId| holds.get(id).is_some_and(Held::is_live);
+        let over: Vec<AttemptId> = after.keys().copied().filter(|id| !live(id)).collect();
+        for gone in over {
+            let Some(before) = after.remove(&gone) else { continue };
+            after.values_mut().filter(|next| **next == gone).for_each(|next| *next = before);
+        }
+        after.retain(|_, before| live(before));
+    }
+
     /// Reports, or asks for a session.
     fn speak(&mut self, now: Time, out: &mut Vec<AgentOutput>) {
         self.speaks = now.after(self.rules.report_ms);
@@ -317,7 +345,8 @@ impl Agent {
         let (boot, sent) = (self.boot, now);
         out.push(AgentOutput::Send(match self.link {
             Link::Joined(stamp, done) => {
-                let holds = self.holds.iter().map(|(id, held)| (*id, held.holding())).collect();
+                self.move_up();
+                let holds = self.holds.iter().map(|(id, held)| (*id, self.holding(*id, held))).collect();
                 let found = self.probes.iter().filter_map(|(id, found)| Some((*id, found.clone()?)));
                 let probes = found.collect();
                 ToController::Report(Report { boot, stamp, sent, done, holds, probes })
@@ -334,6 +363,11 @@ impl Agent {
 }
 
 impl Held {
+    /// Whether something of it may run, or is yet to.
+    fn is_live(&self) -> bool {
+        matches!(self, Held::Shepherd(_) | Held::Orphan)
+    }
+
     fn holding(&self) -> Holding {
         match self {
             Held::Shepherd(Some(time)) => Holding::Suspended(*time),

@@ -315,7 +315,7 @@ impl Desk for Clerk {
 
     fn may_begin(&self, begun: &Begun) -> bool {
         let Ok(on) = Format::Journal.decode::<Arc<Placement>>(&begun.plan) else { return false };
-        self.follows(&Event::Run(begun.id.run, RunEvent::Started { attempt: begun.id.attempt, on }))
+        self.follows(&started(begun, on))
     }
 
     fn apply(&mut self, at: Time, event: &Event) {
@@ -379,15 +379,16 @@ impl Desk for Clerk {
             let whole = whole.iter().filter(|(run, _)| !still(run));
             paced.extend(whole.map(|&(run, attempt)| (AttemptId { run, attempt }, Pace::GoOn)));
         }
-        let begun = passed.starts.into_iter().map(|start| {
-            let conduct = books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec()));
-            Begun {
-                id: AttemptId { run: start.run, attempt: start.attempt },
-                conduct,
-                limit_ms: start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
-                places: places(&start.on),
-                plan: Format::Journal.encode(&start.on),
-            }
+        let ahead = if starts { Vec::new() } else { scheduler.ahead(books, hosts, last) };
+        let follow = ahead.into_iter().map(|follow| (follow.start, Some(follow.after)));
+        let begun = passed.starts.into_iter().map(|start| (start, None)).chain(follow);
+        let begun = begun.map(|(start, after)| Begun {
+            id: AttemptId { run: start.run, attempt: start.attempt },
+            conduct: books.job(start.run.job).map_or(Conduct::Stay, |job| conduct(job.spec())),
+            limit_ms: start.on.limit_s.and_then(|s| i64::try_from(s.saturating_mul(1000)).ok()),
+            places: places(&start.on),
+            after: after.map(|(run, attempt)| AttemptId { run, attempt }),
+            plan: Format::Journal.encode(&start.on),
         });
         let resized = resizes.into_iter().map(|resize| Resized {
             id: AttemptId { run: resize.run, attempt: resize.attempt },
@@ -442,8 +443,7 @@ impl Desk for Clerk {
         let on = Format::Journal
             .decode(&begun.plan)
             .expect("it was encoded by a desk, and checked if it was read back");
-        let AttemptId { run, attempt } = begun.id;
-        self.tell(at, Event::Run(run, RunEvent::Started { attempt, on }));
+        self.tell(at, started(begun, on));
     }
 
     fn up(&mut self, at: Time, id: AttemptId) {
@@ -517,6 +517,8 @@ fn yields(books: &Books, victims: &[Victim]) -> (Vec<(AttemptId, Pace)>, Vec<(Ru
     let (mut paced, mut end) = (Vec::new(), Vec::new());
     for Victim { run, how, grace_s } in victims.iter().copied() {
         let grace_ms = i64::from(grace_s) * 1000;
+        // Those that were to follow it have not begun: they have nothing to save.
+        end.extend(books.followers(run).map(|follower| (follower, Why::Preempted, 0)));
         match how {
             Preempt::Checkpoint | Preempt::Requeue => end.push((run, Why::Preempted, grace_ms)),
             Preempt::Cancel => end.push((run, Why::Evicted, grace_ms)),
@@ -543,6 +545,11 @@ fn places(on: &Placement) -> Vec<Place> {
     let role = |at| if at == 0 { Role::Batch } else { Role::Member };
     let parts = on.allocation.parts.iter().enumerate();
     parts.map(|(at, part)| Place { host: part.host, role: role(at) }).collect()
+}
+
+fn started(begun: &Begun, on: Arc<Placement>) -> Event {
+    let after = begun.after.and_then(|after| after.run.element);
+    Event::Run(begun.id.run, RunEvent::Started { attempt: begun.id.attempt, on, after })
 }
 
 fn replaced(id: AttemptId, on: Arc<Placement>) -> Event {

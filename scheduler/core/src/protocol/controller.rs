@@ -249,7 +249,13 @@ impl<D: Desk> Controller<D> {
             }
         }
         self.stopped(host, report);
-        for (id, holding) in &report.holds {
+        // What has ended gives its place to what follows it, which may run by now.
+        let ended = |(_, holding): &&(AttemptId, Holding)| matches!(holding, Holding::Ended(_));
+        for (id, holding) in report.holds.iter().filter(ended) {
+            self.held(now, host, (*id, holding));
+        }
+        self.wind_up(now);
+        for (id, holding) in report.holds.iter().filter(|one| !ended(one)) {
             self.held(now, host, (*id, holding));
         }
         let held = |id| report.holds.binary_search_by_key(&id, |(id, _)| *id).ok();
@@ -312,8 +318,11 @@ impl<D: Desk> Controller<D> {
                 }
             }
             Holding::Suspended(number) if ours => self.is_stopped(host, id, *number),
+            Holding::Waits if ours => {}
             // It is over as far as anybody knows: it has no right to be there.
-            Holding::Running | Holding::Suspended(_) => self.ordered(host, |joined| joined.kill(id)),
+            Holding::Running | Holding::Suspended(_) | Holding::Waits => {
+                self.ordered(host, |joined| joined.kill(id));
+            }
         }
     }
 
@@ -469,13 +478,13 @@ impl<D: Desk> Controller<D> {
     }
 
     fn order_start(&mut self, begun: &Begun, places: &[Place]) {
-        let Begun { id, conduct, limit_ms, .. } = *begun;
+        let Begun { id, conduct, limit_ms, after, .. } = *begun;
         for place in places {
             // One clock decides when its time is over.
             let limit_ms = limit_ms.filter(|_| place.role == Role::Batch);
             let launch = self.standing.desk.launch(begun, place);
             let grace_ms = self.rules.kill_wait_ms;
-            let start = Start { id, conduct, role: place.role, limit_ms, grace_ms, launch };
+            let start = Start { id, conduct, role: place.role, limit_ms, grace_ms, after, launch };
             self.watched(place.host, |watch| watch.runs.insert(id));
             self.ordered(place.host, |joined| joined.order(Order::Start(start)));
         }

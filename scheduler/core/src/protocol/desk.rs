@@ -146,6 +146,8 @@ pub struct Begun {
     pub limit_ms: Option<i64>,
     /// Where, the batch host first.
     pub places: Vec<Place>,
+    /// What it follows there: its host begins it when that is over, and nothing of it before.
+    pub after: Option<AttemptId>,
     /// What the desk wants to be told when the journal is read back, encoded by it.
     pub plan: Vec<u8>,
 }

@@ -78,6 +78,8 @@ pub enum Guard {
     DoneWhenStored,
     /// Hosts are not lent while a job waits that could start if one that went a moment ago were back.
     KeptIdle,
+    /// Who follows an element of its array has what that had, and nobody else.
+    HandedOver,
 }
 
 impl Guard {
@@ -119,6 +121,7 @@ impl Guard {
         Guard::GridOfProbe,
         Guard::DoneWhenStored,
         Guard::KeptIdle,
+        Guard::HandedOver,
     ];
 
     /// Whether it stands: always, but in a test that has taken it out.

@@ -44,6 +44,8 @@ pub struct Start {
     pub limit_ms: Option<i64>,
     /// How long it may go on after that, in milliseconds, having been told that it has to end.
     pub grace_ms: i64,
+    /// What was ordered here before, and is over when this begins.
+    pub after: Option<AttemptId>,
     /// What to launch and on which cores, encoded by the one who decides; the protocol does not look into it.
     pub launch: Vec<u8>,
 }
@@ -143,6 +145,8 @@ pub enum Holding {
     Ended(Box<Ending>),
     /// All its processes are stopped, for the time of this number.
     Suspended(u32),
+    /// It begins when what it follows is over.
+    Waits,
 }
 
 /// How what a host held of an attempt ended.

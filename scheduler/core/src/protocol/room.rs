@@ -67,7 +67,7 @@ impl<D: Desk> Controller<D> {
     pub(super) fn stopped(&mut self, host: HostId, report: &Report) {
         let of = |(id, holding): &(AttemptId, Holding)| match holding {
             Holding::Suspended(number) => Some((*id, *number)),
-            Holding::Running | Holding::Ended(_) => None,
+            Holding::Running | Holding::Ended(_) | Holding::Waits => None,
         };
         let stopped: BTreeMap<AttemptId, u32> = report.holds.iter().filter_map(of).collect();
         if let Some(joined) = self.hosts.get_mut(&host).and_then(|watch| watch.joined.as_mut()) {

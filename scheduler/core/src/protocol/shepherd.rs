@@ -270,7 +270,7 @@ mod tests {
     fn shepherd(limit_ms: Option<i64>) -> Shepherd {
         let id = AttemptId { run: RunId { job: JobId(1), element: None }, attempt: Attempt(1) };
         let (conduct, role, launch) = (Conduct::Requeue, Role::Batch, Vec::new());
-        let start = Start { id, conduct, role, limit_ms, grace_ms: 2_000, launch };
+        let start = Start { id, conduct, role, limit_ms, grace_ms: 2_000, after: None, launch };
         let mut shepherd = Shepherd::new(&start, Time(10_000));
         let begun = shepherd.handle(Time(0), ShepherdInput::Begin);
         assert_eq!(begun[0], ShepherdOutput::Spawn);

@@ -3,6 +3,8 @@
 use crate::spec::{SOLVERS, Spec};
 use muster_core::books::event::Event as Change;
 use muster_core::cluster::{Bits, HostId};
+use muster_core::job::Body;
+use muster_core::job::array::Array;
 use muster_core::job::event::JobEvent;
 use muster_core::job::id::{JobId, RunId};
 use muster_core::job::outcome::Outcome;
@@ -127,6 +129,11 @@ fn sum(run: RunId, round: u32, blocks: impl IntoIterator<Item = u32>) -> u64 {
     blocks.into_iter().fold(0, |sum: u64, block| sum.wrapping_add(value(run, round, block)))
 }
 
+/// The job of which a run is an element, if it is one: what is known of it is known of all.
+fn whole(run: RunId) -> RunId {
+    RunId { element: None, ..run }
+}
+
 type Verdict = Result<(), String>;
 
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Verdict {
@@ -154,7 +161,7 @@ impl Checks {
                 self.knows_its_files(begun.id)?;
                 self.has.insert(begun.id, begun.places.iter().map(|place| place.host).collect());
                 self.batch.insert(begun.id, begun.places[0].host);
-                ensure(!self.cancelled.contains(&begun.id.run), || {
+                ensure(!self.cancelled.contains(&whole(begun.id.run)), || {
                     format!("{} begins though cancelled", begun.id)
                 })?;
             }
@@ -246,7 +253,8 @@ impl Checks {
     }
 
     fn knows_its_files(&self, id: AttemptId) -> Verdict {
-        let Some(spec) = self.specs.get(&id.run).filter(|spec| spec.reads) else { return Ok(()) };
+        let spec = self.specs.get(&whole(id.run));
+        let Some(spec) = spec.filter(|spec| spec.reads) else { return Ok(()) };
         let known = self.grids.get(&id.run.job).copied();
         ensure(known == Some(spec.blocks), || {
             format!("{id} begins, its file has {} blocks, and {known:?} are known", spec.blocks)
@@ -443,10 +451,30 @@ impl Checks {
         ensure(live == open, || format!("the books have {live:?}, and open are {open:?}"))
     }
 
+    /// Every element of an array has come to an end, and those that ended well have run to theirs.
+    fn array_ends(&self, run: RunId, array: &Array) -> Verdict {
+        ensure(array.over() == array.indices().len(), || format!("job {run} has not ended: {array:?}"))?;
+        let finished = self.finished.iter().map(|id| id.run).filter(|one| whole(*one) == run);
+        let finished: BTreeSet<RunId> = finished.collect();
+        for (outcome, count) in array.outcomes() {
+            let sound = match outcome {
+                Outcome::Completed => finished.len() >= count as usize,
+                Outcome::Cancelled(_) => self.asked_to_end.contains(&run),
+                _ => false,
+            };
+            ensure(sound, || format!("{count} elements of job {run} ended with {outcome:?}"))?;
+        }
+        Ok(())
+    }
+
     /// What must hold when everything that could break has been whole for long enough.
     pub(crate) fn end(&self, standing: &Standing<Clerk>) -> Verdict {
         for job in standing.desk.books().jobs() {
             let run = RunId { job: job.id(), element: None };
+            if let Body::Array(array) = job.body() {
+                self.array_ends(run, array)?;
+                continue;
+            }
             let state = job.run(None).map(|run| run.state);
             let Some(State::Done(done)) = state else {
                 let why = standing.desk.why(job.id(), standing.last.after(1_000_000));

@@ -35,6 +35,8 @@ pub(crate) struct Host {
     wake: (Time, u64),
     spool: BTreeMap<AttemptId, Option<Box<Ending>>>,
     pub(crate) shepherds: BTreeMap<AttemptId, Herd>,
+    /// What each follows that was told ahead and has not begun.
+    after: BTreeMap<AttemptId, AttemptId>,
     /// When the last message on this host arrives: they keep their order.
     local: i64,
 }
@@ -67,6 +69,7 @@ impl Host {
             wake: (Time::NEVER, 0),
             spool: BTreeMap::new(),
             shepherds: BTreeMap::new(),
+            after: BTreeMap::new(),
             local: 0,
         }
     }
@@ -128,6 +131,7 @@ impl World {
             }
             Event::GroupKilled { host, boot, life, id } if self.hosts[host].boot == Some(boot) => {
                 self.checks.running.remove(&(id, host));
+                self.move_up(host, id);
                 if self.hosts[host].life == life {
                     return self.agent_hears(host, AgentInput::GroupGone(id));
                 }
@@ -279,6 +283,7 @@ impl World {
         known.life += 1;
         known.spool.clear();
         known.shepherds.clear();
+        known.after.clear();
         self.checks.running.retain(|(_, at), _| *at != host);
         self.after(away, Event::HostStart { host });
     }
@@ -328,13 +333,13 @@ impl World {
                 let wake = (Time::NEVER, 0);
                 let (role, exit, ran) = (start.role, (0, 0), false);
                 let herd = Herd { machine, spec, cores, role, wake, ran, exit, stop: None, office: None };
-                self.hosts[host].shepherds.insert(start.id, herd);
-                self.local(host, |boot| Event::Shepherd {
-                    host,
-                    boot,
-                    id: start.id,
-                    input: ShepherdInput::Begin,
-                });
+                let known = &mut self.hosts[host];
+                known.shepherds.insert(start.id, herd);
+                let unended = |id: &AttemptId| known.spool.get(id).is_some_and(Option::is_none);
+                match start.after.filter(unended) {
+                    Some(after) => drop(known.after.insert(start.id, after)),
+                    None => self.begins(host, start.id),
+                }
             }
             AgentOutput::Tell(id, message) => {
                 let input = ShepherdInput::Agent(message);
@@ -450,6 +455,39 @@ impl World {
         self.checks.used.entry((id, host)).or_default().push(usage);
         let ending = Box::new(Ending { how, usage, why: None });
         self.hosts[host].spool.insert(id, Some(ending));
+        self.move_up(host, id);
+    }
+
+    fn begins(&mut self, host: usize, id: AttemptId) {
+        self.local(host, |boot| Event::Shepherd { host, boot, id, input: ShepherdInput::Begin });
+    }
+
+    /// Something is over: what was told to follow it follows what that was to follow, or begins. Without an agent nothing
+    /// begins, and who was to hold it leaves.
+    fn move_up(&mut self, host: usize, id: AttemptId) {
+        let known = &mut self.hosts[host];
+        let before = known.after.remove(&id);
+        let next = known.after.iter().find(|(_, after)| **after == id).map(|(next, _)| *next);
+        let Some(next) = next else { return };
+        match before {
+            Some(before) => drop(known.after.insert(next, before)),
+            None if known.agent.is_some() => {
+                known.after.remove(&next);
+                self.begins(host, next);
+            }
+            None => {
+                let mut line = vec![next];
+                while let Some(last) = line.last()
+                    && let Some((more, _)) = known.after.iter().find(|(_, after)| *after == last)
+                {
+                    line.push(*more);
+                }
+                for gone in line {
+                    known.after.remove(&gone);
+                    known.shepherds.remove(&gone);
+                }
+            }
+        }
     }
 
     /// Something between two processes of a host, which arrives in order.

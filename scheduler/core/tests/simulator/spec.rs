@@ -8,7 +8,7 @@ use muster_core::books::partition::{Partition, PreemptMode};
 use muster_core::books::rules::Rules;
 use muster_core::cluster::{Host, Shape};
 use muster_core::job::{Owner, Submitted};
-use muster_core::jobspec::{JobSpec, Requeue, Work};
+use muster_core::jobspec::{ArraySpec, JobSpec, Requeue, Work};
 use muster_core::protocol::clerk::Clerk;
 use muster_core::protocol::desk::Desk;
 use muster_core::protocol::message::Conduct;
@@ -45,6 +45,8 @@ pub(crate) struct Spec {
     pub(crate) user: User,
     /// Whether it may not run on the first host.
     pub(crate) avoids_first: bool,
+    /// How many elements it has; none when it is no array.
+    pub(crate) elements: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,14 @@ impl Spec {
             licences: if random.chance(300) { random.between(1, i64::from(SOLVERS)) as u32 } else { 0 },
             user: if random.chance(500) { User::Ada } else { User::Bob },
             avoids_first: !reads && cpus.len() as u32 > hosts && random.chance(250),
+            elements: 0,
         }
+    }
+
+    /// An array of so short elements that hosts are told ahead what comes next.
+    pub(crate) fn swarm(random: &mut Random, cpus: &[u32]) -> Spec {
+        let (spec, elements) = (Spec::brief(random, cpus), random.between(10, 120) as u32);
+        Spec { hosts: 1, most: 1, runs_ms: random.between(1, 400), elements, ..spec }
     }
 
     /// A short script: kernels give hosts back for it, and get them again.
@@ -128,6 +137,9 @@ impl Spec {
         if self.avoids_first {
             spec.needs.exclude = vec!["host0".into()];
         }
+        if self.elements > 0 {
+            spec.array = Some(ArraySpec { ranges: vec![(1, self.elements, 1)], throttle: None });
+        }
         if self.licences > 0 {
             spec.needs.licences = vec![("solver".into(), self.licences)];
         }
@@ -159,6 +171,7 @@ impl Spec {
             licences: spec.needs.licences.iter().map(|(_, count)| *count).sum(),
             user: if owner.uid == 1000 { User::Ada } else { User::Bob },
             avoids_first: !spec.needs.exclude.is_empty(),
+            elements: spec.array.as_ref().map_or(0, |array| array.ranges[0].1),
         };
         of.renamed(&spec.name)
     }
