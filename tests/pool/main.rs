@@ -75,7 +75,10 @@ fn what_is_told_ahead_runs_once_whoever_dies() {
     let ended = |outcome: &str| past.iter().filter(|one| one.0 == outcome).count();
     // What a killed shepherd held runs again: one of each slot.
     let lost = ended("NODE_FAIL");
-    assert_eq!((ended("COMPLETED"), past.len()), (2_000, 2_000 + lost));
+    // An order that was on its way to a killed agent is given again.
+    let unbegun = ended("BOOT_FAIL");
+    assert_eq!((ended("COMPLETED"), past.len()), (2_000, 2_000 + lost + unbegun));
+    assert!(lost <= 10, "what was told ahead outlives who told it: {lost} were lost");
     let all = pool.read("all", |_| true);
     let mut ran: Vec<&str> = all.lines().collect();
     ran.sort_unstable_by_key(|element| element.parse::<u32>().expect("a number"));

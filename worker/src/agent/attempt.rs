@@ -30,6 +30,8 @@ pub(super) struct Attempt {
     /// The signal before its time is over, and when.
     early: Option<(Time, EarlySignal)>,
     usage: Usage,
+    /// Whether its memory is counted by its group.
+    metered: bool,
     why: Option<String>,
     script: bool,
     /// Whether its first process is the foreman of a kernel.
@@ -52,6 +54,7 @@ impl Attempt {
             wake: Time::NEVER,
             early: None,
             usage: Usage::default(),
+            metered: false,
             why: None,
             script: false,
             kernel: false,
@@ -108,6 +111,7 @@ impl Attempt {
             Failure::of_host(format!("what the job runs is not understood (blob {})", self.errand.blob))
         })?;
         slot.begin(&prepare::limits(&self.errand, &launch)).map_err(Failure::of_host)?;
+        self.metered = slot.limits_memory();
         if launch.hosts.len() > 1 {
             self.payload = Some((launch.clone(), payload.clone()));
         }
@@ -118,7 +122,7 @@ impl Attempt {
         self.script = matches!(payload.program, Program::Script { .. });
         self.kernel = matches!(payload.program, Program::Kernel(_));
         let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
-        let born = leader::start(&plan, slot.cradle());
+        let born = leader::start(&plan, slot.cradle(), slot.limits_memory());
         self.leader = Some(born.map_err(|e| Failure::of_host(format!("cannot start a process: {e}")))?);
         let limit = self.errand.start.limit_ms;
         self.early = launch.spec.signal.zip(limit).map(|(early, limit)| {
@@ -257,7 +261,9 @@ impl Attempt {
         let usage = &mut self.usage;
         usage.user_ms += reaped.user.as_millis() as u64;
         usage.system_ms += reaped.system.as_millis() as u64;
-        usage.peak_memory_kib = usage.peak_memory_kib.max(reaped.peak_kib);
+        if !self.metered {
+            usage.peak_memory_kib = usage.peak_memory_kib.max(reaped.peak_kib);
+        }
         usage.read_bytes += reaped.bytes[0];
         usage.written_bytes += reaped.bytes[1];
         usage.voluntary_switches += reaped.switches[0];

@@ -64,50 +64,135 @@ pub(super) enum Status {
 /// Starts it. What cannot be done after the birth is said on its standard error, and it exits with 127 when there is no
 /// such program, else with 126.
 ///
-/// The calling process must have one thread alone.
+/// The calling process must have one thread alone. Where it is `metered`, by who counts the memory of its group, it is
+/// born in our memory: then what we had is counted as a peak of its own when it is reaped.
 ///
 /// # Errors
 /// The operating system's, when it cannot be born.
-pub(super) fn start(plan: &Plan, cradle: Option<BorrowedFd>) -> Result<Pid> {
+pub(super) fn start(plan: &Plan, cradle: Option<BorrowedFd>, metered: bool) -> Result<Pid> {
     let pointers = |all: &[CString]| -> Vec<*const c_char> {
         all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (words, environment) = (pointers(&plan.words), pointers(&plan.environment));
-    let parent = std::process::id();
-    match birth(cradle)? {
-        Some(pid) => Ok(pid),
-        None => {
-            let failed = become_it(plan, &words, &environment, parent);
-            let missing = failed.1.raw_os_error() == Some(libc::ENOENT);
-            let line = format!("muster: cannot {}: {}\n", failed.0, failed.1);
-            let _ = rustix::io::write(&plan.streams[2], line.as_bytes());
-            // SAFETY: it ends this process at once, without what its parent has set up for its own end.
-            unsafe { libc::_exit(if missing { 127 } else { 126 }) }
-        }
+    let child = Child { plan, words: &words, environment: &environment, parent: std::process::id() };
+    if !metered {
+        return old_birth(&child, cradle);
+    }
+    match birth(&child, cradle) {
+        // Some containers allow no clone3.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => old_birth(&child, cradle),
+        born => born,
     }
 }
 
-/// Splits this process in two: none in the child.
-fn birth(cradle: Option<BorrowedFd>) -> Result<Option<Pid>> {
+/// What a child needs to become the program.
+struct Child<'a> {
+    plan: &'a Plan,
+    words: &'a [*const c_char],
+    environment: &'a [*const c_char],
+    parent: u32,
+}
+
+/// In the child: becomes the program, or says why not.
+extern "C" fn live(child: &Child) -> ! {
+    let failed = become_it(child.plan, child.words, child.environment, child.parent);
+    let missing = failed.1.raw_os_error() == Some(libc::ENOENT);
+    let line = format!("muster: cannot {}: {}\n", failed.0, failed.1);
+    let _ = rustix::io::write(&child.plan.streams[2], line.as_bytes());
+    // SAFETY: it ends this process at once, without what its parent has set up for its own end.
+    unsafe { libc::_exit(if missing { 127 } else { 126 }) }
+}
+
+/// Bytes of the stack on which a child becomes the program.
+const STACK: usize = 64 << 10;
+
+/// Bears a child that uses our memory until it has become the program, as in `vfork`, while we stand still: to copy the tables
+/// of our memory, and what is written of it meanwhile, takes longer than all the rest of a birth.
+fn birth(child: &Child, cradle: Option<BorrowedFd>) -> Result<Pid> {
+    let mut stack: Vec<u128> = Vec::with_capacity(STACK / size_of::<u128>());
     // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup
     let mut arguments = [0u64; 11];
-    arguments[0] = if cradle.is_some() { INTO_CGROUP } else { 0 };
+    let sharing = (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+    arguments[0] = sharing | if cradle.is_some() { INTO_CGROUP } else { 0 };
     arguments[4] = libc::SIGCHLD as u64;
+    (arguments[5], arguments[6]) = (stack.as_mut_ptr() as u64, STACK as u64);
     arguments[10] = cradle.map_or(0, |fd| fd.as_raw_fd() as u64);
-    // SAFETY: the arguments have the layout and the length that the call is told, and live through it; memory is not
-    // shared with the child, which goes on with a copy of everything, and our one thread holds no lock that another
-    // thread of the child could wait for, since there is none.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) };
-    match (pid, Error::last_os_error()) {
-        (0, _) => Ok(None),
-        // Some containers allow no clone3.
-        (-1, e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => old_birth(cradle),
-        (-1, e) => Err(e),
-        (pid, _) => Ok(Some(number(pid as i32))),
+    // SAFETY: the arguments, the stack and what the child needs live through the call, which returns here when the child
+    // has become another program or is dead; it runs on a stack of its own, never returns, and sets nothing of ours.
+    match unsafe { clone_to_live(&arguments, child) } {
+        error @ ..0 => Err(Error::from_raw_os_error(-error as i32)),
+        pid => Ok(number(pid as i32)),
     }
 }
 
-fn old_birth(cradle: Option<BorrowedFd>) -> Result<Option<Pid>> {
+/// Calls `clone3` with these arguments, which give the child a stack, and has the child call [`live`].
+///
+/// # Safety
+/// The stack and `child` live until the child has become another program: the caller stands still until then.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_to_live(arguments: &[u64; 11], child: &Child) -> i64 {
+    let mut pid = libc::SYS_clone3;
+    // SAFETY: as the caller promises; the child has no use for what it finds in other registers.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") pid,
+            in("rdi") arguments.as_ptr(),
+            in("rsi") size_of_val(arguments),
+            in("r12") child,
+            in("r13") live as extern "C" fn(&Child) -> !,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    pid
+}
+
+/// Calls `clone3` with these arguments, which give the child a stack, and has the child call [`live`].
+///
+/// # Safety
+/// The stack and `child` live until the child has become another program: the caller stands still until then.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone_to_live(arguments: &[u64; 11], child: &Child) -> i64 {
+    let mut pid = arguments.as_ptr() as i64;
+    // SAFETY: as the caller promises; the child has no use for what it finds in other registers.
+    unsafe {
+        std::arch::asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "brk 1",
+            "2:",
+            inlateout("x0") pid,
+            in("x1") size_of_val(arguments),
+            in("x8") libc::SYS_clone3,
+            in("x20") child,
+            in("x21") live as extern "C" fn(&Child) -> !,
+        );
+    }
+    pid
+}
+
+/// Says that there is no such call.
+///
+/// # Safety
+/// It does nothing.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+unsafe fn clone_to_live(_: &[u64; 11], _: &Child) -> i64 {
+    -i64::from(libc::ENOSYS)
+}
+
+/// Bears a child that has a copy of our memory.
+fn old_birth(child: &Child, cradle: Option<BorrowedFd>) -> Result<Pid> {
     let mut door = None;
     if let Some(group) = cradle {
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
@@ -121,9 +206,9 @@ fn old_birth(cradle: Option<BorrowedFd>) -> Result<Option<Pid>> {
                 // SAFETY: as in `start`.
                 unsafe { libc::_exit(126) }
             }
-            Ok(None)
+            live(child)
         }
-        pid => Ok(Some(number(pid))),
+        pid => Ok(number(pid)),
     }
 }
 

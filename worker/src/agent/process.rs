@@ -101,11 +101,12 @@ impl Process {
         loop {
             self.settle();
             let alone = self.dismissed || matches!(self.link, Link::Waiting(_));
-            if alone && self.running.is_none() {
+            if alone && self.running.is_none() && self.line.is_empty() {
                 return Ok(());
             }
             let running = self.running.and_then(|id| self.attempts.get(&id));
-            self.alarm.set(running.map_or(Time::NEVER, Attempt::next))?;
+            let next = self.line.iter().map(|next| next.lease).min().unwrap_or(Time::NEVER);
+            self.alarm.set(running.map_or(next, Attempt::next))?;
             let connection = match &self.link {
                 Link::Agent(stream, _) => PollFd::new(stream, PollFlags::IN),
                 Link::Waiting(watch) => PollFd::new(watch, PollFlags::IN),
@@ -214,7 +215,10 @@ impl Process {
 
     fn woken(&mut self) {
         self.alarm.heard();
-        let Some(id) = self.running else { return };
+        let Some(id) = self.running else {
+            // No agent has come in time: what has not begun never will.
+            return self.line.retain(|next| next.lease > clock::now());
+        };
         if let Some(attempt) = self.attempts.get_mut(&id) {
             attempt.warn(clock::now(), &self.slot);
             self.inputs.push_back((id, ShepherdInput::Woken));

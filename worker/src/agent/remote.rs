@@ -85,7 +85,7 @@ fn start(
     let out = File::from(memfd_create("muster", MemfdFlags::CLOEXEC).map_err(|e| told(e.into()))?);
     let plan = prepare::of_daemon(command, (errand, launch, payload), around, &out);
     let plan = plan.map_err(|failure| failure.why)?;
-    Ok((leader::start(&plan, slot.cradle()).map_err(told)?, out))
+    Ok((leader::start(&plan, slot.cradle(), slot.limits_memory()).map_err(told)?, out))
 }
 
 fn last_words(out: &File) -> String {
