@@ -16,8 +16,8 @@ use std::time::Instant;
 const ELEMENTS: u32 = 10_000;
 /// Single jobs that are timed.
 const SINGLE: usize = 200;
-/// Submissions, and how many of them are on their way at once.
-const SUBMISSIONS: usize = 10_000;
+/// Submissions, each time of five, and how many of them are on their way at once.
+const SUBMISSIONS: usize = 20_000;
 const IN_FLIGHT: usize = 64;
 
 /// A pool in a folder of its own, which goes when this does.
@@ -44,23 +44,34 @@ impl Pool {
         if status.success() { Ok(took) } else { Err(format!("muster {words:?}: {status}")) }
     }
 
-    /// Kibibytes that the controller holds.
-    fn memory_kib(&self) -> Option<u64> {
+    /// The process of the controller.
+    fn controller(&self) -> Option<u32> {
         let mark = format!("MUSTER_STATE={}", self.state.display());
         let pids = std::fs::read_dir("/proc")
             .ok()?
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok());
-        for pid in pids.filter(|pid| pid.parse::<u32>().is_ok()) {
-            let read =
-                |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-            if read("environ").split('\0').any(|one| one == mark) && read("cmdline").contains("\0up\0") {
-                let status = read("status");
-                let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-                return line.split_whitespace().nth(1)?.parse().ok();
-            }
-        }
-        None
+        let read =
+            |pid: u32, name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        pids.filter_map(|pid| pid.parse().ok()).find(|pid| {
+            read(*pid, "environ").split('\0').any(|one| one == mark)
+                && read(*pid, "cmdline").contains("\0up\0")
+        })
+    }
+
+    /// Kibibytes that the controller holds.
+    fn memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.controller()?)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Kills the controller, and the agent with it, as a power cut would.
+    fn kill(&self) -> Result<(), String> {
+        let pid = self.controller().ok_or("no controller runs")?.to_string();
+        let status =
+            Command::new("kill").args(["-KILL", &pid]).status().map_err(|error| error.to_string())?;
+        if status.success() { Ok(()) } else { Err(format!("kill {pid}: {status}")) }
     }
 }
 
@@ -73,24 +84,32 @@ impl Drop for Pool {
 
 pub(crate) fn queue() -> Result<(), String> {
     let pool = Pool::up()?;
-    array(&pool)?;
+    array(&pool, "/bin/true")?;
+    let script = pool.state.join("bench-script");
+    std::fs::write(&script, "#!/bin/bash\n:\n").map_err(|error| error.to_string())?;
+    array(&pool, &script.display().to_string())?;
     single(&pool)?;
+    million(&pool)?;
     submissions(&pool)?;
-    million(&pool)
+    restart(&pool)
 }
 
-/// Many short runs as one array, beside the least that starts as many.
-fn array(pool: &Pool) -> Result<(), String> {
+/// Many short runs of a program, or of a script by bash, as one array, beside the least that starts as many.
+fn array(pool: &Pool, program: &str) -> Result<(), String> {
+    let is_script = program.ends_with("script");
     let range = format!("--array=1-{ELEMENTS}");
-    let ours = || pool.run(&["submit", "--quiet", "--wait", &range, "--output=/dev/null", "--", "/bin/true"]);
+    let options = ["submit", "--quiet", "--wait", &range, "--output=/dev/null"];
+    let words: Vec<&str> = if is_script { vec![program] } else { vec!["--", program] };
+    let ours = || pool.run(&[&options[..], &words].concat());
+    let command = if is_script { format!("bash {program}") } else { program.to_owned() };
     let theirs = || {
         let began = Instant::now();
-        let xargs = format!("seq {ELEMENTS} | xargs -P2 -n1 /bin/true");
+        let xargs = format!("seq {ELEMENTS} | xargs -P2 -n1 {command}");
         let status = Command::new("sh").args(["-c", &xargs]).status().map_err(|error| error.to_string())?;
         if status.success() { Ok(began.elapsed().as_secs_f64()) } else { Err(format!("xargs: {status}")) }
     };
-    let (a, b, ratio) = pairs(3, ours, theirs)?;
-    say("10,000 elements of /bin/true", "s", &a);
+    let (a, b, ratio) = pairs(7, ours, theirs)?;
+    say(if is_script { "10,000 elements of a script" } else { "10,000 elements of /bin/true" }, "s", &a);
     say("floor: xargs -P2", "s", &b);
     say("array / xargs", "times", &ratio);
     Ok(())
@@ -179,8 +198,7 @@ fn client(socket: &Path, request: &str, times: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// An array of a million elements: submitted, listed, and what it takes; then a new life of the controller with all that
-/// is queued by now.
+/// An array of a million elements: submitted, listed, and what it takes.
 fn million(pool: &Pool) -> Result<(), String> {
     let before = pool.memory_kib();
     let submitted = pool.run(&["submit", "--quiet", "--hold", "--array=1-1000000", "--", "/bin/true"])?;
@@ -190,8 +208,18 @@ fn million(pool: &Pool) -> Result<(), String> {
     if let Some((before, after)) = before.zip(after) {
         println!("  controller: {} MiB before, {} MiB after", before >> 10, after >> 10);
     }
-    println!("  muster queue with {SUBMISSIONS} x 5 other jobs: {:.1} ms", 1e3 * listed);
-    pool.run(&["down"])?;
-    println!("  up again: {:.2} s", pool.run(&["up", "--detach"])?);
+    println!("  muster queue with it: {:.1} ms", 1e3 * listed);
+    Ok(())
+}
+
+/// A new life of a controller that was killed with all that is queued by now.
+fn restart(pool: &Pool) -> Result<(), String> {
+    let listed = pool.run(&["queue", "--json"])?;
+    println!("  muster queue with {} jobs: {:.1} ms", 5 * SUBMISSIONS, 1e3 * listed);
+    if let Some(memory) = pool.memory_kib() {
+        println!("  controller: {} MiB", memory >> 10);
+    }
+    pool.kill()?;
+    println!("  killed and up again: {:.2} s", pool.run(&["up", "--detach"])?);
     Ok(())
 }

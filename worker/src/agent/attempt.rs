@@ -33,7 +33,6 @@ pub(super) struct Attempt {
     /// Whether its memory is counted by its group.
     metered: bool,
     why: Option<String>,
-    script: bool,
     /// Whether its first process is the foreman of a kernel.
     kernel: bool,
     /// What it runs, where others may start something of it.
@@ -56,7 +55,6 @@ impl Attempt {
             usage: Usage::default(),
             metered: false,
             why: None,
-            script: false,
             kernel: false,
             payload: None,
             remotes: Remotes::default(),
@@ -76,34 +74,28 @@ impl Attempt {
         self.early.map_or(self.wake, |(at, _)| at.min(self.wake))
     }
 
-    /// Whether a script of it lies on the spool.
-    pub(super) fn has_script(&self) -> bool {
-        self.script
-    }
-
     /// All that is to be said of its end.
     pub(super) fn ending(&self, how: Ended) -> Box<Ending> {
         let why = self.why.as_deref().map(message::reason);
         Box::new(Ending { how, usage: self.usage, why })
     }
 
+    /// Notes why it cannot start, and says how it ends.
+    pub(super) fn cannot_start(&mut self, failure: Failure) -> Outcome {
+        self.why = Some(failure.why);
+        failure.outcome
+    }
+
     /// Starts its processes: on its batch host. On others it has none before the batch host starts some there.
     ///
     /// # Errors
-    /// What becomes of it when it cannot start.
+    /// Why it cannot start, and what becomes of it.
     pub(super) fn spawn(
         &mut self,
         payload: Option<&Payload>,
         state: &Path,
         slot: &mut Slot,
-    ) -> Result<(), Outcome> {
-        self.try_spawn(payload, state, slot).map_err(|failure| {
-            self.why = Some(failure.why);
-            failure.outcome
-        })
-    }
-
-    fn try_spawn(&mut self, payload: Option<&Payload>, state: &Path, slot: &mut Slot) -> Result<(), Failure> {
+    ) -> Result<(), Failure> {
         let launch: Launch = Format::Message
             .decode(&self.errand.start.launch)
             .map_err(|e| Failure::of_host(format!("the order to begin is not understood: {e}")))?;
@@ -119,7 +111,6 @@ impl Attempt {
             return Ok(());
         }
         let around = around(state, &self.errand, slot);
-        self.script = matches!(payload.program, Program::Script { .. });
         self.kernel = matches!(payload.program, Program::Kernel(_));
         let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
         let born = leader::start(&plan, slot.cradle(), slot.limits_memory());

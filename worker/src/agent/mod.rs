@@ -10,8 +10,9 @@
 //! | `jobs.sock` | where processes of jobs come in: foremen, and what `mpirun` starts for other hosts |
 //! | `groups` | the control groups that the agent has made |
 //! | `shepherds/PID` | locked while that process lives; the groups of its slot |
-//! | `spool/12_3.2` | attempt 2 of element 3 of job 12: that it has begun, and how it ended |
-//! | `spool/12_3.2.script` | its script, while it runs |
+//! | `spool/agent` | what has begun, and what is forgotten |
+//! | `spool/PID.ends` | how what that shepherd's process held ended |
+//! | `spool/PID.script` | the script that it runs |
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
 //!
@@ -25,6 +26,7 @@ mod clock;
 mod complaint;
 mod daemon;
 mod door;
+mod ends;
 mod errand;
 mod family;
 mod frame;
@@ -34,6 +36,7 @@ mod jobs;
 mod larder;
 mod launch_agent;
 mod leader;
+mod log;
 mod mpirun;
 mod prepare;
 mod process;

@@ -7,7 +7,7 @@ use super::errand::Errand;
 use super::leader::Plan;
 use super::mpirun;
 use super::slot::Limits;
-use super::spool::Spool;
+use super::spool;
 use crate::job_environment::{Variables, environment};
 use crate::marked::Mark;
 use crate::pool_foreman::STEP;
@@ -21,10 +21,10 @@ use muster_core::protocol::stamp::AttemptId;
 use muster_slurm::environment::{Place, Queued, Share};
 use muster_slurm::pattern::{Names, default_output, fill};
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when the job has no `PATH`.
@@ -110,7 +110,7 @@ pub(super) fn plan(
         failure
     };
     let variables = variables(errand, launch, payload, around);
-    let words = words(errand.start.id, payload, (&folder, &variables), around).map_err(tell)?;
+    let words = words(payload, (&folder, &variables), around).map_err(tell)?;
     let environment = texts(variables).map_err(tell)?;
     let data_limit = data_limit(errand, launch, around);
     let program = text(words.program.into_os_string().into_vec()).map_err(tell)?;
@@ -298,19 +298,15 @@ struct Words {
 }
 
 fn words(
-    id: AttemptId,
     payload: &Payload,
     (folder, variables): (&Path, &Variables),
     around: &Around,
 ) -> Result<Words, Failure> {
     let bytes = |all: &[String]| all.iter().map(|word| word.clone().into_bytes()).collect::<Vec<_>>();
     Ok(match &payload.program {
-        Program::Script { text, args } => {
-            let program = Spool::of(around.state).script(id);
-            let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&program);
-            open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
-                Failure::of_host(format!("cannot write the script to {}: {e}", program.display()))
-            })?;
+        Program::Script { args, .. } => {
+            // Its shepherd has laid it there.
+            let program = spool::script(around.state, std::process::id());
             let name = program.as_os_str().as_bytes().to_vec();
             Words { program, words: std::iter::once(name).chain(bytes(args)).collect() }
         }

@@ -8,15 +8,17 @@ use super::alarm::Alarm;
 use super::attempt::Attempt;
 use super::clock;
 use super::complaint::complain;
+use super::ends::Ends;
 use super::errand::{Errand, FromProcess, ToProcess};
 use super::frame::{self, Inbox};
 use super::groups::Groups;
 use super::leader;
+use super::prepare::Failure;
 use super::roll;
 use super::slot::Slot;
-use super::spool::Spool;
+use super::spool;
 use muster_core::job::outcome::Outcome;
-use muster_core::payload::{BlobId, Payload};
+use muster_core::payload::{BlobId, Payload, Program};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::Remote;
 use muster_core::protocol::message::{Ended, FromShepherd, ToShepherd};
@@ -26,9 +28,11 @@ use muster_core::time::Time;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -43,10 +47,12 @@ enum Link {
 /// The shepherd's process.
 struct Process {
     state: PathBuf,
-    spool: Spool,
+    ends: Ends,
+    /// Whose script lies on the spool.
+    script: Option<BlobId>,
     slot: Slot,
     link: Link,
-    ends: OwnedFd,
+    reaper: OwnedFd,
     alarm: Alarm,
     attempts: BTreeMap<AttemptId, Attempt>,
     running: Option<AttemptId>,
@@ -75,14 +81,15 @@ pub fn shepherd(state: &Path) -> Result<(), String> {
     let groups: Groups = roll::groups(&state);
     let slot = Slot::make(&groups);
     let life = roll::sign(&state, &slot.folders())?;
-    let ends = leader::ends().map_err(|e| format!("cannot hear of the ends of processes: {e}"))?;
+    let reaper = leader::ends().map_err(|e| format!("cannot hear of the ends of processes: {e}"))?;
     let link = Link::Waiting(watch(&state)?);
     let mut process = Process {
-        spool: Spool::of(&state),
+        ends: Ends::make(&state)?,
+        script: None,
         state,
         slot,
         link,
-        ends,
+        reaper,
         alarm: Alarm::new()?,
         attempts: BTreeMap::new(),
         running: None,
@@ -112,7 +119,7 @@ impl Process {
                 Link::Waiting(watch) => PollFd::new(watch, PollFlags::IN),
             };
             let other = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-            let mut all = [other(self.ends.as_fd()), other(self.alarm.as_fd()), connection];
+            let mut all = [other(self.reaper.as_fd()), other(self.alarm.as_fd()), connection];
             match poll(&mut all, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other.map_err(|e| format!("cannot wait for anything: {e}"))?,
@@ -151,12 +158,7 @@ impl Process {
     fn perform(&mut self, id: AttemptId, output: ShepherdOutput) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         match output {
-            ShepherdOutput::Spawn => {
-                let payload = self.payload.as_ref().map(|(_, payload)| payload);
-                if let Err(outcome) = attempt.spawn(payload, &self.state, &mut self.slot) {
-                    self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
-                }
-            }
+            ShepherdOutput::Spawn => self.spawn(id),
             ShepherdOutput::Kill => {
                 if !attempt.kill(&mut self.slot) {
                     // Nothing of it is left.
@@ -181,30 +183,59 @@ impl Process {
             ShepherdOutput::Wake(at) => attempt.wake = at,
             ShepherdOutput::Leave => {
                 self.attempts.remove(&id);
+                self.ends.forget(id);
                 self.say(&FromProcess::Left(id));
             }
         }
+    }
+
+    fn spawn(&mut self, id: AttemptId) {
+        let laid = self.lay_script();
+        let Some(attempt) = self.attempts.get_mut(&id) else { return };
+        let payload = self.payload.as_ref().map(|(_, payload)| payload);
+        let born = laid.and_then(|()| attempt.spawn(payload, &self.state, &mut self.slot));
+        if let Err(failure) = born {
+            let outcome = attempt.cannot_start(failure);
+            self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
+        }
+    }
+
+    /// Lays the script of what begins where it can be run, if it is another than that of the one before.
+    fn lay_script(&mut self) -> Result<(), Failure> {
+        let Some((blob, Payload { program: Program::Script { text, .. }, .. })) = &self.payload else {
+            return Ok(());
+        };
+        if self.script.replace(*blob) == Some(*blob) {
+            return Ok(());
+        }
+        let path = spool::script(&self.state, std::process::id());
+        let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&path);
+        open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
+            self.script = None;
+            Failure::of_host(format!("cannot write the script to {}: {e}", path.display()))
+        })
     }
 
     /// Writes how it ended. A disk that takes no more has the agent report it all the same; only if the agent dies
     /// before the controller has heard is the outcome lost, and then it is told as that of a lost shepherd.
     fn save(&mut self, id: AttemptId, ended: Ended) {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        if let Err(e) = self.spool.save(id, &attempt.ending(ended)) {
+        if let Err(e) = self.ends.save(id, *attempt.ending(ended)) {
             complain(
                 "shepherd",
                 format!("cannot save how job {id} ended: {e} (free space on the state disk)"),
             );
         }
-        if attempt.has_script() {
-            let _ = std::fs::remove_file(self.spool.script(id));
+        // The next of an array runs the same.
+        if self.line.is_empty() && self.script.take().is_some() {
+            let _ = std::fs::remove_file(spool::script(&self.state, std::process::id()));
         }
         self.running.take_if(|running| *running == id);
     }
 
     /// A process has ended, perhaps the first one of what runs.
     fn exited(&mut self) {
-        let _ = rustix::io::read(&self.ends, &mut [0u8; 128]);
+        let _ = rustix::io::read(&self.reaper, &mut [0u8; 128]);
         let Some(id) = self.running else { return };
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         if let Some(outcome) = attempt.ended(&mut self.slot) {

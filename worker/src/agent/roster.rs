@@ -118,6 +118,11 @@ impl Roster {
         self.serve();
     }
 
+    /// Whether a process has come in.
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
     /// What has a shepherd in a process that has come in.
     pub(super) fn held(&self) -> BTreeSet<AttemptId> {
         let next = |p: &Process| p.line.iter().map(|(id, _)| *id).collect::<Vec<AttemptId>>();

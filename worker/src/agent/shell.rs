@@ -166,6 +166,7 @@ impl Shell<'_> {
             }
         }
         let held = self.roster.held();
+        self.spool.hear(|pid| self.roster.has(pid));
         let found = |id: AttemptId| match self.spool.saved(id) {
             _ if held.contains(&id) => Found::Shepherd,
             Some(ending) => Found::Outcome(Box::new(ending)),
@@ -277,6 +278,7 @@ impl Shell<'_> {
     fn gone(&mut self, pid: u32) {
         let gone = self.roster.gone(pid);
         let folders = roll::strike(&self.here.state, pid);
+        self.spool.bury(pid);
         self.inputs.extend(gone.over.into_iter().map(AgentInput::ShepherdDied));
         let mut left = Some(folders);
         for (id, next) in gone.held {

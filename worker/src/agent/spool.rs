@@ -1,97 +1,151 @@
 //! The spool: what has begun on this host, and how it ended, for an agent that is started again.
 //!
-//! One file for each attempt: a frame that is there before it begins, and a second one with its outcome. An append of
-//! one frame is whole or, at a full disk, no frame. Nothing is synced: the spool outlives processes, and a host's start
-//! empties it, since nothing runs any more then.
+//! A log of the agent's says what begins and what is forgotten; each shepherd's process writes how what it held ended
+//! ([`super::ends`]). Invariants: what begins is in the log before it begins; the end of something is in one of the logs
+//! before anybody hears of it, and until it is forgotten. A host's start empties the spool.
 
-use super::frame::{self, Inbox};
+use super::ends;
+use super::log::{self, Log};
 use crate::state;
 use muster_core::job::id::{Attempt, JobId, RunId};
 use muster_core::protocol::message::Ending;
 use muster_core::protocol::stamp::{AttemptId, Boot};
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::Result;
 use std::path::{Path, PathBuf};
 
-/// The spool of one state directory.
-#[derive(Clone, Debug)]
+/// How long the agent's log may be before what is forgotten leaves it.
+const LONG: u64 = 1 << 20;
+
+/// What the agent writes.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Begins(AttemptId),
+    Ended(AttemptId, Box<Ending>),
+    Forgotten(AttemptId),
+}
+
+/// The spool of one state directory, for its agent.
+#[derive(Debug)]
 pub(super) struct Spool {
-    folder: PathBuf,
+    state: PathBuf,
+    log: Log,
+    /// What has begun and is not forgotten, and how it ended, if that was heard of by way of a log.
+    held: BTreeMap<AttemptId, Option<Box<Ending>>>,
 }
 
 impl Spool {
-    /// The spool of a state directory, for a shepherd.
-    pub(super) fn of(state: &Path) -> Spool {
-        Spool { folder: state.join("spool") }
-    }
-
-    /// The same, for the agent: made if it is not there, emptied if it is of another life of the host.
+    /// Opens it: made if it is not there, emptied if it is of another life of the host.
     ///
     /// # Errors
     /// What cannot be made or removed.
-    pub(super) fn open(state: &Path, boot: Boot) -> Result<Spool, String> {
+    pub(super) fn open(state: &Path, boot: Boot) -> std::result::Result<Spool, String> {
         let folder = state::folder(state, "spool")?;
         let (mark, text) = (folder.join("boot"), format!("{:016x}\n", boot.0));
         let told = |e: std::io::Error| {
             format!("cannot prepare {}: {e} (does this user own the state directory?)", folder.display())
         };
-        if std::fs::read_to_string(&mark).is_ok_and(|old| old == text) {
-            return Ok(Spool { folder });
+        if !std::fs::read_to_string(&mark).is_ok_and(|old| old == text) {
+            for entry in std::fs::read_dir(&folder).map_err(told)? {
+                std::fs::remove_file(entry.map_err(told)?.path()).map_err(told)?;
+            }
+            crate::receipt::write_atomically(&mark, &text).map_err(told)?;
         }
-        for entry in std::fs::read_dir(&folder).map_err(told)? {
-            std::fs::remove_file(entry.map_err(told)?.path()).map_err(told)?;
+        let path = folder.join("agent");
+        let mut held: BTreeMap<AttemptId, Option<Box<Ending>>> = BTreeMap::new();
+        for entry in log::read::<Entry>(&path) {
+            match entry {
+                Entry::Begins(id) => drop(held.insert(id, None)),
+                Entry::Ended(id, ending) => drop(held.insert(id, Some(ending))),
+                Entry::Forgotten(id) => drop(held.remove(&id)),
+            }
         }
-        crate::receipt::write_atomically(&mark, &text).map_err(told)?;
-        Ok(Spool { folder })
+        let log = Log::make(&path, entries(&held)).map_err(told)?;
+        Ok(Spool { state: state.to_owned(), log, held })
     }
 
     /// Writes that it begins.
-    pub(super) fn note(&self, id: AttemptId) -> std::io::Result<()> {
-        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.entry(id));
-        open?.write_all(&frame::bytes(&id)?)
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn note(&mut self, id: AttemptId) -> Result<()> {
+        self.log.append(&Entry::Begins(id))?;
+        self.held.insert(id, None);
+        Ok(())
     }
 
-    /// Writes how it ended.
-    pub(super) fn save(&self, id: AttemptId, ending: &Ending) -> std::io::Result<()> {
-        let open = OpenOptions::new().append(true).open(self.entry(id));
-        open?.write_all(&frame::bytes(ending)?)
+    /// Writes how something ended that no process held.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn save(&mut self, id: AttemptId, ending: &Ending) -> Result<()> {
+        let ending = Box::new(ending.clone());
+        self.held.insert(id, Some(ending.clone()));
+        self.log.append(&Entry::Ended(id, ending))
     }
 
-    /// How it ended, if that was written.
+    /// How it ended, if that was written by somebody who has been heard of.
     pub(super) fn saved(&self, id: AttemptId) -> Option<Ending> {
-        let bytes = std::fs::read(self.entry(id)).ok()?;
-        let (mut inbox, mut rest) = (Inbox::default(), &bytes[..]);
-        while inbox.fill(&mut rest).ok()? {}
-        inbox.next::<AttemptId>().ok()??;
-        inbox.next().ok()?
+        self.held.get(&id)?.as_deref().cloned()
+    }
+
+    /// Hears of what processes have written. What the dead have written is taken over.
+    pub(super) fn hear(&mut self, lives: impl Fn(u32) -> bool) {
+        for pid in ends::processes(&self.state) {
+            if !lives(pid) {
+                self.bury(pid);
+                continue;
+            }
+            for (id, ending) in ends::of(&self.state, pid) {
+                if let Some(held @ None) = self.held.get_mut(&id) {
+                    *held = Some(Box::new(ending));
+                }
+            }
+        }
+    }
+
+    /// Takes over what a dead process has written. Where that cannot be, it stays where it is.
+    pub(super) fn bury(&mut self, pid: u32) {
+        for (id, ending) in ends::of(&self.state, pid) {
+            if self.held.contains_key(&id) && self.save(id, &ending).is_err() {
+                return;
+            }
+        }
+        ends::remove(&self.state, pid);
+        let _ = std::fs::remove_file(script(&self.state, pid));
     }
 
     /// Forgets it.
-    pub(super) fn remove(&self, id: AttemptId) {
-        let _ = std::fs::remove_file(self.entry(id));
-        let _ = std::fs::remove_file(self.script(id));
+    pub(super) fn remove(&mut self, id: AttemptId) {
+        if self.held.remove(&id).is_some() {
+            // If it is not written: who comes next hears of it once more, and forgets it again.
+            let _ = self.log.append(&Entry::Forgotten(id));
+        }
+        if self.log.bytes() > LONG {
+            let _ = self.log.rewrite(entries(&self.held));
+        }
     }
 
     /// All that has begun and is not forgotten, ascending.
     pub(super) fn held(&self) -> Vec<AttemptId> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut out: Vec<AttemptId> = entries.filter_map(|e| parse(e.file_name().to_str()?)).collect();
-        out.sort_unstable();
-        out
-    }
-
-    /// Where its script lies.
-    pub(super) fn script(&self, id: AttemptId) -> PathBuf {
-        self.folder.join(format!("{}.script", name(id)))
-    }
-
-    fn entry(&self, id: AttemptId) -> PathBuf {
-        self.folder.join(name(id))
+        self.held.keys().copied().collect()
     }
 }
 
-/// `12_3.2`: digits and two signs alone, so it names a file of the spool and nothing else.
+fn entries(held: &BTreeMap<AttemptId, Option<Box<Ending>>>) -> impl Iterator<Item = Entry> {
+    held.iter().map(|(id, ending)| match ending {
+        Some(ending) => Entry::Ended(*id, ending.clone()),
+        None => Entry::Begins(*id),
+    })
+}
+
+/// Where the script lies that a shepherd's process runs.
+pub(super) fn script(state: &Path, pid: u32) -> PathBuf {
+    state.join("spool").join(format!("{pid}.script"))
+}
+
+/// `12_3.2`: digits and two signs alone.
 fn name(id: AttemptId) -> String {
     format!("{}.{}", id.run, id.attempt.0)
 }
@@ -110,6 +164,7 @@ pub(super) fn parse(text: &str) -> Option<AttemptId> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ends::Ends;
     use super::*;
     use crate::scratch::Scratch;
     use muster_core::job::outcome::Outcome;
@@ -123,41 +178,44 @@ mod tests {
     #[test]
     fn what_is_written_is_found_until_the_host_starts_again() {
         let scratch = Scratch::new("spool");
-        let spool = Spool::open(scratch.path(), Boot(1)).unwrap();
-        let (one, two) = (id(7, None), id(12, Some(3)));
+        let mut spool = Spool::open(scratch.path(), Boot(1)).unwrap();
+        let (one, two, three) = (id(7, None), id(12, Some(3)), id(12, Some(4)));
         let saved = Ending {
             how: Ended::Exited(Outcome::Failed(3)),
             usage: Usage { user_ms: 5, ..Usage::default() },
             why: Some("the directory is not there".into()),
         };
-        spool.note(one).unwrap();
-        spool.note(two).unwrap();
-        assert!(spool.note(two).is_err(), "it begins once");
-        spool.save(two, &saved).unwrap();
-        std::fs::write(spool.script(two), "#!/bin/sh\n").unwrap();
-        let again = Spool::open(scratch.path(), Boot(1)).unwrap();
-        assert_eq!(again.held(), [one, two]);
-        assert_eq!((again.saved(one), again.saved(two)), (None, Some(saved)));
+        [one, two, three].into_iter().for_each(|id| spool.note(id).unwrap());
+        let mut ends = Ends::make(scratch.path()).unwrap();
+        ends.save(two, saved.clone()).unwrap();
+        spool.save(three, &Ending::bare(Ended::Killed)).unwrap();
+        let mut again = Spool::open(scratch.path(), Boot(1)).unwrap();
+        assert_eq!((again.held(), again.saved(two)), (vec![one, two, three], None));
+        again.hear(|_| true);
+        let killed = Some(*Ending::bare(Ended::Killed));
+        assert_eq!(
+            (again.saved(one), again.saved(two), again.saved(three)),
+            (None, Some(saved.clone()), killed)
+        );
         again.remove(one);
-        assert_eq!(again.held(), [two]);
+        // What a dead process has written is the agent's from then on.
+        again.hear(|_| false);
+        let after = Spool::open(scratch.path(), Boot(1)).unwrap();
+        assert_eq!((after.held(), after.saved(two)), (vec![two, three], Some(saved)));
         assert_eq!(Spool::open(scratch.path(), Boot(2)).unwrap().held(), []);
-        assert!(!spool.script(two).exists());
     }
 
     #[test]
-    fn an_outcome_that_was_cut_off_is_none() {
-        let scratch = Scratch::new("spool-cut");
-        let spool = Spool::open(scratch.path(), Boot(1)).unwrap();
-        let saved = Ending::bare(Ended::Killed);
+    fn what_is_forgotten_leaves_a_long_log() {
+        let scratch = Scratch::new("spool-long");
+        let mut spool = Spool::open(scratch.path(), Boot(1)).unwrap();
         spool.note(id(1, None)).unwrap();
-        let noted = std::fs::metadata(spool.entry(id(1, None))).unwrap().len();
-        spool.save(id(1, None), &saved).unwrap();
-        let whole = std::fs::read(spool.entry(id(1, None))).unwrap();
-        for cut in 0..whole.len() {
-            std::fs::write(spool.entry(id(1, None)), &whole[..cut]).unwrap();
-            assert_eq!(spool.saved(id(1, None)), None, "cut at {cut}, noted {noted}");
-            assert_eq!(spool.held(), [id(1, None)]);
+        for element in 0..40_000 {
+            spool.note(id(2, Some(element))).unwrap();
+            spool.remove(id(2, Some(element)));
         }
+        assert!(spool.log.bytes() < LONG);
+        assert_eq!(Spool::open(scratch.path(), Boot(1)).unwrap().held(), [id(1, None)]);
     }
 
     #[test]
