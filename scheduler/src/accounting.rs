@@ -294,6 +294,22 @@ pub fn history(connection: &Connection, job: Option<JobId>, most: u32) -> Result
     rows.collect()
 }
 
+/// Where a job that is no array, or an element of one, ran first of all in its last attempt; none when it never did.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn ran_on(
+    connection: &Connection,
+    (job, element): (JobId, Option<u32>),
+) -> Result<Option<String>, rusqlite::Error> {
+    let select = "SELECT hosts FROM attempt WHERE job = ?1 AND element = ?2 \
+                  ORDER BY attempt DESC LIMIT 1";
+    let mut statement = connection.prepare(select)?;
+    let mut rows = statement.query(params![job.0, element.map_or(-1, i64::from)])?;
+    let hosts: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
+    Ok(hosts.and_then(|hosts| Some(hosts.split(',').next()?.to_owned())).filter(|host| !host.is_empty()))
+}
+
 /// What an attempt has used, in the columns from 14 on.
 fn usage(row: &rusqlite::Row) -> Result<Option<Usage>, rusqlite::Error> {
     let Some(user_ms) = row.get::<_, Option<i64>>(14)? else { return Ok(None) };

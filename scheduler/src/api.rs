@@ -10,6 +10,7 @@ use crate::engine::{Down, Engine, View};
 use crate::journal;
 use crate::listing;
 use crate::network::{Network, agents};
+use crate::output;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -128,7 +129,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/{job}", get(job))
         .route("/{job}/why", get(why))
         .route("/{job}/over", get(over))
-        .route("/{job}/streams", get(streams))
+        .route("/{job}/streams", get(output::streams))
+        .route("/{job}/output", get(output::output))
         .route("/{job}/cancel", post(cancel))
         .route("/{job}/hold", post(hold))
         .route("/{job}/release", post(release))
@@ -188,7 +190,12 @@ impl Shared {
     }
 
     /// The user's number of a job, if the caller may change it.
-    async fn own(&self, caller: &Caller, job: JobId, verb: impl Fn(u32) -> Verb) -> Result<(), Failure> {
+    pub(crate) async fn own(
+        &self,
+        caller: &Caller,
+        job: JobId,
+        verb: impl Fn(u32) -> Verb,
+    ) -> Result<(), Failure> {
         let uid = self.look(move |view| view.clerk.books().job(job).map(|job| job.owner().uid)).await?;
         // Whoever may not look learns nothing of what there is.
         self.allow(caller, Verb::Look)?;
@@ -196,7 +203,7 @@ impl Shared {
     }
 }
 
-fn no_job(job: JobId) -> Failure {
+pub(crate) fn no_job(job: JobId) -> Failure {
     let what =
         format!("there is no job {job}, or it is forgotten: `muster history {job}` still knows what ended");
     Failure(StatusCode::NOT_FOUND, what)
@@ -317,29 +324,6 @@ async fn over(
     shared.when_over(JobId(job)).await?;
     let past = past(&shared, Some(JobId(job)), u32::MAX).await?;
     if past.is_empty() { Err(no_job(JobId(job))) } else { Ok(Json(past)) }
-}
-
-/// Of which element.
-#[derive(Deserialize)]
-struct Element {
-    element: Option<u32>,
-}
-
-/// Where a job's streams are, on the host that it was submitted from.
-async fn streams(
-    State(shared): Api,
-    ConnectInfo(caller): From,
-    Path(job): Path<u32>,
-    Query(of): Query<Element>,
-) -> Result<Json<listing::Streams>, Failure> {
-    shared.own(&caller, JobId(job), Verb::Read).await?;
-    let keeper = shared.clone();
-    let find = move |view: &View| listing::streams(view, (JobId(job), of.element), &keeper.blobs);
-    match shared.look(find).await? {
-        Some(Ok(streams)) => Ok(Json(streams)),
-        Some(Err(what)) => Err(Failure(StatusCode::CONFLICT, what)),
-        None => Err(no_job(JobId(job))),
-    }
 }
 
 /// Which part of the past.

@@ -15,7 +15,7 @@ use muster_core::protocol::controller::{Answer, Controller, Entry, Input, Output
 use muster_core::protocol::desk::Place;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
-use muster_core::protocol::line::{FromHost, HostShare, Remote, RemoteSaid, RemoteState, ToHost};
+use muster_core::protocol::line::{FromHost, HostShare, Reading, Remote, RemoteSaid, RemoteState, ToHost};
 use muster_core::protocol::outbox::Outbox;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{Open, Standing};
@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How many pieces of files may be waited for: of more, those that were asked for first are taken to be lost.
+const MOST_READ: usize = 1024;
 /// A snapshot is made after so many records.
 const RECORDS_A_SNAPSHOT: u64 = 20_000;
 /// How many things that were heard may wait, before those who say more wait themselves.
@@ -38,6 +40,8 @@ pub type Line = Box<dyn Fn(ToHost) + Send>;
 type Reply = Box<dyn FnOnce(Answer<Told>) + Send>;
 type Look = Box<dyn FnOnce(&View) + Send>;
 type Call = Box<dyn FnOnce() + Send>;
+/// Hears what was read of a file, if there is one, or why it cannot be.
+type Reader = Box<dyn FnOnce(Result<Option<Vec<u8>>, String>) + Send>;
 
 enum Heard {
     Ask(Request<Ask>, Reply),
@@ -45,6 +49,7 @@ enum Heard {
     Line(HostId, Line),
     Look(Look),
     Over(JobId, Call),
+    Read(HostId, (String, u64), Reader),
     Persisted(u64),
     Stop,
 }
@@ -106,6 +111,19 @@ impl Engine {
         self.say(Heard::Over(job, Box::new(call)))
     }
 
+    /// Has a host read a file, from a byte on, and tells what is there; not at all when the host does not answer.
+    ///
+    /// # Errors
+    /// When the pool is going down.
+    pub fn read(
+        &self,
+        host: HostId,
+        file: (String, u64),
+        tell: impl FnOnce(Result<Option<Vec<u8>>, String>) + Send + 'static,
+    ) -> Result<(), Down> {
+        self.say(Heard::Read(host, file, Box::new(tell)))
+    }
+
     /// A host has said something.
     ///
     /// # Errors
@@ -148,6 +166,7 @@ impl Running {
             since_snapshot: 0,
             lines: BTreeMap::new(),
             replies: BTreeMap::new(),
+            readers: BTreeMap::new(),
             next_reply: 0,
             waiting: BTreeMap::new(),
             wake: None,
@@ -213,6 +232,8 @@ struct Thread {
     since_snapshot: u64,
     lines: BTreeMap<HostId, Line>,
     replies: BTreeMap<u64, Reply>,
+    /// Who waits for a piece of a file, and of which host.
+    readers: BTreeMap<u64, (HostId, Reader)>,
     next_reply: u64,
     /// Who waits for the end of which job.
     waiting: BTreeMap<JobId, Vec<Call>>,
@@ -262,6 +283,15 @@ impl Thread {
                     self.waiting.entry(job).or_default().push(call);
                 }
             }
+            Heard::Read(host, (path, from), reader) => {
+                self.next_reply += 1;
+                let number = self.next_reply;
+                self.readers.insert(number, (host, reader));
+                if self.readers.len() > MOST_READ {
+                    self.readers.pop_first();
+                }
+                self.perform(Act::Send(host, ToHost::Read(Reading { number, path, from })));
+            }
             Heard::Persisted(upto) => {
                 for act in self.outbox.persisted(upto) {
                     self.perform(act);
@@ -288,6 +318,13 @@ impl Thread {
             FromHost::Hosts(id) => {
                 let shares = shares(self.controller.standing(), host, id);
                 shares.into_iter().for_each(|shares| self.act(Act::Send(host, ToHost::Hosts(id, shares))));
+            }
+            FromHost::Piece(piece) => {
+                if self.readers.get(&piece.number).is_some_and(|(asked, _)| *asked == host)
+                    && let Some((_, reader)) = self.readers.remove(&piece.number)
+                {
+                    reader(piece.what);
+                }
             }
             FromHost::RemoteSaid(said) => {
                 let open = self.controller.standing().attempt(said.id);

@@ -13,4 +13,5 @@ pub mod journal;
 pub mod listing;
 pub mod network;
 pub mod openapi;
+pub mod output;
 pub mod pool;

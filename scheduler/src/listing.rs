@@ -296,12 +296,16 @@ pub struct Streams {
     pub error: String,
     /// Whether nothing is added any more.
     pub over: bool,
+    /// The host that writes them, or has; none when nothing has begun.
+    pub host: Option<String>,
 }
 
-/// Where the streams of a job, or of an element, are; none when there is no such job.
+/// Where the streams of a job, or of an element, are, which has run on the host of this name, if it has; none when there is
+/// no such job.
 pub fn streams(
     view: &View,
     (id, element): (JobId, Option<u32>),
+    ran_on: Option<String>,
     blobs: &Blobs,
 ) -> Option<Result<Streams, String>> {
     let job = view.clerk.books().job(id)?;
@@ -321,11 +325,12 @@ pub fn streams(
     };
     let first = run.state.placed().and_then(|placed| placed.on.allocation.parts.first());
     let host = first.and_then(|part| view.clerk.books().hosts().get(part.host.0 as usize));
+    let host = host.map(|host| host.name.clone()).or(ran_on);
     let names = Names {
         job: u64::from(id.0),
         element: element.map(|element| (u64::from(id.0), element)),
         name: spec.name.clone(),
-        host: host.map_or(payload.submit_host.clone(), |host| host.name.clone()),
+        host: host.clone().unwrap_or_else(|| payload.submit_host.clone()),
         user: job.owner().user.clone(),
     };
     let folder = Path::new(&payload.submit_dir);
@@ -333,7 +338,7 @@ pub fn streams(
     let path = |pattern: &str| folder.join(fill(pattern, &names)).to_string_lossy().into_owned();
     let output = path(spec.files.output.as_deref().unwrap_or(default_output(element.is_some())));
     let error = spec.files.error.as_deref().map_or(output.clone(), path);
-    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)) }))
+    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)), host }))
 }
 
 /// Why a job waits, group by group; nothing when nothing of it does.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Methods, paths, and what each does.
-const ROUTES: [(&str, &str, &str); 23] = [
+const ROUTES: [(&str, &str, &str); 24] = [
     ("get", "/v1/pool", "What the pool is: version, state directory, counts"),
     ("post", "/v1/pool/down", "End the pool; what runs goes on until its agents' lease ends"),
     ("get", "/v1/jobs", "Jobs that are not over; with all=true, all that are remembered"),
@@ -12,6 +12,12 @@ const ROUTES: [(&str, &str, &str); 23] = [
     ("get", "/v1/jobs/{job}/why", "Why a job waits, with every reason and the start that is foretold"),
     ("get", "/v1/jobs/{job}/over", "Answered when the job is over, with its attempts"),
     ("get", "/v1/jobs/{job}/streams", "Where a job's output is: element=N for one of an array"),
+    (
+        "get",
+        "/v1/jobs/{job}/output",
+        "What a job has written, as bytes, wherever it ran: element=N, error=true, from=BYTE; the header muster-over says \
+         whether that is all",
+    ),
     ("post", "/v1/jobs/{job}/cancel", "Cancel a job, or elements of it"),
     ("post", "/v1/jobs/{job}/hold", "Hold what waits of a job"),
     ("post", "/v1/jobs/{job}/release", "Release what is held of a job"),

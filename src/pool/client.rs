@@ -2,7 +2,8 @@
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,6 +63,13 @@ impl Client {
         self.call(Method::POST, path, body)
     }
 
+    /// Asks for a piece of a job's output, and whether nothing is added to it any more.
+    pub(crate) fn bytes(&self, path: &str) -> Result<(Bytes, bool), Failed> {
+        let (head, bytes) = self.answer((Method::GET, path), Vec::new())?;
+        let over = head.get(muster_scheduler::output::OVER).is_some_and(|value| value == "true");
+        Ok((bytes, over))
+    }
+
     fn call<B: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -73,7 +81,18 @@ impl Client {
         } else {
             serde_json::to_vec(body).expect("a request encodes")
         };
-        let (status, bytes) = self.runtime.block_on(send(&self.state, (method, path), body))?;
+        let (_, bytes) = self.answer((method, path), body)?;
+        let garbled = |error| {
+            let what = format!("the pool's answer is not understood ({error}): is it of another version?");
+            Failed::new(what, NO_POOL)
+        };
+        serde_json::from_slice(&bytes).map_err(garbled)
+    }
+
+    /// The answer to a request, unless that is an error.
+    fn answer(&self, request: (Method, &str), body: Vec<u8>) -> Result<(HeaderMap, Bytes), Failed> {
+        let (head, bytes) = self.runtime.block_on(send(&self.state, request, body))?;
+        let status = head.status;
         if !status.is_success() {
             let said = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
             let said = said.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
@@ -82,11 +101,7 @@ impl Client {
             });
             return Err(Failed::new(what, exit_of(status)));
         }
-        let garbled = |error| {
-            let what = format!("the pool's answer is not understood ({error}): is it of another version?");
-            Failed::new(what, NO_POOL)
-        };
-        serde_json::from_slice(&bytes).map_err(garbled)
+        Ok((head.headers, bytes))
     }
 }
 
@@ -98,11 +113,7 @@ fn exit_of(status: StatusCode) -> u8 {
     }
 }
 
-async fn send(
-    state: &Path,
-    (method, path): (Method, &str),
-    body: Vec<u8>,
-) -> Result<(StatusCode, Bytes), Failed> {
+async fn send(state: &Path, (method, path): (Method, &str), body: Vec<u8>) -> Result<(Parts, Bytes), Failed> {
     let socket = muster_scheduler::home::socket(state);
     let stream = UnixStream::connect(&socket).await.map_err(|error| unreachable(state, &error))?;
     let lost = |error: hyper::Error| {
@@ -119,9 +130,8 @@ async fn send(
         .body(Full::new(Bytes::from(body)))
         .expect("a path of ours");
     let response = sender.send_request(request).await.map_err(lost)?;
-    let status = response.status();
-    let bytes = response.into_body().collect().await.map_err(lost)?.to_bytes();
-    Ok((status, bytes))
+    let (head, body) = response.into_parts();
+    Ok((head, body.collect().await.map_err(lost)?.to_bytes()))
 }
 
 fn unreachable(state: &Path, error: &std::io::Error) -> Failed {

@@ -1,13 +1,10 @@
-//! `muster logs [-f] N`: the output of a job.
+//! `muster logs [-f] N`: the output of a job, wherever it runs or ran.
 
 use super::Which;
 use super::client::{Client, Failed, exit};
 use super::job::{Meant, meant};
 use muster_worker::command::BAD_INPUT;
-use serde::Deserialize;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,15 +23,7 @@ pub(crate) struct LogsArgs {
     job: String,
 }
 
-/// Where a job's streams are.
-#[derive(Deserialize)]
-struct Streams {
-    output: PathBuf,
-    error: PathBuf,
-    over: bool,
-}
-
-/// How often a file that is followed is looked at: nothing tells of what other hosts write to it.
+/// How often output that is followed is asked for: nothing tells of what a job writes.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(args: &LogsArgs) -> ExitCode {
@@ -43,39 +32,27 @@ pub(crate) fn run(args: &LogsArgs) -> ExitCode {
 
 fn print(args: &LogsArgs) -> Result<(), Failed> {
     let Meant { job, elements } = meant(&args.job)?;
-    let path = match elements[..] {
-        [] => format!("/v1/jobs/{job}/streams"),
-        [(first, last)] if first == last => format!("/v1/jobs/{job}/streams?element={first}"),
+    let element = match elements[..] {
+        [] => String::new(),
+        [(first, last)] if first == last => format!("&element={first}"),
         _ => return Err(Failed::new("the output of one element at a time: write 12_3", BAD_INPUT)),
     };
     let client = Client::new(&args.which.dir());
-    let mut at = 0;
+    let (mut from, mut out) = (0, std::io::stdout().lock());
     loop {
-        let streams: Streams = client.get(&path)?;
-        let file = if args.error { &streams.error } else { &streams.output };
-        let read = copy_from(file, &mut at);
-        match read {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !streams.over && args.follow => {}
-            Err(error) => {
-                let what = format!("{}: {error} (it is there once the job has begun)", file.display());
-                return Err(Failed::new(what, 1));
+        let path = format!("/v1/jobs/{job}/output?error={}&from={from}{element}", args.error);
+        let (bytes, over) = client.bytes(&path)?;
+        from += bytes.len() as u64;
+        let written = out.write_all(&bytes).and_then(|()| out.flush());
+        if let Err(error) = written {
+            let broken = error.kind() == std::io::ErrorKind::BrokenPipe;
+            return if broken { Ok(()) } else { Err(Failed::new(format!("standard output: {error}"), 1)) };
+        }
+        if bytes.is_empty() {
+            if over || !args.follow {
+                return Ok(());
             }
-            Ok(()) => {}
+            std::thread::sleep(LOOK_AGAIN);
         }
-        if !args.follow || streams.over {
-            return Ok(());
-        }
-        std::thread::sleep(LOOK_AGAIN);
     }
-}
-
-/// Prints what is in a file from `at` on.
-fn copy_from(path: &PathBuf, at: &mut u64) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(*at))?;
-    let mut bytes = Vec::new();
-    *at += file.read_to_end(&mut bytes)? as u64;
-    let mut out = std::io::stdout().lock();
-    out.write_all(&bytes)?;
-    out.flush()
 }

@@ -56,6 +56,33 @@ fn work_spreads_over_hosts_that_share_nothing() {
 }
 
 #[test]
+fn output_is_seen_where_the_pool_is() {
+    let Some(mut pool) = Pool::up(2) else { return };
+    let lines: String = (1..=300_000).map(|line| format!("{line}\n")).collect();
+    let script = "hostname; echo apart >&2; seq 1 150000; read word < go; seq 150001 300000";
+    pool.hosts.ok(2, &["mkfifo", "go"]);
+    let options = ["--exclude=h1", "-o", "out-%N", "-e", "err"];
+    let job = pool.submit(&[&options[..], &["--", "/bin/sh", "-c", script]].concat());
+    // It is followed from before its end on.
+    let seen = std::thread::scope(|scope| {
+        let seen = scope.spawn(|| pool.ok(&["logs", "-f", &job]));
+        pool.read(2, "out-h2", |text| text.ends_with("150000\n"));
+        std::fs::write(pool.hosts.folder(2).join("go"), "on\n").expect("it reads");
+        seen.join().expect("it is seen")
+    });
+    assert_eq!(seen, format!("h2\n{lines}"), "{} of {} bytes", seen.len(), lines.len() + 3);
+    assert_eq!(pool.ok(&["logs", &job]), seen, "and afterwards");
+    assert_eq!(pool.ok(&["logs", "--error", &job]), "apart\n");
+    pool.hosts.kill(2);
+    let refused = pool.hosts.run(1, &["muster", "logs", &job]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("out-h2 on host h2: the host does not answer"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_mpi_program_in_a_script_finds_its_hosts() {
     let Some(pool) = with_mpi(3) else { return };
     let job = "muster-rank moments --generate normal:2e5 --json";

@@ -40,6 +40,7 @@ mod log;
 mod mpirun;
 mod prepare;
 mod process;
+mod reading;
 mod remote;
 mod roll;
 mod roster;

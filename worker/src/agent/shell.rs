@@ -11,6 +11,7 @@ use super::groups::{self, Groups};
 use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
 use super::prepare::{self, mark};
+use super::reading;
 use super::roll;
 use super::roster::{self, Roster, Waiting};
 use super::scout;
@@ -233,6 +234,11 @@ impl Shell<'_> {
             ToHost::Hosts(id, shares) => self.jobs.tell(id, &ToJob::Hosts(shares)),
             ToHost::Remote(remote) => self.roster.remote(remote),
             ToHost::RemoteSaid(said) => self.jobs.hear(said),
+            // Aside: its disk may be slow.
+            ToHost::Read(what) => {
+                let send = self.send.clone();
+                std::thread::spawn(move || send.send(FromHost::Piece(reading::read(&what))));
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 //! What a host and its pool say to each other on the host's line: the messages of the agent and of foremen, and what
-//! the hosts of one job have to say to each other.
+//! the hosts of one job have to say to each other; and pieces of the output of jobs, for who wants to see it.
 //!
 //! Invariant: a line may lose anything. Agents and foremen say again what counts; so does whoever has asked for a
 //! process on another host, under the same number, and the host that has it starts none twice.
@@ -23,6 +23,8 @@ pub enum FromHost {
     RemoteSaid(RemoteSaid),
     /// The foreman of this attempt asks what hosts it has.
     Hosts(AttemptId),
+    /// What was asked for of a file.
+    Piece(Piece),
 }
 
 /// Pool to host.
@@ -38,6 +40,32 @@ pub enum ToHost {
     RemoteSaid(RemoteSaid),
     /// To the foreman of this attempt: what it has, its batch host first.
     Hosts(AttemptId, Vec<HostShare>),
+    /// Read this, and say what it is: who has asked does not wait for long.
+    Read(Reading),
+}
+
+/// The most bytes of a file that are asked for at once.
+pub const MOST_PIECE: u64 = 256 << 10;
+
+/// A piece of a job's output that somebody wants to see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Which of the pool's questions this is.
+    pub number: u64,
+    /// The file.
+    pub path: String,
+    /// From which byte on.
+    pub from: u64,
+}
+
+/// What is there of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// To which question.
+    pub number: u64,
+    /// The bytes, at most [`MOST_PIECE`], and none at the end of the file; nothing when there is no such file; or why it
+    /// cannot be read.
+    pub what: Result<Option<Vec<u8>>, String>,
 }
 
 /// What a kernel step has of a host.
