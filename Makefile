@@ -14,13 +14,14 @@ tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster
 build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
 endef
 
-.PHONY: help build demo test soak seeds goldens bench clean
+.PHONY: help build demo test soak soak-hosts seeds goldens bench clean
 
 help:
 	@echo 'make build   set up, and build muster and muster-rank in $(TARGET)/release'
 	@echo 'make demo    value at risk of a portfolio, on a team that loses a rank on the way'
 	@echo 'make test    set up, check format and lints, run every test'
 	@echo 'make soak    every product of teams and a thousand kills: one hash (an hour)'
+	@echo 'make soak-hosts  jobs of every kind on four hosts, and a hundred kills (half an hour, as root)'
 	@echo 'make seeds   the protocol: 20,000 seeds of faults, and each guard taken out (minutes)'
 	@echo 'make goldens TABLE=FILE TRACES=FOLDER   schedules of complete traces beside golden values'
 	@echo 'make bench   speed beside the ceiling and the peers, measured in one run'
@@ -52,6 +53,9 @@ test:
 # The promises at full length, on the release build.
 soak: build
 	cargo test --release --test soak -- $(JOBS)
+
+soak-hosts: build
+	cargo test --release --test soak-hosts -- $(ROUNDS)
 
 # The protocol in its simulator, and the guards that some seed must miss.
 seeds:

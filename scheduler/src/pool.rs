@@ -128,7 +128,9 @@ impl Pool {
             let main = Partition { is_default: true, ..Partition::named(PARTITION) };
             self.site(Event::Partition(main))?;
         }
-        if host.is_none_or(|host| host.shape != shape) {
+        if let Some(host) = host.as_ref().filter(|host| shape.goes_on_as(&host.shape)) {
+            warn_of_memory(host, &shape);
+        } else {
             let mut host = Host::new(name, shape);
             host.partitions.insert(PARTITION.into());
             self.site(Event::Host(Box::new(host)))?;
@@ -221,5 +223,17 @@ impl Connected<IncomingStream<'_, UnixListener>> for Caller {
         let nobody = (NOBODY, NOBODY);
         let (uid, gid) = stream.io().peer_cred().map_or(nobody, |peer| (peer.uid(), peer.gid()));
         Caller { uid, gid, user: crate::door::user_name(uid), way: Way::Socket }
+    }
+}
+
+/// Says that a host has much less memory than the pool counts on.
+pub(crate) fn warn_of_memory(known: &Host, seen: &Shape) {
+    let (counted, has) = (known.shape.memory_mib(), seen.memory_mib());
+    if has < counted - counted / 8 {
+        eprintln!(
+            "muster: host {} has {has} MiB of memory, and the pool counts on {counted} MiB, as before: to have less counted, \
+             let it join under a new name",
+            known.name
+        );
     }
 }

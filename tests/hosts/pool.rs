@@ -11,7 +11,7 @@ use std::process::Stdio;
 pub(crate) struct Pool {
     pub(crate) hosts: Hosts,
     /// `HOST:PORT#FINGERPRINT`.
-    place: String,
+    pub(crate) place: String,
 }
 
 impl Pool {

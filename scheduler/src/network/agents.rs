@@ -12,7 +12,7 @@ use crate::door::{Verb, Way};
 use crate::engine::{Down, View};
 use crate::network::members::MemberError;
 use crate::network::tokens::TokenError;
-use crate::pool::PARTITION;
+use crate::pool::{PARTITION, warn_of_memory};
 use axum::body::Bytes;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -158,7 +158,10 @@ async fn describe(
         let what = format!("a host has at most {MOST_LABELS} labels, on one line each");
         return Err(Failure::new(StatusCode::BAD_REQUEST, what));
     }
-    if known.is_none_or(|known| (&known.shape, &known.labels) != (&shape, &labels)) {
+    let same = |known: &&Host| known.labels == labels && shape.goes_on_as(&known.shape);
+    if let Some(known) = known.as_ref().filter(same) {
+        warn_of_memory(known, &shape);
+    } else {
         let partitions = [PARTITION.to_owned()].into();
         let host = Host { labels, partitions, ..Host::new(name.as_str(), shape) };
         shared.ask(Ask::Site(Event::Host(Box::new(host)))).await?;

@@ -113,7 +113,9 @@ fn whole(job: JobId) -> Target {
 #[test]
 fn elements_take_over_what_others_have() {
     let mut site = Written::new();
-    let job = site.submit(array(1, 9, 1));
+    let mut spec = array(1, 9, 1);
+    spec.array.as_mut().expect("an array").throttle = Some(2);
+    let job = site.submit(spec);
     site.start(job, Some(1));
     let follow = |of: u32, after: u32| {
         let on = on();
@@ -121,6 +123,7 @@ fn elements_take_over_what_others_have() {
         Event::Run(RunId { job, element: Some(of) }, started)
     };
     (2..=4).for_each(|of| site.event(follow(of, of - 1)));
+    assert_eq!(site.may_start(job), 1, "who follows has nothing yet");
     let refused = |site: &Written, event| site.books.check(&Fact { at: Time(site.now), event }).is_err();
     assert!(refused(&site, follow(5, 2)), "who has a follower gets no other");
     assert!(refused(&site, follow(5, 7)), "who has nothing leaves nothing");

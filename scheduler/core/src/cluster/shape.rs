@@ -125,6 +125,13 @@ impl Shape {
         self.domains.iter().map(|d| d.memory_mib).sum()
     }
 
+    /// Whether a host of this shape can go on as one of another: it has the same cores and GPUs. How much memory an
+    /// operating system counts changes with its version, and with a virtual machine's mood.
+    pub fn goes_on_as(&self, other: &Shape) -> bool {
+        let cores = |shape: &Shape| shape.domains.iter().map(|domain| domain.cores).collect::<Vec<u32>>();
+        cores(self) == cores(other) && self.gpus == other.gpus
+    }
+
     /// Whether it can be counted.
     ///
     /// # Errors
@@ -229,6 +236,15 @@ fn mask(which: impl Iterator<Item = bool>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_goes_on_with_other_memory_and_not_with_other_cores() {
+        let shape = |text| Shape::parse(text).unwrap();
+        assert!(shape("2x8x60G").goes_on_as(&shape("2x8x64G")));
+        for other in ["2x4x64G", "1x16x64G", "2x8x64Gxa100:1"] {
+            assert!(!shape(other).goes_on_as(&shape("2x8x64G")), "{other}");
+        }
+    }
 
     fn domain(cores: u32, memory_mib: u64) -> Domain {
         Domain { cores, memory_mib }

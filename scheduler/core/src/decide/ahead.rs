@@ -12,7 +12,7 @@ use crate::cluster::{Allocation, ClassId, HostState, Hosts};
 use crate::job::array::Array;
 use crate::job::event::RunEvent;
 use crate::job::id::{Attempt, JobId, RunId};
-use crate::job::state::{Placed, State};
+use crate::job::state::{Gate, Placed, State};
 use crate::job::{Body, Job};
 use crate::jobspec::Requeue;
 use crate::policy::machine::{Machine, Running};
@@ -158,28 +158,30 @@ impl Scheduler {
     }
 
     /// What shall follow what runs, after a pass that started nothing. Only lines that have become shorter are looked at.
-    pub fn ahead(&mut self, books: &Books, hosts: &Hosts, passed: &Passed) -> Vec<Follow> {
+    pub fn ahead(&mut self, books: &Books, hosts: &Hosts, (passed, now): (&Passed, Time)) -> Vec<Follow> {
         let shorter = std::mem::take(&mut self.lines.shorter);
         // Accounts count what runs, and a reservation may come between.
         if self.dues.is_some() || books.reservations().next().is_some() {
             return Vec::new();
         }
         let mut all = Vec::new();
-        let mut from: BTreeMap<JobId, (u32, u32)> = BTreeMap::new();
+        let mut from: BTreeMap<JobId, u32> = BTreeMap::new();
         for first in shorter {
             let in_front = passed.head.is_some_and(|head| head.job != first.job);
             let line = self.lines.lines.get(&first).filter(|_| !in_front);
             let Some((job, line)) = books.job(first.job).zip(line) else { continue };
             let pace = self.lines.paces.get(&first.job).copied().unwrap_or_default();
             let room = pace.depth().saturating_sub(line.followers.len());
-            let Some(array) = array(job).filter(|_| room > 0 && self.may_follow(job)) else { continue };
-            let Some(on) = held(books, hosts, first) else { continue };
-            let (next, told) = from.entry(first.job).or_default();
+            let Some(array) = array(job).filter(|_| room > 0) else { continue };
+            let Some(on) = held(books, hosts, first).filter(|on| may_follow(books, job, on, now)) else {
+                continue;
+            };
+            let next = from.entry(first.job).or_default();
             let last = *line.followers.back().unwrap_or(&first);
             let mut after = (last, Attempt(books.run(last).map_or(0, |run| run.attempts)));
             for _ in 0..room {
-                let Some(place) = array.next(*next).filter(|_| *told < array.may_start()) else { break };
-                (*next, *told) = (place + 1, *told + 1);
+                let Some(place) = array.next(*next) else { break };
+                *next = place + 1;
                 let run = RunId { element: Some(array.indices().index(place)), ..first };
                 // What waits like the others was never started.
                 let start = Start { run, attempt: Attempt(1), on: on.on.clone() };
@@ -189,17 +191,16 @@ impl Scheduler {
         }
         all
     }
+}
 
-    /// Whether elements of a job may be told ahead: nothing but room keeps them, and to lose a host costs them nothing.
-    fn may_follow(&self, job: &Job) -> bool {
-        let spec = job.spec();
-        let script = !spec.work.is_kernel() && spec.queue.requeue == Requeue::Allowed;
-        let listed = self.listed.get(&job.id()).filter(|listed| listed.barred.is_empty());
-        let alike = |listed: &super::Listed| {
-            listed.entries.iter().any(|(waiting, ..)| number::place_of(*waiting).is_none())
-        };
-        script && listed.is_some_and(alike)
-    }
+/// Whether elements of a job may be told ahead where another is: nothing but room, or how many may run, keeps them from
+/// starting there, and to lose a host costs them nothing.
+fn may_follow(books: &Books, job: &Job, on: &Placed, now: Time) -> bool {
+    let spec = job.spec();
+    let script = !spec.work.is_kernel() && spec.queue.requeue == Requeue::Allowed;
+    let waits = matches!(job.gate(), Gate::From(from) if from <= now);
+    let partition = books.partition(&on.on.partition);
+    script && waits && partition.is_some_and(|partition| books.barred(job, partition, now).is_empty())
 }
 
 fn array(job: &Job) -> Option<&Array> {

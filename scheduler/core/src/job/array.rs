@@ -81,14 +81,15 @@ impl Array {
         self.throttle
     }
 
-    /// How many hold hosts.
+    /// How many were given hosts.
     pub fn live(&self) -> u32 {
         self.live
     }
 
-    /// How many more may start, by the throttle.
+    /// How many more may start, by the throttle: who follows another has nothing of its own yet.
     pub fn may_start(&self) -> u32 {
-        self.throttle.map_or(u32::MAX, |throttle| throttle.saturating_sub(self.live))
+        let hold = self.live.saturating_sub(self.followers.len() as u32);
+        self.throttle.map_or(u32::MAX, |throttle| throttle.saturating_sub(hold))
     }
 
     /// How many wait at the gate of all, and for nothing else.

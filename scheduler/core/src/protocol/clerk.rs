@@ -379,7 +379,7 @@ impl Desk for Clerk {
             let whole = whole.iter().filter(|(run, _)| !still(run));
             paced.extend(whole.map(|&(run, attempt)| (AttemptId { run, attempt }, Pace::GoOn)));
         }
-        let ahead = if starts { Vec::new() } else { scheduler.ahead(books, hosts, last) };
+        let ahead = if starts { Vec::new() } else { scheduler.ahead(books, hosts, (last, now)) };
         let follow = ahead.into_iter().map(|follow| (follow.start, Some(follow.after)));
         let begun = passed.starts.into_iter().map(|start| (start, None)).chain(follow);
         let begun = begun.map(|(start, after)| Begun {

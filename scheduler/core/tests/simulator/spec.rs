@@ -138,7 +138,9 @@ impl Spec {
             spec.needs.exclude = vec!["host0".into()];
         }
         if self.elements > 0 {
-            spec.array = Some(ArraySpec { ranges: vec![(1, self.elements, 1)], throttle: None });
+            // Some may not have all at once.
+            let throttle = self.elements.is_multiple_of(3).then_some(2);
+            spec.array = Some(ArraySpec { ranges: vec![(1, self.elements, 1)], throttle });
         }
         if self.licences > 0 {
             spec.needs.licences = vec![("solver".into(), self.licences)];
