@@ -67,8 +67,8 @@ pub enum Row {
         /// When.
         at: Time,
     },
-    /// It runs.
-    Up(AttemptId, Time),
+    /// It runs; and whether it was told ahead, so that it has its hosts only since then.
+    Up(AttemptId, Time, bool),
     /// Why it could not start on a host.
     Unable(AttemptId, String),
     /// It is over, and has used this.
@@ -117,7 +117,10 @@ pub fn rows(standing: &Standing<Clerk>, entries: &[Entry<Event>]) -> Vec<Row> {
                     at: *at,
                 });
             }
-            Record::Up(id) => rows.push(Row::Up(*id, *at)),
+            Record::Up(id) => {
+                let open = standing.attempt(*id);
+                rows.push(Row::Up(*id, *at, open.is_some_and(|open| open.begun.after.is_some())));
+            }
             Record::Unable(id, host, why) => {
                 let host = books.hosts().get(host.0 as usize).map_or("", |host| &host.name);
                 rows.push(Row::Unable(*id, format!("{host}: {why}")));
@@ -181,9 +184,10 @@ pub(crate) fn write(connection: &Connection, row: &Row) -> Result<(), rusqlite::
             let values = params![id.run.job.0, element(id), id.attempt.0, partition, hosts, cpus, at.0];
             connection.prepare_cached(insert)?.execute(values)?;
         }
-        Row::Up(id, at) => {
-            let update = "UPDATE attempt SET began = ?4 WHERE job = ?1 AND element = ?2 AND attempt = ?3";
-            let values = params![id.run.job.0, element(id), id.attempt.0, at.0];
+        Row::Up(id, at, ahead) => {
+            let update = "UPDATE attempt SET began = ?4, started = CASE WHEN ?5 THEN ?4 ELSE started END \
+                          WHERE job = ?1 AND element = ?2 AND attempt = ?3";
+            let values = params![id.run.job.0, element(id), id.attempt.0, at.0, ahead];
             connection.prepare_cached(update)?.execute(values)?;
         }
         Row::Unable(id, why) => {

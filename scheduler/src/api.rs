@@ -235,7 +235,7 @@ async fn pool(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<Valu
         json!({
             "version": env!("CARGO_PKG_VERSION"), "state": state, "term": view.standing.term.0,
             "hosts": books.hosts().len(), "jobs": books.jobs().filter(|job| job.ended().is_none()).count(),
-            "running": books.live().count(), "now_ms": view.now.0,
+            "running": books.live().filter(|(_, run)| run.state.holds().is_some()).count(), "now_ms": view.now.0,
         })
     });
     Ok(Json(found.await?))

@@ -254,7 +254,7 @@ fn names(view: &View, on: &Allocation) -> String {
 pub fn hosts(view: &View) -> Vec<HostRow> {
     let books = view.clerk.books();
     let mut held: BTreeMap<HostId, (u32, u64, u32)> = BTreeMap::new();
-    let placed = books.live().filter_map(|(_, run)| run.state.placed());
+    let placed = books.live().filter_map(|(_, run)| run.state.holds());
     for part in placed.flat_map(|placed| &placed.on.allocation.parts) {
         let (cores, memory, running) = held.entry(part.host).or_default();
         *cores += part.cpus();

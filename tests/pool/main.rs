@@ -88,6 +88,28 @@ fn what_is_told_ahead_runs_once_whoever_dies() {
 }
 
 #[test]
+fn what_is_told_ahead_has_run_only_as_long_as_it_ran() {
+    let pool = Pool::up();
+    let cores = pool.json(&["hosts"])[0]["cores"].as_u64().expect("cores");
+    let each = format!("--cpus-per-task={cores}");
+    // The time of one is known when it is over: from then on the next is told ahead.
+    let burn = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done";
+    let job = pool.submit(&["--array=1-12", &each, "-o", "/dev/null", "--wrap", burn]);
+    pool.wait(&job);
+    let past = pool.json(&["history", &job]);
+    let times: Vec<(i64, i64)> = past
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| (row["started_ms"].as_i64().expect("a time"), row["ended_ms"].as_i64().expect("a time")))
+        .collect();
+    let (first, last) = (times.iter().map(|t| t.0).min(), times.iter().map(|t| t.1).max());
+    let ran: i64 = times.iter().map(|(from, to)| to - from).sum();
+    let whole = last.zip(first).map_or(0, |(last, first)| last - first);
+    assert!(ran <= whole + whole / 4, "one after another: {ran} ms of {whole}: {times:?}");
+}
+
+#[test]
 fn what_waits_says_why_and_does_as_it_is_told() {
     let pool = Pool::up();
     let held = pool.submit(&["--hold", "--", "/bin/true"]);
