@@ -182,8 +182,9 @@ impl Roster {
         self.behind.extract_if(.., |waiting| !waits(waiting)).collect()
     }
 
-    /// What a dead process was to begin, behind what it may have begun.
-    pub(super) fn put_behind(&mut self, waiting: Waiting) {
+    /// What a dead process was to begin after `before`, of which something may be left, or which is put behind, too.
+    pub(super) fn put_behind(&mut self, mut waiting: Waiting, before: AttemptId) {
+        waiting.errand.start.after = Some(before);
         self.behind.push(waiting);
     }
 

@@ -286,15 +286,16 @@ impl Shell<'_> {
         let folders = roll::strike(&self.here.state, pid);
         self.spool.bury(pid);
         self.inputs.extend(gone.over.into_iter().map(AgentInput::ShepherdDied));
-        let mut left = Some(folders);
+        let (mut left, mut before) = (Some(folders), None);
         for (id, next) in gone.held {
-            match (self.spool.saved(id), next) {
-                (Some(saved), _) if left.is_some() => {
+            match (self.spool.saved(id), next, before) {
+                (Some(saved), ..) => {
                     self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(saved))));
                     self.inputs.push_back(AgentInput::ShepherdDied(id));
+                    continue;
                 }
                 // It did not begin: what was before it there is not over.
-                (_, Some(next)) if left.is_none() => self.roster.put_behind(next),
+                (_, Some(next), Some(before)) => self.roster.put_behind(next, before),
                 // Cleared aside, as that may take a while.
                 _ => {
                     self.orphans.insert(id, left.take().unwrap_or_default());
@@ -302,6 +303,7 @@ impl Shell<'_> {
                     self.inputs.push_back(AgentInput::ShepherdDied(id));
                 }
             }
+            before = Some(id);
         }
         left.iter().for_each(|folders| groups::clear(folders));
         if let Some(id) = gone.unborn {
@@ -413,6 +415,7 @@ impl Shell<'_> {
     fn cannot_start(&mut self, id: AttemptId, why: &str) {
         complain("agent", format!("job {id} cannot start here: {why}"));
         self.ends(id, Ended::Exited(Outcome::NotStarted), Some(why.to_owned()));
+        self.begin_freed();
     }
 
     /// An attempt has ended without a shepherd.
