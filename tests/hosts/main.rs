@@ -113,7 +113,7 @@ fn an_mpi_program_in_a_script_finds_its_hosts() {
 
 /// A kernel step of some seconds.
 const KERNEL: [&str; 8] =
-    ["--kernel", "monte-carlo", "--option", "asian", "--steps", "64", "--paths", "24e7"];
+    ["--kernel", "monte-carlo", "--option", "asian", "--steps", "64", "--paths", "12e7"];
 
 /// Its hash, computed without a pool.
 fn calm(pool: &Pool) -> String {
