@@ -1,8 +1,9 @@
 //! The shepherd's process: serves one slot of a host, with a shepherd (a value of the core) for each attempt.
 //!
-//! Invariants: one thread; one attempt runs at a time, and what follows it begins when it is over; it reads the clock, the socket and its children only in `poll`,
-//! and nothing is looked at again and again; what it holds is held in the kernel's sense, as it is their subreaper, so
-//! when it says that an attempt has exited, the operating system has said that no process of it is left.
+//! Invariants: one thread; one attempt runs at a time, and what follows it begins when it is over, not without an agent;
+//! it reads the clock, the socket and its children only in `poll`, and nothing is looked at again and again; what it holds
+//! is held in the kernel's sense, as it is their subreaper, so when it says that an attempt has exited, the operating
+//! system has said that no process of it is left.
 
 use super::alarm::Alarm;
 use super::attempt::Attempt;
@@ -352,7 +353,8 @@ impl Process {
     /// The agent is gone. What is over is on the spool, and the next agent finds it there.
     fn lose_agent(&mut self) {
         let Ok(watch) = watch(&self.state) else {
-            // What runs must not go on unheard of for ever: it ends by its lease, or with its limit.
+            // What runs must not go on unheard of for ever: it ends by its lease, or with its limit; nothing begins.
+            self.line.clear();
             return self.dismissed = true;
         };
         self.link = Link::Waiting(watch);

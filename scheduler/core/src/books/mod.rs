@@ -27,9 +27,9 @@ use crate::books::partition::Partition;
 use crate::books::reservation::Reservation;
 use crate::books::rules::Rules;
 use crate::cluster::Host;
+use crate::job::Job;
 use crate::job::id::{JobId, RunId};
 use crate::job::state::Run;
-use crate::job::{Body, Job};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,10 +159,7 @@ impl Books {
 
     /// Those that begin one after another when an element is over, where that is.
     pub fn followers(&self, run: RunId) -> impl Iterator<Item = RunId> {
-        let array = self.jobs.get(&run.job).and_then(|job| match job.body() {
-            Body::Array(array) => Some(array),
-            Body::One(_) => None,
-        });
+        let array = self.jobs.get(&run.job).and_then(Job::array);
         let next = move |last: &u32| array.and_then(|array| array.follower(*last));
         std::iter::successors(run.element, next)
             .skip(1)

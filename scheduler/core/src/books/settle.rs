@@ -151,10 +151,7 @@ impl Books {
     }
 
     fn array(&self, id: JobId) -> Option<&Array> {
-        match self.jobs.get(&id)?.body() {
-            Body::Array(array) => Some(array),
-            Body::One(_) => None,
-        }
+        self.jobs.get(&id)?.array()
     }
 
     /// What the other job says to a clause that is asked for the job as a whole.

@@ -9,11 +9,10 @@ use super::{Passed, Scheduler, Start, number};
 use crate::books::Books;
 use crate::books::event::{Event, Fact};
 use crate::cluster::{Allocation, ClassId, HostState, Hosts};
-use crate::job::array::Array;
+use crate::job::Job;
 use crate::job::event::RunEvent;
 use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::state::{Gate, Placed, State};
-use crate::job::{Body, Job};
 use crate::jobspec::Requeue;
 use crate::policy::machine::{Machine, Running};
 use crate::protocol::guard::Guard;
@@ -172,7 +171,7 @@ impl Scheduler {
             let Some((job, line)) = books.job(first.job).zip(line) else { continue };
             let pace = self.lines.paces.get(&first.job).copied().unwrap_or_default();
             let room = pace.depth().saturating_sub(line.followers.len());
-            let Some(array) = array(job).filter(|_| room > 0) else { continue };
+            let Some(array) = job.array().filter(|_| room > 0) else { continue };
             let Some(on) = held(books, hosts, first).filter(|on| may_follow(books, job, on, now)) else {
                 continue;
             };
@@ -201,13 +200,6 @@ fn may_follow(books: &Books, job: &Job, on: &Placed, now: Time) -> bool {
     let waits = matches!(job.gate(), Gate::From(from) if from <= now);
     let partition = books.partition(&on.on.partition);
     script && waits && partition.is_some_and(|partition| books.barred(job, partition, now).is_empty())
-}
-
-fn array(job: &Job) -> Option<&Array> {
-    match job.body() {
-        Body::Array(array) => Some(array),
-        Body::One(_) => None,
-    }
 }
 
 fn running(books: &Books, run: RunId) -> Running {

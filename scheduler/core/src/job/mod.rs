@@ -195,7 +195,15 @@ impl Job {
         }
     }
 
-    /// What holds hosts of it.
+    /// Its elements, when it is an array.
+    pub fn array(&self) -> Option<&Array> {
+        match &self.body {
+            Body::One(_) => None,
+            Body::Array(array) => Some(array),
+        }
+    }
+
+    /// What was given hosts of it.
     pub fn live(&self) -> impl Iterator<Item = (RunId, &Run)> {
         let (one, array) = match &self.body {
             Body::One(run) => (Some(run), None),
