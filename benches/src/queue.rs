@@ -145,6 +145,7 @@ fn submissions(pool: &Pool) -> Result<(), String> {
         program: Program::Command(vec!["/bin/true".into()]),
         environment: vec![("PATH".into(), "/bin".into())],
         submit_dir: "/tmp".into(),
+        folder: None,
         submit_host: "bench".into(),
         umask: 0o022,
     };

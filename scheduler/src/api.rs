@@ -11,6 +11,7 @@ use crate::journal;
 use crate::listing;
 use crate::network::{Network, agents};
 use crate::output;
+use crate::returns::Returns;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
@@ -47,6 +48,8 @@ pub struct Shared {
     pub engine: Engine,
     /// Scripts and environments.
     pub blobs: Blobs,
+    /// Output that has come back.
+    pub returns: Arc<Returns>,
     /// The journal's file, for accounting.
     pub journal: PathBuf,
     /// Whose pool it is.

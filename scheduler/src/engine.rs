@@ -6,6 +6,7 @@
 
 use crate::accounting;
 use crate::journal::{Batch, Journal};
+use crate::returns;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use muster_core::books::event::Event;
 use muster_core::cluster::HostId;
@@ -17,6 +18,7 @@ use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::line::{FromHost, HostShare, Reading, Remote, RemoteSaid, RemoteState, ToHost};
 use muster_core::protocol::outbox::Outbox;
+use muster_core::protocol::output::{Delivered, Had, Sent};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{Open, Standing};
 use muster_core::time::Time;
@@ -50,6 +52,8 @@ enum Heard {
     Look(Look),
     Over(JobId, Call),
     Read(HostId, (String, u64), Reader),
+    Tell(HostId, ToHost),
+    Returns(Sender<returns::Heard>),
     Persisted(u64),
     Stop,
 }
@@ -124,6 +128,22 @@ impl Engine {
         self.say(Heard::Read(host, file, Box::new(tell)))
     }
 
+    /// Says something to a host that rests on no record: it may be lost.
+    ///
+    /// # Errors
+    /// When the pool is going down.
+    pub(crate) fn tell(&self, host: HostId, what: ToHost) -> Result<(), Down> {
+        self.say(Heard::Tell(host, what))
+    }
+
+    /// What hosts say of output goes this way from now on.
+    ///
+    /// # Errors
+    /// When the pool is going down.
+    pub(crate) fn returns(&self, returns: Sender<returns::Heard>) -> Result<(), Down> {
+        self.say(Heard::Returns(returns))
+    }
+
     /// A host has said something.
     ///
     /// # Errors
@@ -167,6 +187,7 @@ impl Running {
             lines: BTreeMap::new(),
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
+            returns: None,
             next_reply: 0,
             waiting: BTreeMap::new(),
             wake: None,
@@ -234,6 +255,8 @@ struct Thread {
     replies: BTreeMap<u64, Reply>,
     /// Who waits for a piece of a file, and of which host.
     readers: BTreeMap<u64, (HostId, Reader)>,
+    /// Who keeps output that comes back.
+    returns: Option<Sender<returns::Heard>>,
     next_reply: u64,
     /// Who waits for the end of which job.
     waiting: BTreeMap<JobId, Vec<Call>>,
@@ -292,6 +315,8 @@ impl Thread {
                 }
                 self.perform(Act::Send(host, ToHost::Read(Reading { number, path, from })));
             }
+            Heard::Tell(host, what) => self.perform(Act::Send(host, what)),
+            Heard::Returns(returns) => self.returns = Some(returns),
             Heard::Persisted(upto) => {
                 for act in self.outbox.persisted(upto) {
                     self.perform(act);
@@ -326,6 +351,8 @@ impl Thread {
                     reader(piece.what);
                 }
             }
+            FromHost::Output(sent) => self.output(host, sent),
+            FromHost::Delivered(delivered) => self.delivered(host, delivered),
             FromHost::RemoteSaid(said) => {
                 let open = self.controller.standing().attempt(said.id);
                 let batch = open.filter(|open| open.parts.contains_key(&host)).map(Open::batch);
@@ -333,6 +360,35 @@ impl Thread {
                     .into_iter()
                     .for_each(|batch| self.act(Act::Send(batch, ToHost::RemoteSaid(said.clone()))));
             }
+        }
+    }
+
+    /// A host sends output: of an attempt that it is the batch host of, or nobody wants it any more.
+    fn output(&mut self, host: HostId, sent: Sent) {
+        let open = self.controller.standing().attempt(sent.stream.0);
+        if open.is_some_and(|open| open.batch() == host) {
+            self.hear_output(returns::Heard::Sent(host, sent));
+        } else {
+            let had = Had { stream: sent.stream, upto: 0, whole: true };
+            self.act(Act::Send(host, ToHost::Had(had)));
+        }
+    }
+
+    /// A host has written output of a job that was submitted there.
+    fn delivered(&mut self, host: HostId, delivered: Delivered) {
+        let stream = delivered.had.stream;
+        let open = self.controller.standing().open.get(&stream.0.run);
+        let outlived = open.is_some_and(|open| open.begun.id.attempt > stream.0.attempt);
+        self.hear_output(match outlived {
+            true => returns::Heard::Outlived(stream),
+            false => returns::Heard::Delivered(host, delivered),
+        });
+    }
+
+    fn hear_output(&self, heard: returns::Heard) {
+        if let Some(returns) = &self.returns {
+            // What there is no room for is lost, and said again.
+            drop(returns.try_send(heard));
         }
     }
 

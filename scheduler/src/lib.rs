@@ -15,3 +15,4 @@ pub mod network;
 pub mod openapi;
 pub mod output;
 pub mod pool;
+pub mod returns;

@@ -3,6 +3,7 @@
 use crate::accounting::Past;
 use crate::blobs::Blobs;
 use crate::engine::View;
+use crate::returns::Destination;
 use muster_core::cluster::{Allocation, HostId, HostState};
 use muster_core::decide::decision::{Decided, Decision};
 use muster_core::decide::reason::{self, Reason};
@@ -13,6 +14,7 @@ use muster_core::job::{Body, Job};
 use muster_core::jobspec::JobSpec;
 use muster_core::payload::Payload;
 use muster_core::protocol::format::Format;
+use muster_core::protocol::output::{OutputFile, Stream, StreamId};
 use muster_slurm::pattern::{Names, default_output, fill};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -315,22 +317,31 @@ pub fn streams(
         )));
     };
     let spec = job.spec();
-    let payload = spec.payload.ok_or_else(|| "it runs nothing".to_owned()).and_then(|blob| {
-        let bytes = blobs.get(blob).map_err(|error| format!("its script cannot be read: {error}"))?;
-        Format::Message.decode::<Payload>(&bytes).map_err(|error| error.to_string())
-    });
-    let payload = match payload {
+    let payload = match payload(spec, blobs) {
         Ok(payload) => payload,
         Err(what) => return Some(Err(what)),
     };
     let first = run.state.placed().and_then(|placed| placed.on.allocation.parts.first());
     let host = first.and_then(|part| view.clerk.books().hosts().get(part.host.0 as usize));
     let host = host.map(|host| host.name.clone()).or(ran_on);
+    let (output, error) = paths(job, element, &payload, host.as_deref().unwrap_or(&payload.submit_host));
+    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)), host }))
+}
+
+fn payload(spec: &JobSpec, blobs: &Blobs) -> Result<Payload, String> {
+    let blob = spec.payload.ok_or_else(|| "it runs nothing".to_owned())?;
+    let bytes = blobs.get(blob).map_err(|error| format!("its script cannot be read: {error}"))?;
+    Format::Message.decode::<Payload>(&bytes).map_err(|error| error.to_string())
+}
+
+/// The files of a job that runs on this host.
+fn paths(job: &Job, element: Option<u32>, payload: &Payload, host: &str) -> (String, String) {
+    let (id, spec) = (u64::from(job.id().0), job.spec());
     let names = Names {
-        job: u64::from(id.0),
-        element: element.map(|element| (u64::from(id.0), element)),
+        job: id,
+        element: element.map(|element| (id, element)),
         name: spec.name.clone(),
-        host: host.clone().unwrap_or_else(|| payload.submit_host.clone()),
+        host: host.split('.').next().unwrap_or_default().to_owned(),
         user: job.owner().user.clone(),
     };
     let folder = Path::new(&payload.submit_dir);
@@ -338,7 +349,25 @@ pub fn streams(
     let path = |pattern: &str| folder.join(fill(pattern, &names)).to_string_lossy().into_owned();
     let output = path(spec.files.output.as_deref().unwrap_or(default_output(element.is_some())));
     let error = spec.files.error.as_deref().map_or(output.clone(), path);
-    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)), host }))
+    (output, error)
+}
+
+/// Where a stream of an attempt that is open goes, which does not share its submit directory; none where that cannot be
+/// told.
+pub(crate) fn destination(view: &View, (id, stream): StreamId, blobs: &Blobs) -> Option<Destination> {
+    let (job, hosts) = (view.clerk.books().job(id.run.job)?, view.clerk.books().hosts());
+    let open = view.standing.attempt(id)?;
+    let host = hosts.get(open.batch().0 as usize)?.name.clone();
+    let payload = payload(job.spec(), blobs).ok()?;
+    let (output, error) = paths(job, id.run.element, &payload, &host);
+    let path = match stream {
+        Stream::Output => output,
+        Stream::Error => error,
+    };
+    let file = OutputFile { path, append: job.spec().files.append, mode: 0o666 & !payload.umask & 0o777 };
+    let to = hosts.iter().position(|host| host.name == payload.submit_host);
+    let to = to.and_then(|at| u32::try_from(at).ok()).map(HostId);
+    Some(Destination { to, host, file })
 }
 
 /// Why a job waits, group by group; nothing when nothing of it does.

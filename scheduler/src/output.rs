@@ -14,7 +14,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use muster_core::cluster::HostId;
-use muster_core::job::id::JobId;
+use muster_core::job::id::{JobId, RunId};
+use muster_core::protocol::line::MOST_PIECE;
+use muster_core::protocol::output::Stream;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,9 +57,18 @@ pub(crate) async fn output(
     Query(of): Query<Of>,
 ) -> Result<Response, Failure> {
     let Streams { output, error, over, host } = find(&shared, &caller, (JobId(job), of.element)).await?;
+    let apart = of.error && error != output;
     let path = if of.error { error } else { output };
     let answer = |bytes: Vec<u8>| ([(OVER, over.to_string())], bytes).into_response();
     let Some(name) = host else { return Ok(answer(Vec::new())) };
+    let stream = if apart { Stream::Error } else { Stream::Output };
+    let (keeper, run) = (shared.clone(), RunId { job: JobId(job), element: of.element });
+    let on = name.clone();
+    let kept = move || keeper.returns.read(((run, stream), &on), (of.from, MOST_PIECE), over);
+    if let Some(kept) = tokio::task::spawn_blocking(kept).await.map_err(|_| Down)? {
+        let told = |error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{path}: {error}"));
+        return Ok(answer(kept.map_err(told)?));
+    }
     let failed = |status, what: &str| Failure::new(status, format!("{path} on host {name}: {what}"));
     let number = {
         let name = name.clone();

@@ -7,6 +7,7 @@ use crate::engine::{Engine, Running};
 use crate::home::{Home, HomeError};
 use crate::journal::{Journal, JournalFault};
 use crate::network::{self, Network, NetworkError};
+use crate::returns::Returns;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
 use crossbeam_channel::bounded;
@@ -85,10 +86,16 @@ impl Pool {
         let blobs = Blobs::open(state).map_err(io("cannot keep scripts"))?;
         let (journal, standing) = Journal::open(&home.journal(), fresh())?;
         blobs.keep_only(&used(&standing)).map_err(io("cannot look through scripts"))?;
+        let is_known = |job| standing.desk.books().job(job).is_some();
+        let returns = Returns::open(state, is_known).map_err(io("cannot look through output"))?;
         let running = Running::start(rules, journal, standing);
+        let again = Blobs::open(state).map_err(io("cannot keep scripts"))?;
+        // The engine has just begun.
+        let _ = running.engine().returns(returns.serve(running.engine().clone(), again));
         let shared = Arc::new(Shared {
             engine: running.engine().clone(),
             blobs,
+            returns,
             journal: home.journal(),
             owner: rustix::process::geteuid().as_raw(),
             state: state.to_owned(),

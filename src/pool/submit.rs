@@ -65,6 +65,7 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
     let payload = Payload {
         program: request.program,
         environment: environment(),
+        folder: muster_worker::folder::id(&here).ok(),
         submit_dir: here.to_string_lossy().into_owned(),
         submit_host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         umask: umask(),

@@ -2,6 +2,7 @@
 //! hosts, links and the controller are lost. Each test passes over where hosts cannot be made.
 
 mod hosts;
+mod output;
 mod pool;
 
 use pool::Pool;
@@ -42,44 +43,18 @@ fn cores(pool: &Pool) -> String {
 fn work_spreads_over_hosts_that_share_nothing() {
     let Some(pool) = Pool::up(3) else { return };
     let each = format!("--cpus-per-task={}", cores(&pool));
-    let job = pool.submit(&["--array=1-3", &each, "-o", "out", "--", "hostname"]);
+    let job = pool.submit(&["--array=1-3", &each, "-o", "out-%N", "--", "hostname"]);
     let mut past = pool.wait(&job);
     past.sort();
     assert_eq!(past, ["h1", "h2", "h3"].map(|host| ("COMPLETED".to_owned(), host.to_owned())));
     for number in 1..=3 {
-        assert_eq!(pool.read(number, "out", |_| true), format!("h{number}\n"), "output is where the job ran");
+        let (name, line) = (format!("out-h{number}"), format!("h{number}\n"));
+        assert_eq!(pool.read(1, &name, |_| true), line, "output is where the job was submitted");
     }
     pool.ok(&["drain", "h2"]);
     pool.ok(&["drain", "h3"]);
     let after = pool.submit(&["-o", "/dev/null", "--", "hostname"]);
     assert_eq!(pool.wait(&after), once("COMPLETED", "h1"));
-}
-
-#[test]
-fn output_is_seen_where_the_pool_is() {
-    let Some(mut pool) = Pool::up(2) else { return };
-    let lines: String = (1..=300_000).map(|line| format!("{line}\n")).collect();
-    let script = "hostname; echo apart >&2; seq 1 150000; read word < go; seq 150001 300000";
-    pool.hosts.ok(2, &["mkfifo", "go"]);
-    let options = ["--exclude=h1", "-o", "out-%N", "-e", "err"];
-    let job = pool.submit(&[&options[..], &["--", "/bin/sh", "-c", script]].concat());
-    // It is followed from before its end on.
-    let seen = std::thread::scope(|scope| {
-        let seen = scope.spawn(|| pool.ok(&["logs", "-f", &job]));
-        pool.read(2, "out-h2", |text| text.ends_with("150000\n"));
-        std::fs::write(pool.hosts.folder(2).join("go"), "on\n").expect("it reads");
-        seen.join().expect("it is seen")
-    });
-    assert_eq!(seen, format!("h2\n{lines}"), "{} of {} bytes", seen.len(), lines.len() + 3);
-    assert_eq!(pool.ok(&["logs", &job]), seen, "and afterwards");
-    assert_eq!(pool.ok(&["logs", "--error", &job]), "apart\n");
-    pool.hosts.kill(2);
-    let refused = pool.hosts.run(1, &["muster", "logs", &job]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && said.contains("out-h2 on host h2: the host does not answer"),
-        "{said}"
-    );
 }
 
 #[test]
@@ -149,14 +124,14 @@ fn percent(text: &str) -> u64 {
 fn a_kernel_step_outlives_its_hosts() {
     let Some(mut pool) = with_mpi(4) else { return };
     let job = submit_kernel(&pool, &["--exclude=h1", "--nodes=1-3"]);
-    pool.read(2, "out", |text| teams(text) == [3] && percent(text) >= 25);
+    pool.read(1, "out", |text| teams(text) == [3] && percent(text) >= 25);
     pool.hosts.kill(4);
-    pool.read(2, "out", |text| teams(text).contains(&2));
+    pool.read(1, "out", |text| teams(text).contains(&2));
     pool.hosts.kill(2);
     let past = pool.wait(&job);
     assert_eq!(past.last(), Some(&("COMPLETED".to_owned(), "h3".to_owned())), "{past:?}");
     assert_eq!(past.len(), 2, "the host of its foreman is lost once: {past:?}");
-    let answer = pool.read(3, "out", |_| true);
+    let answer = pool.read(1, "out", |_| true);
     assert!(!answer.contains("\"resumed_blocks\": 0,"), "what was done is not done again: {answer}");
     assert_eq!(hash(&answer), calm(&pool));
 }

@@ -279,7 +279,7 @@ pub struct Ledger {
     log: File,
     bytes: u64,
     book: Book,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Ledger {
@@ -396,7 +396,18 @@ fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) ->
     move |why| LedgerError::Io { doing, path: path.to_owned(), why }
 }
 
-fn lock(dir: &Path) -> Result<File, LedgerError> {
+/// The right to write a ledger, until it is dropped.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would not do: a process that is just being born has the same file until it is another program.
+        let _ = rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, LedgerError> {
     let path = dir.join(LOCK);
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(io("open", &path))?;
@@ -411,7 +422,7 @@ fn lock(dir: &Path) -> Result<File, LedgerError> {
     }
     let pid = format!("{}\n", std::process::id());
     file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(io("write", &path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// A payload with its length and checksum in front.

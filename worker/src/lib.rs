@@ -6,6 +6,7 @@ pub mod command;
 mod commits;
 mod crew;
 pub mod description;
+pub mod folder;
 pub mod foreman;
 mod hub;
 #[cfg(feature = "hwloc")]

@@ -3,6 +3,7 @@
 pub mod books;
 pub mod cluster;
 pub mod decide;
+pub mod folder;
 pub mod job;
 pub mod jobspec;
 pub mod payload;

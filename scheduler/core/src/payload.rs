@@ -1,6 +1,7 @@
 //! What a job runs, and with what around it. It is kept apart from the journal, as a private blob that is named by the
 //! hash of its bytes: the journal holds no script and no secret of anybody's environment.
 
+use crate::folder::FolderId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,6 +18,9 @@ pub struct Payload {
     pub environment: Vec<(String, String)>,
     /// The directory that it was submitted from, absolute.
     pub submit_dir: String,
+    /// Which directory that is, where it is known: a host on which it is another sends the output back.
+    #[serde(default)]
+    pub folder: Option<FolderId>,
     /// The name of the host that it was submitted from.
     pub submit_host: String,
     /// The submitter's file mode creation mask.

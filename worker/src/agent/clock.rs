@@ -14,7 +14,7 @@ pub(crate) fn now() -> Time {
 ///
 /// # Errors
 /// When /proc does not say.
-pub(super) fn boot() -> Result<Boot, String> {
+pub(crate) fn boot() -> Result<Boot, String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path)
         .map_err(|e| format!("cannot tell one start of this host from another: {path}: {e} (mount /proc)"))?;

@@ -61,4 +61,6 @@ pub(super) enum FromProcess {
     RemoteSaid(RemoteSaid),
     /// The foreman of an attempt shall use these hosts.
     Resize(AttemptId, Vec<HostId>),
+    /// The output of an attempt is to be sent to where it was submitted.
+    Unsent(AttemptId),
 }

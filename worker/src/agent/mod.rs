@@ -15,6 +15,9 @@
 //! | `spool/PID.script` | the script that it runs |
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
+//! | `output/JOB.ATTEMPT.out`, `.err` | what a job has written that was submitted elsewhere, until the pool has it |
+//! | `work/JOB.ATTEMPT` | where such a job runs when its directory is not on this host |
+//! | `returned/JOB.out`, `.err` | what is written here of the output of jobs that run elsewhere |
 //!
 //! What a job finds around it, besides what `sbatch` would give it: `MUSTER_RUN=1`, `MUSTER_STATE`, `MUSTER_JOB` (`12`, or
 //! `12_3` for an element), `MUSTER_ATTEMPT` (from 1), and `MUSTER_MARK`, by which an agent finds its processes when their
@@ -42,6 +45,7 @@ mod prepare;
 mod process;
 mod reading;
 mod remote;
+mod returned;
 mod roll;
 mod roster;
 mod scout;
@@ -49,12 +53,13 @@ mod shape;
 mod shell;
 mod slot;
 mod spool;
+mod unsent;
 
 use muster_core::payload::BlobId;
 use muster_core::protocol::lease::Lease;
 use std::path::PathBuf;
 
-pub(crate) use clock::now;
+pub(crate) use clock::{boot, now};
 pub(crate) use job_link::JobLink;
 pub(crate) use jobs::{FromJob, ToJob};
 pub(crate) use launch_agent::job_around;

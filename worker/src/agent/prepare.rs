@@ -8,6 +8,7 @@ use super::leader::Plan;
 use super::mpirun;
 use super::slot::Limits;
 use super::spool;
+use super::unsent;
 use crate::job_environment::{Variables, environment};
 use crate::marked::Mark;
 use crate::pool_foreman::STEP;
@@ -17,6 +18,7 @@ use muster_core::job::outcome::Outcome;
 use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::message::Role;
+use muster_core::protocol::output::Stream;
 use muster_core::protocol::stamp::AttemptId;
 use muster_slurm::environment::{Place, Queued, Share};
 use muster_slurm::pattern::{Names, default_output, fill};
@@ -24,7 +26,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when the job has no `PATH`.
@@ -104,7 +106,8 @@ pub(super) fn plan(
 ) -> Result<Plan, Failure> {
     is_ours(launch)?;
     let folder = folder(launch, payload);
-    let streams = streams(errand, launch, payload, &folder)?;
+    let streams = Streams { job: (errand, launch, payload), folder: &folder, state: around.state };
+    let (streams, folder) = streams.open()?;
     let tell = |failure: Failure| {
         let _ = writeln!(&streams[1], "muster: {}", failure.why);
         failure
@@ -186,44 +189,101 @@ fn data_limit(errand: &Errand, launch: &Launch, around: &Around) -> Option<u64> 
     (!around.limits_memory && mib > 0).then(|| mib.saturating_mul(1 << 20))
 }
 
-/// Standard input, output and error.
-fn streams(errand: &Errand, launch: &Launch, payload: &Payload, folder: &Path) -> Result<[File; 3], Failure> {
-    let (files, names) = (&launch.spec.files, names(errand, launch));
-    let pattern = |pattern: &str| folder.join(fill(pattern, &names));
-    let mode = 0o666 & !payload.umask & 0o777;
-    let opening = Opening { append: files.append, care: Care::Careful, mode };
-    let output = files.output.as_deref().unwrap_or(default_output(names.element.is_some()));
-    let there = folder.is_dir();
-    let opened = open_output(&pattern(output), opening);
-    let mut out = opened.map_err(|why| wrong(if there { why } else { not_there(folder) }))?;
-    let rest = || -> Result<[File; 2], String> {
-        if !there {
-            return Err(not_there(folder));
-        }
-        let input = match &files.input {
-            Some(input) => open_input(&pattern(input), Care::Careful)?,
-            None => File::open("/dev/null").map_err(|e| format!("cannot read /dev/null: {e}"))?,
-        };
-        let error = match &files.error {
-            Some(error) => open_output(&pattern(error), opening)?,
-            None => out.try_clone().map_err(|e| format!("cannot open the output twice: {e}"))?,
-        };
-        Ok([input, error])
-    };
-    match rest() {
-        Ok([input, error]) => Ok([input, out, error]),
-        Err(why) => {
-            let _ = writeln!(out, "muster: {why}");
-            Err(wrong(why))
-        }
-    }
+/// Whether output is sent to where the job was submitted: where its directory is another one on this host.
+fn comes_back(errand: &Errand, payload: &Payload) -> bool {
+    let here = |told| crate::folder::id(Path::new(&payload.submit_dir)).is_ok_and(|own| own.is_same(told));
+    errand.host != payload.submit_host && payload.folder.as_ref().is_some_and(|told| !here(told))
 }
 
-fn not_there(folder: &Path) -> String {
-    format!(
-        "the working directory {} is not there on this host (--chdir DIR names another)",
-        folder.display()
-    )
+/// The streams of a job.
+struct Streams<'a> {
+    job: (&'a Errand, &'a Launch, &'a Payload),
+    folder: &'a Path,
+    state: &'a Path,
+}
+
+impl Streams<'_> {
+    /// Standard input, output and error, and where the job runs.
+    fn open(&self) -> Result<([File; 3], PathBuf), Failure> {
+        let (errand, launch, _) = self.job;
+        let (files, names) = (&launch.spec.files, names(errand, launch));
+        let pattern = |pattern: &str| self.folder.join(fill(pattern, &names));
+        let output = pattern(files.output.as_deref().unwrap_or(default_output(names.element.is_some())));
+        let there = self.folder.is_dir();
+        let opened = self.file(&output, Stream::Output);
+        let mut out = opened.map_err(|why| wrong(if there { why } else { self.not_there() }))?;
+        let rest = || -> Result<([File; 2], PathBuf), String> {
+            let error = match files.error.as_deref().map(pattern) {
+                Some(error) if error != output || !self.is_sent(&error) => {
+                    self.file(&error, Stream::Error)?
+                }
+                _ => out.try_clone().map_err(|e| format!("cannot open the output twice: {e}"))?,
+            };
+            let folder = if there { self.folder.to_owned() } else { self.instead(&error)? };
+            let input = match &files.input {
+                Some(input) => open_input(&pattern(input), Care::Careful)?,
+                None => File::open("/dev/null").map_err(|e| format!("cannot read /dev/null: {e}"))?,
+            };
+            Ok(([input, error], folder))
+        };
+        match rest() {
+            Ok(([input, error], folder)) => Ok(([input, out, error], folder)),
+            Err(why) => {
+                let _ = writeln!(out, "muster: {why}");
+                Err(wrong(why))
+            }
+        }
+    }
+
+    /// Whether what is written to this file is sent to where the job was submitted: devices are each host's own.
+    fn is_sent(&self, path: &Path) -> bool {
+        let (errand, _, payload) = self.job;
+        !path.starts_with("/dev") && comes_back(errand, payload)
+    }
+
+    /// Opens an output file, or what is written in its place and sent.
+    fn file(&self, path: &Path, stream: Stream) -> Result<File, String> {
+        let (errand, launch, payload) = self.job;
+        if !self.is_sent(path) {
+            let mode = 0o666 & !payload.umask & 0o777;
+            let opening = Opening { append: launch.spec.files.append, care: Care::Careful, mode };
+            return open_output(path, opening);
+        }
+        crate::state::folder(self.state, "output")?;
+        let opening = Opening { append: true, care: Care::Careful, mode: 0o600 };
+        open_output(&unsent::path(self.state, (errand.start.id, stream)), opening)
+    }
+
+    /// An empty folder for a job that shares nothing with this host and names no directory, which is said.
+    fn instead(&self, mut error: &File) -> Result<PathBuf, String> {
+        let (errand, launch, payload) = self.job;
+        if launch.spec.files.chdir.is_some() || !comes_back(errand, payload) {
+            return Err(self.not_there());
+        }
+        crate::state::folder(self.state, "work")?;
+        let folder = unsent::work_folder(self.state, errand.start.id);
+        let name = folder.display();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|e| format!("cannot make {name}: {e} (--chdir DIR names another directory)"))?;
+        let _ = writeln!(
+            error,
+            "muster: {} is not there on host {}: the job runs in an empty folder, which goes with it (--chdir DIR names \
+             another)",
+            self.folder.display(),
+            errand.host
+        );
+        Ok(folder)
+    }
+
+    fn not_there(&self) -> String {
+        format!(
+            "the working directory {} is not there on this host (--chdir DIR names another)",
+            self.folder.display()
+        )
+    }
 }
 
 fn text(bytes: Vec<u8>) -> Result<CString, Failure> {

@@ -18,6 +18,7 @@ use super::prepare::Failure;
 use super::roll;
 use super::slot::Slot;
 use super::spool;
+use super::unsent;
 use muster_core::job::outcome::Outcome;
 use muster_core::payload::{BlobId, Payload, Program};
 use muster_core::protocol::format::Format;
@@ -195,9 +196,13 @@ impl Process {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let payload = self.payload.as_ref().map(|(_, payload)| payload);
         let born = laid.and_then(|()| attempt.spawn(payload, &self.state, &mut self.slot));
+        let comes_back = payload.is_some_and(|payload| payload.folder.is_some());
         if let Err(failure) = born {
             let outcome = attempt.cannot_start(failure);
             self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
+        }
+        if comes_back && unsent::is_there(&self.state, id) {
+            self.say(&FromProcess::Unsent(id));
         }
     }
 

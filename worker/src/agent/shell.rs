@@ -12,12 +12,14 @@ use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
 use super::prepare::{self, mark};
 use super::reading;
+use super::returned::Returned;
 use super::roll;
 use super::roster::{self, Roster, Waiting};
 use super::scout;
 use super::spool::Spool;
+use super::unsent::Unsent;
 use super::{AgentConfig, Payloads};
-use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select, unbounded};
 use muster_core::job::outcome::Outcome;
 use muster_core::job::usage::Usage;
 use muster_core::payload::BlobId;
@@ -27,6 +29,7 @@ use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::{FromHost, ToHost};
 use muster_core::protocol::message::{self, Ended, Ending, FromShepherd, Start, ToShepherd};
+use muster_core::protocol::output::Delivery;
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -45,6 +48,8 @@ pub(super) enum Event {
     Gone(u32),
     /// No process of an attempt is left.
     Cleared(AttemptId),
+    /// The pool has all of the output of an attempt.
+    AllSent(AttemptId),
     /// Input files were looked for.
     Probed(ProbeId, Finding),
     /// What a blob holds, or why nobody knows.
@@ -81,6 +86,9 @@ struct Shell<'a> {
     unnoted: Option<AttemptId>,
     /// The groups of attempts whose shepherd is dead.
     orphans: BTreeMap<AttemptId, Vec<PathBuf>>,
+    unsent: Unsent,
+    /// Output of jobs that were submitted here.
+    returns: Sender<Delivery>,
 }
 
 /// Runs the agent until `stop` hears something or its other end goes; blocking. Shepherds and what they hold go on.
@@ -98,8 +106,7 @@ pub fn run(
     let _rule = roll::rule(&config.state)?;
     let path = |e| format!("cannot use {}: {e}", config.state.display());
     let state = config.state.canonicalize().map_err(path)?;
-    let (boot, shape) = (clock::boot()?, crate::topology::discover()?);
-    let spool = Spool::open(&state, boot)?;
+    let (spool, shape) = (Spool::open(&state, clock::boot()?)?, crate::topology::discover()?);
     let groups = Groups::make(&prepare::tag(&state));
     roll::tell_groups(&state, &groups)?;
     complain("agent", format!("host {}: {}", config.host, groups.describe()));
@@ -118,13 +125,15 @@ pub fn run(
             let tell = |id, finding| drop(told.send(Event::Probed(id, finding)));
             scout::look(&config.program, payloads, &asked, tell);
         });
+        let unsent = Unsent::open(&state, send.clone(), events.clone())?;
+        let returns = take_back(Returned::open(&state)?, send.clone());
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
         let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
             here: Here { state, host: &config.host, shape },
-            agent: Agent::new(config.rules, boot),
+            agent: Agent::new(config.rules, spool.life()),
             spool,
             roster,
             send,
@@ -136,6 +145,8 @@ pub fn run(
             wake: clock::now(),
             unnoted: None,
             orphans: BTreeMap::new(),
+            unsent,
+            returns,
         };
         shell.gather(expected.into_iter().collect(), &happen, config.rules.kill_ms);
         shell.serve(&happen, hear, stop);
@@ -168,8 +179,16 @@ impl Shell<'_> {
         }
         let held = self.roster.held();
         self.spool.hear(|pid| self.roster.has(pid));
+        for id in self.unsent.all().into_iter().filter(|id| !held.contains(id)) {
+            match self.spool.saved(id) {
+                Some(ending) => self.unsent.ends(id, end_of(id, Box::new(ending))),
+                None => self.unsent.forget(id),
+            }
+        }
         let found = |id: AttemptId| match self.spool.saved(id) {
             _ if held.contains(&id) => Found::Shepherd,
+            // It is heard of when its output is sent.
+            Some(_) if self.unsent.has(id) => Found::Shepherd,
             Some(ending) => Found::Outcome(Box::new(ending)),
             None => Found::Nothing,
         };
@@ -234,6 +253,9 @@ impl Shell<'_> {
             ToHost::Hosts(id, shares) => self.jobs.tell(id, &ToJob::Hosts(shares)),
             ToHost::Remote(remote) => self.roster.remote(remote),
             ToHost::RemoteSaid(said) => self.jobs.hear(said),
+            ToHost::Had(had) => self.unsent.had(had),
+            // What there is no room for is lost, and said again.
+            ToHost::Deliver(delivery) => drop(self.returns.try_send(delivery)),
             // Aside: its disk may be slow.
             ToHost::Read(what) => {
                 let send = self.send.clone();
@@ -248,9 +270,14 @@ impl Shell<'_> {
             Event::Said(pid, FromProcess::Said(id, what)) => {
                 if let FromShepherd::Ended(_) = what {
                     self.roster.over(pid, id);
+                    if self.unsent.has(id) {
+                        return self.unsent.ends(id, vec![AgentInput::Shepherd(id, what)]);
+                    }
                 }
                 self.inputs.push_back(AgentInput::Shepherd(id, what));
             }
+            Event::Said(_, FromProcess::Unsent(id)) => self.unsent.begins(id),
+            Event::AllSent(id) => self.inputs.extend(self.unsent.all_sent(id)),
             Event::Said(pid, FromProcess::Left(id)) => {
                 self.roster.left(pid, id);
                 self.inputs.push_back(AgentInput::ShepherdDied(id));
@@ -271,7 +298,10 @@ impl Shell<'_> {
             Event::JobGone(number) => self.jobs.leave(number),
             Event::Gone(pid) => self.gone(pid),
             Event::Cleared(id) => {
-                self.inputs.push_back(AgentInput::GroupGone(id));
+                match self.unsent.has(id) {
+                    true => self.unsent.ends(id, vec![AgentInput::GroupGone(id)]),
+                    false => self.inputs.push_back(AgentInput::GroupGone(id)),
+                }
                 self.roster.cleared(id);
                 self.begin_freed();
             }
@@ -285,13 +315,16 @@ impl Shell<'_> {
         let gone = self.roster.gone(pid);
         let folders = roll::strike(&self.here.state, pid);
         self.spool.bury(pid);
-        self.inputs.extend(gone.over.into_iter().map(AgentInput::ShepherdDied));
+        let died = gone.over.into_iter().filter_map(|id| self.unsent.hold(id, AgentInput::ShepherdDied(id)));
+        self.inputs.extend(died);
         let (mut left, mut before) = (Some(folders), None);
         for (id, next) in gone.held {
             match (self.spool.saved(id), next, before) {
                 (Some(saved), ..) => {
-                    self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(saved))));
-                    self.inputs.push_back(AgentInput::ShepherdDied(id));
+                    match self.unsent.has(id) {
+                        true => self.unsent.ends(id, end_of(id, Box::new(saved))),
+                        false => self.inputs.extend(end_of(id, Box::new(saved))),
+                    }
                     continue;
                 }
                 // It did not begin: what was before it there is not over.
@@ -337,6 +370,7 @@ impl Shell<'_> {
             AgentOutput::Unnote(id) => {
                 self.orphans.remove(&id);
                 self.jobs.forget(id);
+                self.unsent.forget(id);
                 self.spool.remove(id);
             }
             AgentOutput::Wake(at) => self.wake = at,
@@ -393,6 +427,10 @@ impl Shell<'_> {
 
     /// Tells a shepherd, or does what one would do for an attempt that has none yet.
     fn tell(&mut self, id: AttemptId, what: ToShepherd) {
+        if let ToShepherd::Kill | ToShepherd::Notice(_) = what {
+            // It is over: whoever wants it to end shall not wait for what it has written.
+            self.inputs.extend(self.unsent.let_go(id));
+        }
         if self.roster.tell(id, what.clone()) {
             return;
         }
@@ -423,7 +461,25 @@ impl Shell<'_> {
         let why = why.as_deref().map(message::reason);
         let ending = Ending { how: ended, usage: Usage::default(), why };
         let _ = self.spool.save(id, &ending);
-        self.inputs.push_back(AgentInput::Shepherd(id, FromShepherd::Ended(Box::new(ending))));
-        self.inputs.push_back(AgentInput::ShepherdDied(id));
+        self.inputs.extend(end_of(id, Box::new(ending)));
     }
+}
+
+/// What the agent hears of an attempt that has ended and has no shepherd.
+fn end_of(id: AttemptId, ending: Box<Ending>) -> Vec<AgentInput> {
+    vec![AgentInput::Shepherd(id, FromShepherd::Ended(ending)), AgentInput::ShepherdDied(id)]
+}
+
+/// How many pieces of output may wait until they are written.
+const MOST_RETURNS: usize = 64;
+
+/// Writes output that comes back, aside: disks may be slow.
+fn take_back(mut returned: Returned, send: Sender<FromHost>) -> Sender<Delivery> {
+    let (returns, deliveries) = bounded::<Delivery>(MOST_RETURNS);
+    std::thread::spawn(move || {
+        for delivery in deliveries {
+            let _ = send.send(FromHost::Delivered(returned.take(&delivery)));
+        }
+    });
+    returns
 }

@@ -2,7 +2,8 @@
 //!
 //! A log of the agent's says what begins and what is forgotten; each shepherd's process writes how what it held ended
 //! ([`super::ends`]). Invariants: what begins is in the log before it begins; the end of something is in one of the logs
-//! before anybody hears of it, and until it is forgotten. A host's start empties the spool.
+//! before anybody hears of it, and until it is forgotten. A host's start empties the spool; and a spool that was lost, with
+//! what had begun, is told from the one before as a host's start is: its life is of the host's and a number of its own.
 
 use super::ends;
 use super::log::{self, Log};
@@ -10,6 +11,7 @@ use crate::state;
 use muster_core::job::id::{Attempt, JobId, RunId};
 use muster_core::protocol::message::Ending;
 use muster_core::protocol::stamp::{AttemptId, Boot};
+use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Result;
@@ -31,6 +33,7 @@ enum Entry {
 pub(super) struct Spool {
     state: PathBuf,
     log: Log,
+    life: Boot,
     /// What has begun and is not forgotten, and how it ended, if that was heard of by way of a log.
     held: BTreeMap<AttemptId, Option<Box<Ending>>>,
 }
@@ -42,16 +45,25 @@ impl Spool {
     /// What cannot be made or removed.
     pub(super) fn open(state: &Path, boot: Boot) -> std::result::Result<Spool, String> {
         let folder = state::folder(state, "spool")?;
-        let (mark, text) = (folder.join("boot"), format!("{:016x}\n", boot.0));
+        let mark = folder.join("boot");
         let told = |e: std::io::Error| {
             format!("cannot prepare {}: {e} (does this user own the state directory?)", folder.display())
         };
-        if !std::fs::read_to_string(&mark).is_ok_and(|old| old == text) {
-            for entry in std::fs::read_dir(&folder).map_err(told)? {
-                std::fs::remove_file(entry.map_err(told)?.path()).map_err(told)?;
+        let own = std::fs::read_to_string(&mark).ok().and_then(|text| own_number(&text, boot));
+        let own = match own {
+            Some(own) => own,
+            None => {
+                for entry in std::fs::read_dir(&folder).map_err(told)? {
+                    std::fs::remove_file(entry.map_err(told)?.path()).map_err(told)?;
+                }
+                let mut bytes = [0; 8];
+                getrandom(&mut bytes, GetRandomFlags::empty()).map_err(|e| told(e.into()))?;
+                let own = u64::from_le_bytes(bytes);
+                let text = format!("{:016x} {own:016x}\n", boot.0);
+                crate::receipt::write_atomically(&mark, &text).map_err(told)?;
+                own
             }
-            crate::receipt::write_atomically(&mark, &text).map_err(told)?;
-        }
+        };
         let path = folder.join("agent");
         let mut held: BTreeMap<AttemptId, Option<Box<Ending>>> = BTreeMap::new();
         for entry in log::read::<Entry>(&path) {
@@ -62,7 +74,12 @@ impl Spool {
             }
         }
         let log = Log::make(&path, entries(&held)).map_err(told)?;
-        Ok(Spool { state: state.to_owned(), log, held })
+        Ok(Spool { state: state.to_owned(), log, life: Boot(boot.0 ^ own), held })
+    }
+
+    /// Which life of the host it is of, and which spool in it.
+    pub(super) fn life(&self) -> Boot {
+        self.life
     }
 
     /// Writes that it begins.
@@ -131,6 +148,13 @@ impl Spool {
     pub(super) fn held(&self) -> Vec<AttemptId> {
         self.held.keys().copied().collect()
     }
+}
+
+/// The number of the spool, if it is of this life of the host.
+fn own_number(text: &str, boot: Boot) -> Option<u64> {
+    let (of, own) = text.trim_end().split_once(' ')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    (number(of)? == boot.0).then_some(number(own)?)
 }
 
 fn entries(held: &BTreeMap<AttemptId, Option<Box<Ending>>>) -> impl Iterator<Item = Entry> {
@@ -202,7 +226,17 @@ mod tests {
         again.hear(|_| false);
         let after = Spool::open(scratch.path(), Boot(1)).unwrap();
         assert_eq!((after.held(), after.saved(two)), (vec![two, three], Some(saved)));
-        assert_eq!(Spool::open(scratch.path(), Boot(2)).unwrap().held(), []);
+        let next = Spool::open(scratch.path(), Boot(2)).unwrap();
+        assert_eq!((next.held(), next.life() == after.life()), (vec![], false));
+    }
+
+    #[test]
+    fn a_spool_that_was_lost_is_another() {
+        let scratch = Scratch::new("spool-lost");
+        let life = || Spool::open(scratch.path(), Boot(1)).unwrap().life();
+        let (first, again) = (life(), life());
+        std::fs::remove_dir_all(scratch.path().join("spool")).unwrap();
+        assert_eq!((first == again, first == life()), (true, false));
     }
 
     #[test]

@@ -303,6 +303,7 @@ impl Pool {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             submit_dir: self.folder.to_str().unwrap().to_owned(),
+            folder: None,
             submit_host: "desk".into(),
             umask: 0o027,
         };

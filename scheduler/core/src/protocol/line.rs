@@ -6,6 +6,7 @@
 
 use super::ledger::{FromStore, ToStore};
 use super::message::{ToAgent, ToController};
+use super::output::{Delivered, Delivery, Had, Sent};
 use super::stamp::AttemptId;
 use crate::cluster::HostId;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,10 @@ pub enum FromHost {
     Hosts(AttemptId),
     /// What was asked for of a file.
     Piece(Piece),
+    /// A piece of the output of a job that comes back.
+    Output(Sent),
+    /// What is written of one that was submitted here.
+    Delivered(Delivered),
 }
 
 /// Pool to host.
@@ -42,6 +47,10 @@ pub enum ToHost {
     Hosts(AttemptId, Vec<HostShare>),
     /// Read this, and say what it is: who has asked does not wait for long.
     Read(Reading),
+    /// What the pool has of output that comes back.
+    Had(Had),
+    /// Write this, of a job that was submitted there, and say what is written.
+    Deliver(Delivery),
 }
 
 /// The most bytes of a file that are asked for at once.

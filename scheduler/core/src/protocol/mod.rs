@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod line;
 pub mod message;
 pub mod outbox;
+pub mod output;
 pub mod pause;
 pub mod probe;
 mod room;

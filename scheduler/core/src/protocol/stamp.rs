@@ -15,7 +15,8 @@ pub struct Term(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Session(pub u32);
 
-/// Which life of a host, by the operating system's random number (`/proc/sys/kernel/random/boot_id`).
+/// Which life of a host, by the operating system's random number (`/proc/sys/kernel/random/boot_id`). In what an agent says
+/// of itself its spool has a part in it: one that was lost has forgotten what runs, as a host's start has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Boot(pub u64);
 
