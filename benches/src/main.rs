@@ -1,13 +1,15 @@
 //! The benchmark suite: every figure beside its ceiling or its peer, measured in the same run.
 //!
-//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, log-scan, replay, queue, team,
-//! start.
+//! `make bench` runs all; `make bench BENCH=team` one: monte-carlo, moments, k-means, group-by, log-scan, replay, queue,
+//! agents, team, start.
 //! Nothing is asserted here.
 
+mod agents;
 mod clusters;
 mod logs;
 mod measure;
 mod memory;
+mod pool;
 mod process;
 mod python;
 mod queue;
@@ -26,7 +28,7 @@ type Bench = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with("--")).collect();
-    let all: [(&str, Bench); 9] = [
+    let all: [(&str, Bench); 10] = [
         ("monte-carlo", monte_carlo),
         ("moments", moments),
         ("k-means", clusters::k_means),
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ("log-scan", logs::log_scan),
         ("replay", replay::replay),
         ("queue", queue::queue),
+        ("agents", agents::agents),
         ("team", team),
         ("start", start),
     ];

@@ -1,89 +1,21 @@
 //! The queue of one host beside what does the same without one: the journal is durable in each figure.
 
 use crate::measure::{Series, pairs, say};
-use crate::process::{Tool, tool};
-use muster_core::jobspec::JobSpec;
-use muster_core::payload::{Payload, Program};
-use serde_json::json;
+use crate::pool::{Pool, submission, submit_many};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::process::Command;
 use std::time::Instant;
 
 /// Elements of the array that is timed.
 const ELEMENTS: u32 = 10_000;
 /// Single jobs that are timed.
 const SINGLE: usize = 200;
-/// Submissions, each time of five, and how many of them are on their way at once.
+/// Submissions, each time of five.
 const SUBMISSIONS: usize = 20_000;
-const IN_FLIGHT: usize = 64;
-
-/// A pool in a folder of its own, which goes when this does.
-struct Pool {
-    muster: PathBuf,
-    state: PathBuf,
-}
-
-impl Pool {
-    fn up() -> Result<Pool, String> {
-        let state = std::env::temp_dir().join(format!("muster-bench-{}", std::process::id()));
-        let pool = Pool { muster: tool(Tool::Muster)?, state };
-        pool.run(&["up", "--detach"])?;
-        Ok(pool)
-    }
-
-    /// Runs `muster` with these words; seconds that it took.
-    fn run(&self, words: &[&str]) -> Result<f64, String> {
-        let began = Instant::now();
-        let mut command = Command::new(&self.muster);
-        command.args(words).env("MUSTER_STATE", &self.state).stdout(Stdio::null());
-        let status = command.status().map_err(|error| error.to_string())?;
-        let took = began.elapsed().as_secs_f64();
-        if status.success() { Ok(took) } else { Err(format!("muster {words:?}: {status}")) }
-    }
-
-    /// The process of the controller.
-    fn controller(&self) -> Option<u32> {
-        let mark = format!("MUSTER_STATE={}", self.state.display());
-        let pids = std::fs::read_dir("/proc")
-            .ok()?
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok());
-        let read =
-            |pid: u32, name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        pids.filter_map(|pid| pid.parse().ok()).find(|pid| {
-            read(*pid, "environ").split('\0').any(|one| one == mark)
-                && read(*pid, "cmdline").contains("\0up\0")
-        })
-    }
-
-    /// Kibibytes that the controller holds.
-    fn memory_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.controller()?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    }
-
-    /// Kills the controller, and the agent with it, as a power cut would.
-    fn kill(&self) -> Result<(), String> {
-        let pid = self.controller().ok_or("no controller runs")?.to_string();
-        let status =
-            Command::new("kill").args(["-KILL", &pid]).status().map_err(|error| error.to_string())?;
-        if status.success() { Ok(()) } else { Err(format!("kill {pid}: {status}")) }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let _ = self.run(&["down"]);
-        let _ = std::fs::remove_dir_all(&self.state);
-    }
-}
 
 pub(crate) fn queue() -> Result<(), String> {
-    let pool = Pool::up()?;
+    let pool = Pool::up(&[])?;
     array(&pool, "/bin/true")?;
     let script = pool.state.join("bench-script");
     std::fs::write(&script, "#!/bin/bash\n:\n").map_err(|error| error.to_string())?;
@@ -139,63 +71,9 @@ fn single(pool: &Pool) -> Result<(), String> {
 
 /// Separate submissions through the API on the local socket, each acknowledged on disk.
 fn submissions(pool: &Pool) -> Result<(), String> {
-    let mut spec = JobSpec::named("bench");
-    spec.when.hold = true;
-    let payload = Payload {
-        program: Program::Command(vec!["/bin/true".into()]),
-        environment: vec![("PATH".into(), "/bin".into())],
-        submit_dir: "/tmp".into(),
-        folder: None,
-        submit_host: "bench".into(),
-        umask: 0o022,
-    };
-    let body = json!({ "spec": spec, "payload": payload }).to_string();
-    let request = format!(
-        "POST /v1/jobs HTTP/1.1\r\nhost: muster\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let socket = pool.state.join("api.sock");
-    let rate = || {
-        let began = Instant::now();
-        let each = || client(&socket, &request, SUBMISSIONS / IN_FLIGHT);
-        std::thread::scope(|scope| {
-            let clients: Vec<_> = (0..IN_FLIGHT).map(|_| scope.spawn(each)).collect();
-            clients.into_iter().try_for_each(|one| one.join().map_err(|_| "a client fell".to_owned())?)
-        })?;
-        Ok((SUBMISSIONS / IN_FLIGHT * IN_FLIGHT) as f64 / began.elapsed().as_secs_f64())
-    };
+    let request = submission(true);
+    let rate = || Ok(SUBMISSIONS as f64 / submit_many(pool, SUBMISSIONS, &request)?);
     say("submissions, 64 in flight", "a second", &Series::of(5, rate)?);
-    Ok(())
-}
-
-/// Submits so often, one after another on one connection.
-fn client(socket: &Path, request: &str, times: usize) -> Result<(), String> {
-    let told = |error: std::io::Error| format!("{}: {error}", socket.display());
-    let stream = UnixStream::connect(socket).map_err(told)?;
-    let mut lines = BufReader::new(stream.try_clone().map_err(told)?);
-    let mut stream = stream;
-    for _ in 0..times {
-        stream.write_all(request.as_bytes()).map_err(told)?;
-        let (mut length, mut line) = (0, String::new());
-        let mut first = true;
-        loop {
-            line.clear();
-            lines.read_line(&mut line).map_err(told)?;
-            if first && !line.contains(" 200 ") {
-                return Err(format!("the pool answers {line}"));
-            }
-            first = false;
-            match line.trim_end() {
-                "" => break,
-                header => {
-                    if let Some(value) = header.strip_prefix("content-length: ") {
-                        length = value.parse().map_err(|_| format!("the pool says {header}"))?;
-                    }
-                }
-            }
-        }
-        lines.read_exact(&mut vec![0; length]).map_err(told)?;
-    }
     Ok(())
 }
 

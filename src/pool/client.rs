@@ -5,6 +5,8 @@ use hyper::body::Bytes;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use muster_scheduler::network::client::ClientError;
+use muster_worker::command::BAD_INPUT;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
@@ -38,6 +40,16 @@ impl Failed {
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("muster: error: {}", self.what);
         ExitCode::from(self.exit)
+    }
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Failed {
+        let exit = match &error {
+            ClientError::Unreachable(..) | ClientError::Lost(..) => NO_POOL,
+            _ => BAD_INPUT,
+        };
+        Failed::new(error.to_string(), exit)
     }
 }
 
@@ -108,7 +120,7 @@ impl Client {
 fn exit_of(status: StatusCode) -> u8 {
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => NO_POOL,
-        status if status.is_client_error() => muster_worker::command::BAD_INPUT,
+        status if status.is_client_error() => BAD_INPUT,
         _ => 1,
     }
 }

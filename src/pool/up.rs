@@ -61,6 +61,7 @@ fn failed(error: impl ToString) -> Failed {
 }
 
 fn up(args: &UpArgs) -> Result<(), Failed> {
+    muster_worker::files::raise();
     let state = args.which.dir();
     let shape = agent::shape().map_err(failed)?;
     let name = args.name.clone().unwrap_or_else(host_name);

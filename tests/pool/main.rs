@@ -170,6 +170,23 @@ fn what_a_job_used_is_in_the_books_when_it_is_over() {
 }
 
 #[test]
+fn jobs_may_open_as_many_files_as_without_a_pool() {
+    let pool = Pool::up();
+    pool.ok(&["down"]);
+    let few = "ulimit -Sn 200 && exec \"$0\" up --detach";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", few, env!("CARGO_BIN_EXE_muster")]).env("MUSTER_STATE", pool.state());
+    assert!(command.status().expect("sh starts").success());
+    pool.ok(&["submit", "--wait", "-o", "out", "--", "/bin/sh", "-c", "ulimit -Sn"]);
+    assert_eq!(pool.read("out", |_| true), "200\n");
+    let controller = place::living(&pool.state(), &["up"]).pop().expect("it is up");
+    let limits = std::fs::read_to_string(format!("/proc/{controller}/limits")).expect("it lives");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers[0], numbers[1], "a host of many has many lines");
+}
+
+#[test]
 fn a_time_limit_ends_a_job() {
     let pool = Pool::up();
     let output = pool.run(&["submit", "--wait", "--time=0:01", "--", "sleep", "1000"]);

@@ -142,7 +142,7 @@ impl Pool {
 }
 
 /// Processes of `muster` with these words that have a state directory.
-fn living(state: &Path, words: &[&str]) -> Vec<String> {
+pub(crate) fn living(state: &Path, words: &[&str]) -> Vec<String> {
     let of_ours = |pid: &str| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let said: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();

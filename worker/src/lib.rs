@@ -6,6 +6,7 @@ pub mod command;
 mod commits;
 mod crew;
 pub mod description;
+pub mod files;
 pub mod folder;
 pub mod foreman;
 mod hub;

@@ -12,6 +12,7 @@
 
 pub mod agents;
 mod base32;
+pub mod client;
 pub mod fingerprint;
 pub mod identity;
 mod listener;

@@ -4,14 +4,13 @@
 //! protocol bears the loss of the others; what foremen and jobs say goes in order, as far as there is room for it; what is
 //! wrong is told once, until something else is.
 
-use super::dial::{Dialer, Line};
-use super::error::JoinError;
 use crossbeam_channel::Sender;
 use futures_util::{SinkExt, StreamExt};
 use hyper::Method;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
 use muster_core::protocol::line::ToHost;
+use muster_scheduler::network::client::{ClientError, Dialer, Line};
 use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Described, Greeting};
 use std::time::Duration;
@@ -36,15 +35,15 @@ pub(super) struct End {
 }
 
 /// Tells the pool what its host has, and hears what it is in the pool.
-pub(super) async fn describe(dialer: &Dialer, described: &Described) -> Result<Greeting, JoinError> {
+pub(super) async fn describe(dialer: &Dialer, described: &Described) -> Result<Greeting, ClientError> {
     let body = serde_json::to_vec(described).expect("a description encodes");
     let answer = dialer.ask(Method::POST, wire::AGENT, body).await?;
     serde_json::from_slice(&answer)
         .map_err(|error| dialer.lost(&format_args!("its greeting is not understood: {error}")))
 }
 
-/// Carries messages until the agent ends, or the pool does not know its credential any more; this says which.
-pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) -> JoinError {
+/// Carries messages until the agent ends, or the pool does not know its credential any more: then this is said.
+pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) -> Option<ClientError> {
     let (mut told, mut pause) = (None, PAUSES.0);
     loop {
         let error = match open(dialer, described).await {
@@ -53,12 +52,12 @@ pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) 
                     eprintln!("muster: the pool hears this host again");
                 }
                 pause = PAUSES.0;
-                carry(dialer, line, end).await
+                carry(dialer, line, end).await?
             }
             Err(error) => error,
         };
-        if error.is_unknown() || matches!(error, JoinError::AgentEnded) {
-            return error;
+        if error.is_unknown() {
+            return Some(error);
         }
         let text = error.to_string();
         if told.as_ref() != Some(&text) {
@@ -69,7 +68,7 @@ pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) 
         }
         tokio::select! {
             () = tokio::time::sleep(pause.mul_f64(uneven())) => {}
-            () = gone(&end.said) => return JoinError::AgentEnded,
+            () = gone(&end.said) => return None,
         }
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -81,7 +80,7 @@ async fn gone(said: &watch::Receiver<Bytes>) {
     while said.changed().await.is_ok() {}
 }
 
-async fn open(dialer: &Dialer, described: &Described) -> Result<Line, JoinError> {
+async fn open(dialer: &Dialer, described: &Described) -> Result<Line, ClientError> {
     describe(dialer, described).await?;
     dialer.line().await
 }
@@ -92,8 +91,8 @@ fn uneven() -> f64 {
     0.5 + f64::from(random.unwrap_or(b'm').saturating_sub(b'2')) / 72.0
 }
 
-/// Carries messages both ways over one connection, until it ends.
-async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
+/// Carries messages both ways over one connection, until it ends, and says why; nothing when the agent has ended.
+async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> Option<ClientError> {
     // What was said last may not have been heard, and is the quickest way to a session with a new controller.
     end.said.mark_changed();
     let silence = Duration::from_millis(end.rules.suspect_ms.unsigned_abs());
@@ -101,17 +100,15 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
     loop {
         tokio::select! {
             changed = end.said.changed() => {
-                if changed.is_err() {
-                    return JoinError::AgentEnded;
-                }
+                changed.ok()?;
                 let bytes = end.said.borrow_and_update().clone();
                 if !bytes.is_empty() && let Err(error) = say(dialer, &mut line, bytes).await {
-                    return error;
+                    return Some(error);
                 }
             }
             Some(bytes) = end.said_else.recv() => {
                 if let Err(error) = say(dialer, &mut line, bytes).await {
-                    return error;
+                    return Some(error);
                 }
             }
             frame = timeout_at(heard + silence, line.next()) => match frame {
@@ -122,17 +119,17 @@ async fn carry(dialer: &Dialer, mut line: Line, end: &mut End) -> JoinError {
                         // What the agent has no room for is lost, and said again.
                         drop(end.hear.try_send(message));
                     }
-                    Err(error) => return dialer.lost(&error),
+                    Err(error) => return Some(dialer.lost(&error)),
                 },
-                Ok(Some(Err(error))) => return dialer.ended(&error),
-                Ok(Some(Ok(_)) | None) => return dialer.lost(&"it has closed the line"),
-                Err(_) => return dialer.lost(&"nothing is heard of it"),
+                Ok(Some(Err(error))) => return Some(dialer.ended(&error)),
+                Ok(Some(Ok(_)) | None) => return Some(dialer.lost(&"it has closed the line")),
+                Err(_) => return Some(dialer.lost(&"nothing is heard of it")),
             },
         }
     }
 }
 
-async fn say(dialer: &Dialer, line: &mut Line, bytes: Bytes) -> Result<(), JoinError> {
+async fn say(dialer: &Dialer, line: &mut Line, bytes: Bytes) -> Result<(), ClientError> {
     match timeout(PATIENCE, line.send(Message::Binary(bytes))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(dialer.ended(&error)),

@@ -3,8 +3,8 @@
 //! Invariant: a credential is on disk before the pool hears of it, so that no crash leaves a name bound to a credential
 //! that nobody has.
 
-use super::place::Place;
 use muster_core::protocol::lease::Lease;
+use muster_scheduler::network::client::Place;
 use muster_scheduler::network::private;
 use muster_scheduler::network::secret::Secret;
 use serde::{Deserialize, Serialize};

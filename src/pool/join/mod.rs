@@ -3,31 +3,25 @@
 //! Step 7 of a job's way (DESIGN section 4), on the hosts that are not the controller's own. What the agent started goes on
 //! when this process ends, and is found again by the next, which needs no token.
 
-mod dial;
-mod error;
 mod line;
 mod membership;
-mod place;
 mod token;
-mod trust;
 
 use super::Which;
 use super::background::{self, host_name, interrupted};
 use super::client::{Failed, exit};
 use crossbeam_channel::{Receiver, bounded, unbounded};
-use dial::Dialer;
-use error::JoinError;
 use hyper::Method;
 use line::End;
 use membership::Membership;
 use muster_core::payload::BlobId;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::FromHost;
+use muster_scheduler::network::client::{ClientError, Dialer, Place};
 use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Described, Joining, MOST_MESSAGE};
 use muster_worker::agent::{self, AgentConfig, Payloads};
 use muster_worker::command::BAD_INPUT;
-use place::Place;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -127,7 +121,7 @@ struct Host {
 }
 
 impl Host {
-    fn dialer(&self) -> Result<Dialer, JoinError> {
+    fn dialer(&self) -> Result<Dialer, ClientError> {
         Dialer::new(&self.membership.place, Some(self.membership.credential.clone()))
     }
 
@@ -138,7 +132,7 @@ impl Host {
         }
         let mut met = runtime.block_on(line::describe(&self.dialer()?, &self.described));
         let joined = self.membership.rules.is_some();
-        if !fresh && met.as_ref().is_err_and(JoinError::is_unknown) {
+        if !fresh && met.as_ref().is_err_and(ClientError::is_unknown) {
             // One that was never taken may have been, and the answer lost.
             if joined {
                 eprintln!("muster: the pool knows this host's credential no more: a token lets it join anew");
@@ -206,14 +200,17 @@ impl Host {
         let mut end = End { said: said_last, said_else, hear: to_agent, rules };
         let ended = runtime.block_on(async {
             tokio::select! {
-                error = line::keep(&dialer, &self.described, &mut end) => Err(error),
+                error = line::keep(&dialer, &self.described, &mut end) => Err(error.map_or_else(
+                    || Failed::new("the agent of this host has ended", 1),
+                    Failed::from,
+                )),
                 () = interrupted() => Ok(()),
             }
         });
         drop(stop);
         let agent = agent.join().unwrap_or_else(|_| Err("it panicked".into()));
         agent.map_err(|why| here(format!("the agent of this host: {why}")))?;
-        ended.map_err(Failed::from)
+        ended
     }
 }
 
@@ -270,7 +267,7 @@ impl Payloads for Far {
 }
 
 /// The bytes, if they are what was asked for.
-fn whole(id: BlobId, answer: Result<Bytes, JoinError>) -> Result<Vec<u8>, String> {
+fn whole(id: BlobId, answer: Result<Bytes, ClientError>) -> Result<Vec<u8>, String> {
     let bytes = answer.map_err(|error| error.to_string())?;
     if blake3::hash(&bytes).as_bytes() == &id.0 {
         Ok(bytes.into())

@@ -1,21 +1,21 @@
 //! The token as a host is given it: from a file, from standard input, or typed where nobody sees it; never an argument.
 
-use super::error::JoinError;
+use muster_scheduler::network::client::ClientError;
 use muster_scheduler::network::secret::Secret;
 use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr};
 use std::io::{BufRead, stdin};
 use std::path::Path;
 
 /// Reads it.
-pub(super) fn read(file: Option<&Path>) -> Result<Secret, JoinError> {
+pub(super) fn read(file: Option<&Path>) -> Result<Secret, ClientError> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| JoinError::Here(format!("--token-file {}: {error}", path.display())))?,
+            .map_err(|error| ClientError::Here(format!("--token-file {}: {error}", path.display())))?,
         None => typed()?,
     };
     Secret::read(&text).ok_or_else(|| {
         let what = if text.trim().is_empty() { "there is no token" } else { "this is no token" };
-        JoinError::Here(format!(
+        ClientError::Here(format!(
             "{what}: `muster token` on the pool's host prints one, which has 32 letters and digits; `muster join` reads it \
              from a prompt, from standard input or from --token-file FILE"
         ))
@@ -23,7 +23,7 @@ pub(super) fn read(file: Option<&Path>) -> Result<Secret, JoinError> {
 }
 
 /// The first line of standard input; where that is a terminal, what is typed is not shown.
-fn typed() -> Result<String, JoinError> {
+fn typed() -> Result<String, ClientError> {
     let input = stdin();
     let before = isatty(&input).then(|| tcgetattr(&input).ok()).flatten();
     if let Some(before) = &before {
@@ -38,6 +38,6 @@ fn typed() -> Result<String, JoinError> {
         let _ = tcsetattr(&input, OptionalActions::Flush, before);
         eprintln!();
     }
-    read.map_err(|error| JoinError::Here(format!("standard input: {error}")))?;
+    read.map_err(|error| ClientError::Here(format!("standard input: {error}")))?;
     Ok(line)
 }

@@ -78,6 +78,7 @@ pub fn shepherd(state: &Path) -> Result<(), String> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|e| format!("cannot inherit the processes of jobs: {e}"))?;
+    crate::files::restore();
     // Modes are always said, since each job has a mask of its own.
     rustix::process::umask(rustix::fs::Mode::empty());
     let groups: Groups = roll::groups(&state);

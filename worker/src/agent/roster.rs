@@ -319,6 +319,7 @@ impl Roster {
     fn start(&mut self) -> Result<(), String> {
         let mut command = Command::new(&self.program);
         command.arg("shepherd").env("MUSTER_STATE", &self.state).current_dir("/");
+        crate::files::tell(&mut command);
         // It outlives whoever reads our own standard error.
         let log =
             OpenOptions::new().append(true).create(true).mode(0o600).open(self.state.join("shepherd.log"));

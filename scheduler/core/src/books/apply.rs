@@ -50,7 +50,6 @@ impl Books {
             Event::Host(host) => match self.numbers.get(&host.name) {
                 Some(known) => self.hosts[*known as usize].state = host.state.clone(),
                 None => {
-                    self.terms += 1;
                     self.numbers.insert(host.name.clone(), self.hosts.len() as u32);
                     self.hosts.push(Host::clone(host));
                 }

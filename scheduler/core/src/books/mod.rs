@@ -49,7 +49,7 @@ pub struct Books {
     hosts: Vec<Host>,
     /// Who may use how much; none where nobody is accounted for.
     accounting: Option<Box<Accounting>>,
-    /// How often partitions, reservations, rules and accounts were changed, or hosts were new.
+    /// How often partitions, reservations, rules and accounts were changed.
     terms: u64,
     /// The numbers of hosts, by name.
     numbers: BTreeMap<String, u32>,
@@ -211,8 +211,8 @@ impl Books {
         self.numbers.get(name).map(|number| &self.hosts[*number as usize])
     }
 
-    /// How often partitions, reservations, rules and accounts were changed, or hosts were new: whoever follows the books
-    /// looks at all jobs again.
+    /// How often partitions, reservations, rules and accounts were changed: whoever follows the books looks at all jobs
+    /// again.
     pub fn terms(&self) -> u64 {
         self.terms
     }

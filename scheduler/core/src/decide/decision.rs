@@ -115,7 +115,8 @@ struct Told<'a> {
     books: &'a Books,
     hosts: &'a mut Hosts,
     passed: &'a Passed,
-    hopeless: BTreeSet<JobId>,
+    /// Classes that no hosts that are up could run, and from which estimate on.
+    hopeless: BTreeMap<u32, i64>,
     /// What starts, by job, with the places of elements.
     starts: BTreeMap<JobId, Vec<usize>>,
     preempting: Option<(JobId, Reason)>,
@@ -251,7 +252,7 @@ impl<'a> Told<'a> {
         let head = self.passed.head.filter(|head| mine.iter().any(|(waiting, ..)| *waiting == head.waiting));
         let preempts =
             self.preempting.as_ref().filter(|(id, _)| *id == job.id()).map(|(_, reason)| reason.clone());
-        let first = head.is_some() || self.passed.head.is_none() || self.hopeless.contains(&job.id());
+        let first = head.is_some() || self.passed.head.is_none() || self.is_hopeless(&mine);
         if let (false, Some(Head { job: behind, .. })) = (first, self.passed.head) {
             reasons.push(Reason::Priority { behind });
         }
@@ -278,6 +279,13 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// Whether no hosts that are up could run one of these entries.
+    fn is_hopeless(&self, mine: &[&Listing]) -> bool {
+        let known =
+            |class: ClassId, lasts: i64| self.hopeless.get(&class.into()).is_some_and(|from| lasts >= *from);
+        mine.iter().any(|&&(_, class, lasts)| known(class, lasts))
+    }
+
     /// The first start that one of these entries is promised, where everybody is.
     fn promised(&self, mine: &[&Listing]) -> Option<Time> {
         let (promised, _) = self.passed.promised.as_ref()?;
@@ -288,7 +296,7 @@ impl<'a> Told<'a> {
     /// That entries are too far behind to be promised a start, where they could be.
     fn unpromised(&self, job: &Job, mine: &[&Listing]) -> Option<Reason> {
         let (_, is_full) = self.passed.promised.as_ref()?;
-        let other = self.promised(mine).is_some() || self.hopeless.contains(&job.id());
+        let other = self.promised(mine).is_some() || self.is_hopeless(mine);
         let behind = *is_full && !other && !self.passed.limited.contains_key(&job.id());
         behind.then_some(Reason::Unpromised { most: MOST_PROMISED })
     }

@@ -28,12 +28,24 @@ impl Scheduler {
         let turned = |reservation: &Reservation| {
             [reservation.from, reservation.to].iter().any(|at| before.is_some_and(|b| b < *at) && *at <= now)
         };
-        if self.seen.is_none_or(|(_, terms)| terms != books.terms()) {
+        let newcomers: BTreeSet<&str> =
+            books.hosts().iter().skip(hosts.len()).map(|host| host.name.as_str()).collect();
+        let named = |reservation: &Reservation| {
+            reservation.hosts.iter().any(|host| newcomers.contains(host.as_str()))
+        };
+        let anew = self.seen.is_none_or(|(_, terms)| terms != books.terms());
+        if anew || books.reservations().any(named) {
             keep_hosts(books, hosts);
             hosts.set_licences(&books.rules().licences);
             self.keep_windows(books, hosts);
             changed.extend(books.waiting().map(Job::id));
-        } else if books.reservations().any(turned) {
+        } else if !newcomers.is_empty() {
+            keep_hosts(books, hosts);
+            // Whoever could start on the hosts so far can on more, too.
+            let barred = self.listed.iter().filter(|(_, listed)| !listed.barred.is_empty());
+            changed.extend(barred.map(|(id, _)| *id));
+        }
+        if !anew && books.reservations().any(turned) {
             changed.extend(books.waiting().filter(|job| job.spec().queue.reservation.is_some()).map(Job::id));
         }
         changed.extend(self.later.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id));

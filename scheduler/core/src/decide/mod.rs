@@ -48,7 +48,7 @@ use crate::job::id::{Attempt, JobId, RunId};
 use crate::job::placement::Placement;
 use crate::policy::key::Key;
 use crate::policy::machine::{Promise, Running};
-use crate::policy::pass::Pass;
+use crate::policy::pass::{Hopeless, Pass};
 use crate::policy::queue::{Queue, Waiting};
 use crate::policy::reserve::{self, Reserving};
 use crate::policy::{Backfill, Policy};
@@ -119,8 +119,8 @@ pub struct Passed {
     pub starts: Vec<Start>,
     /// The first that could not, and what it was promised.
     pub head: Option<Head>,
-    /// Those that no hosts that are up could run.
-    pub hopeless: Vec<JobId>,
+    /// What no hosts that are up could run.
+    pub hopeless: Vec<Hopeless>,
     /// Limits that kept jobs from starting.
     pub limited: BTreeMap<JobId, Vec<Reason>>,
     /// What everybody was promised, in queue order, and whether some are too far behind; none under a policy that
@@ -292,7 +292,6 @@ impl Scheduler {
             }
         };
         let head = first.map(|(waiting, at)| Head { job: number::job_of(waiting), waiting, at });
-        let hopeless = hopeless.into_iter().map(number::job_of).collect();
         let Admitted { starts, limited, gone } = admission.into_admitted();
         for waiting in gone {
             if let Some(listed) = self.listed.get_mut(&number::job_of(waiting)) {

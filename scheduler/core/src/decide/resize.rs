@@ -60,8 +60,11 @@ impl Scheduler {
     /// Who shall have other hosts after a pass whose starts are recorded: fewer, so that the first that could not start
     /// can; or more, when none waits for room.
     pub fn resize(&self, books: &Books, hosts: &Hosts, passed: &Passed) -> Vec<Resize> {
-        let mut trial = hosts.clone();
         let all = malleable(books, hosts);
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let mut trial = hosts.clone();
         let Some(head) = passed.head else { return self.grown(&mut trial, all) };
         let listed = self.listed.get(&head.job).map_or(&[][..], |listed| &listed.entries);
         let class = listed.iter().find(|(waiting, ..)| *waiting == head.waiting);

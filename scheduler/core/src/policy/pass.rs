@@ -7,6 +7,7 @@ use super::machine::{Machine, Promise, Running};
 use super::queue::{Brief, Entry, Queue, Waiting};
 use super::{Backfill, Candidates};
 use crate::time::Time;
+use std::collections::BTreeSet;
 
 /// Who asks for a pass: says what may start, and hears what does.
 pub trait Starts<M: Machine> {
@@ -23,9 +24,12 @@ pub trait Starts<M: Machine> {
 pub struct Outcome<P> {
     /// The head that did not fit, with what it was promised; no promise under a policy that makes none.
     pub head: Option<(Waiting, Option<P>)>,
-    /// Entries before the head that an empty machine could not run.
-    pub hopeless: Vec<Waiting>,
+    /// What an empty machine could not run, of those before the head.
+    pub hopeless: Vec<Hopeless>,
 }
+
+/// Requests that an empty machine could not run: their class, and from which estimate on.
+pub type Hopeless = (u32, i64);
 
 /// The memory of passes, kept between them so that none allocates.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +37,8 @@ pub struct Pass {
     /// Positions of candidates, when they are not tried in queue order.
     candidates: Vec<(i64, usize)>,
     refused: Refused,
+    /// What an empty machine could not run: those that are alike are looked at once.
+    hopeless: Refused,
 }
 
 impl Pass {
@@ -46,11 +52,13 @@ impl Pass {
     ) -> Outcome<M::Promise> {
         queue.compact();
         self.refused.forget();
-        let refused = &mut self.refused;
+        self.hopeless.forget();
+        let (refused, hopeless) = (&mut self.refused, &mut self.hopeless);
         let mut round = Round { queue, machine, now, starts, refused, promise: None, predicting: false };
         let mut outcome = Outcome { head: None, hopeless: Vec::new() };
         let mut from = 0;
-        while let Some(at) = round.queue.next(from, u32::MAX, |_| false) {
+        let is_hopeless = |hopeless: &Refused, brief: &Brief| hopeless.knows(brief.class, brief.estimate, 0);
+        while let Some(at) = round.queue.next(from, u32::MAX, |brief| is_hopeless(hopeless, brief)) {
             from = at + 1;
             let (request, lasts) = (round.queue.entry(at).request, round.queue.entry(at).estimate);
             if round.try_entry(at) != Tried::NoRoom {
@@ -66,7 +74,7 @@ impl Pass {
                 break;
             }
             let Some(promise) = round.machine.promise(request, now, lasts) else {
-                outcome.hopeless.push(job);
+                hopeless.note(request.into(), (lasts - 1, i64::MAX));
                 continue;
             };
             round.promise = Some(promise);
@@ -79,6 +87,7 @@ impl Pass {
             outcome.head = Some((job, round.promise));
             break;
         }
+        outcome.hopeless = hopeless.all().map(|(class, longest)| (class, longest + 1)).collect();
         outcome
     }
 }
@@ -199,6 +208,12 @@ impl Refused {
 
     fn knows(&self, class: u32, estimate: i64, lasts: i64) -> bool {
         self.longest.get(class as usize).is_some_and(|longest| estimate > longest.0 || lasts > longest.1)
+    }
+
+    /// The classes, each with the longest estimate that was not refused.
+    fn all(&self) -> impl Iterator<Item = (u32, i64)> {
+        let known: BTreeSet<u32> = self.classes.iter().copied().collect();
+        known.into_iter().map(|class| (class, self.longest[class as usize].0))
     }
 
     fn note(&mut self, class: u32, (estimate, lasts): (i64, i64)) {

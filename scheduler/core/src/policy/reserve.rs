@@ -9,6 +9,7 @@
 //! A pass costs a look at all hosts, and one at all promises; each promise that is made or comes earlier costs that again.
 
 use super::machine::Running;
+use super::pass::Hopeless;
 use super::pass::Starts;
 use super::queue::{Queue, Waiting};
 use crate::cluster::promises::{Claim, Slot, promise};
@@ -44,8 +45,8 @@ struct Promised {
 pub struct Outcome {
     /// By queue order: which entry, and when the first that waits of it starts.
     pub promised: Vec<(Waiting, Time)>,
-    /// Entries that the hosts which are up could not run.
-    pub hopeless: Vec<Waiting>,
+    /// What the hosts which are up could not run.
+    pub hopeless: Vec<Hopeless>,
     /// Whether others wait behind the first [`MOST_PROMISED`], with no promise.
     pub is_full: bool,
 }
@@ -181,7 +182,8 @@ impl Reserving {
             let Some(slot) = claim.slot else {
                 // Those that have started want nothing any more.
                 if !claim.wishes.is_empty() {
-                    outcome.hopeless.extend(group.entries.iter().map(|&at| queue.entry(at).job));
+                    let entries = group.entries.iter().map(|&at| queue.entry(at));
+                    outcome.hopeless.extend(entries.map(|entry| (entry.request.into(), entry.estimate)));
                 }
                 continue;
             };
@@ -197,7 +199,8 @@ impl Reserving {
             self.promised.entry(group.key).or_default().push(promised);
         }
         self.promised.values_mut().for_each(|of_one| of_one.sort_by_key(|one| one.slot.at));
-        outcome.hopeless.dedup();
+        outcome.hopeless.sort_unstable();
+        outcome.hopeless.dedup_by_key(|(class, _)| *class);
         outcome
     }
 }

@@ -1,16 +1,16 @@
 //! Connections to a pool's network door: TLS that trusts one fingerprint, requests, and the agent's line.
 
-use super::error::JoinError;
+use super::error::ClientError;
 use super::place::Place;
 use super::trust;
+use crate::network::secret::Secret;
+use crate::network::wire::{self, MOST_MESSAGE};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use muster_core::protocol::format::Format;
-use muster_scheduler::network::secret::Secret;
-use muster_scheduler::network::wire::{self, MOST_MESSAGE};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,43 +31,53 @@ const ANSWER: Duration = Duration::from_secs(60);
 const MOST_ANSWER: usize = 65 << 20;
 
 /// A line that carries the messages of the protocol.
-pub(super) type Line = WebSocketStream<TlsStream<TcpStream>>;
+pub type Line = WebSocketStream<TlsStream<TcpStream>>;
 
 /// The way to a pool.
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub struct Dialer {
     place: Place,
     tls: TlsConnector,
     credential: Option<Secret>,
 }
 
 impl Dialer {
-    pub(super) fn new(place: &Place, credential: Option<Secret>) -> Result<Dialer, JoinError> {
+    /// To this pool, with what one may show there.
+    ///
+    /// # Errors
+    /// When this host cannot do TLS.
+    pub fn new(place: &Place, credential: Option<Secret>) -> Result<Dialer, ClientError> {
         let config =
-            trust::config(place.fingerprint.clone()).map_err(|error| JoinError::Here(error.to_string()))?;
+            trust::config(place.fingerprint.clone()).map_err(|error| ClientError::Here(error.to_string()))?;
         Ok(Dialer { place: place.clone(), tls: TlsConnector::from(Arc::new(config)), credential })
     }
 
     /// A connection to the pool, and to nobody else.
-    pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, JoinError> {
+    ///
+    /// # Errors
+    /// When there is none, or somebody else answers.
+    pub async fn connect(&self) -> Result<TlsStream<TcpStream>, ClientError> {
         let address = &self.place.address;
-        let unreachable = |error| JoinError::Unreachable { address: address.clone(), error };
+        let unreachable = |error| ClientError::Unreachable(address.clone(), error);
         let late = |_| unreachable(io::ErrorKind::TimedOut.into());
         let connecting = timeout(PATIENCE, TcpStream::connect(address.as_str()));
         let stream = connecting.await.map_err(late)?.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
         let shaking = timeout(PATIENCE, self.tls.connect(trust::controller(), stream));
-        shaking.await.map_err(late)?.map_err(|error| JoinError::tls(address, &error))
+        shaking.await.map_err(late)?.map_err(|error| ClientError::tls(address, &error))
     }
 
     /// Asks the pool for something.
-    pub(super) async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, JoinError> {
+    ///
+    /// # Errors
+    /// What it says, or why it does not answer.
+    pub async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ClientError> {
         timeout(ANSWER, self.request(method, path, body))
             .await
             .unwrap_or_else(|_| Err(self.lost(&"it does not answer")))
     }
 
-    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, JoinError> {
+    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ClientError> {
         let stream = TokioIo::new(self.connect().await?);
         let shaken = hyper::client::conn::http1::handshake(stream).await;
         let (mut sender, connection) = shaken.map_err(|error| self.lost(&error))?;
@@ -82,7 +92,7 @@ impl Dialer {
             request = request.header(AUTHORIZATION, bearer(credential));
         }
         let request =
-            request.body(Full::new(Bytes::from(body))).map_err(|e| JoinError::Here(e.to_string()))?;
+            request.body(Full::new(Bytes::from(body))).map_err(|e| ClientError::Here(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
         let status = response.status();
         let read = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
@@ -91,9 +101,12 @@ impl Dialer {
     }
 
     /// A line for the agent's messages.
-    pub(super) async fn line(&self) -> Result<Line, JoinError> {
+    ///
+    /// # Errors
+    /// As [`Dialer::ask`].
+    pub async fn line(&self) -> Result<Line, ClientError> {
         let url = format!("wss://{}{}", self.place.address, wire::LINE);
-        let mut request = url.into_client_request().map_err(|error| JoinError::Here(error.to_string()))?;
+        let mut request = url.into_client_request().map_err(|error| ClientError::Here(error.to_string()))?;
         request.headers_mut().insert(wire::FORMAT, Format::Message.version().into());
         if let Some(credential) = &self.credential {
             let value = bearer(credential).parse().expect("a secret is letters and digits");
@@ -116,7 +129,7 @@ impl Dialer {
     }
 
     /// A line has ended. That a process that is killed takes no leave is nothing to tell of.
-    pub(super) fn ended(&self, error: &WsError) -> JoinError {
+    pub fn ended(&self, error: &WsError) -> ClientError {
         match error {
             WsError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.lost(&"the line has ended")
@@ -127,8 +140,8 @@ impl Dialer {
     }
 
     /// The pool was there, and went.
-    pub(super) fn lost(&self, why: &dyn std::fmt::Display) -> JoinError {
-        JoinError::Lost { address: self.place.address.clone(), why: why.to_string() }
+    pub fn lost(&self, why: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Lost(self.place.address.clone(), why.to_string())
     }
 }
 
@@ -136,9 +149,9 @@ fn bearer(credential: &Secret) -> String {
     format!("Bearer {}", credential.text())
 }
 
-fn refused(status: StatusCode, body: &[u8]) -> JoinError {
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
     let said = serde_json::from_slice::<serde_json::Value>(body).ok();
     let said = said.and_then(|value| Some(value.get("error")?.as_str()?.to_owned()));
     let other = || format!("the pool answers {status}: is it of another version?");
-    JoinError::Refused { status, said: said.unwrap_or_else(other) }
+    ClientError::Refused(status, said.unwrap_or_else(other))
 }

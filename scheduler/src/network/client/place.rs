@@ -1,21 +1,22 @@
 //! Where a pool is: `HOST:PORT#FINGERPRINT`, as `muster token` prints it.
 
-use muster_scheduler::network::fingerprint::Fingerprint;
+use crate::network::fingerprint::Fingerprint;
 use std::fmt;
 use std::str::FromStr;
 
 /// A pool, as its hosts know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// A name or an address, in brackets where it has colons, and a port.
-    pub(super) address: String,
-    pub(super) fingerprint: Fingerprint,
+    pub address: String,
+    /// Of the certificate of its authority.
+    pub fingerprint: Fingerprint,
 }
 
 /// A text that names no pool.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` names no pool: paste HOST:PORT#FINGERPRINT as `muster token` prints it on the pool's host")]
-pub(crate) struct NotAPlace(String);
+pub struct NotAPlace(String);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

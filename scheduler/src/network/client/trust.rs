@@ -1,8 +1,8 @@
 //! Whom a host trusts: the controller whose certificate the authority with the pasted fingerprint has signed, and nobody
 //! else, whatever authorities the system knows.
 
-use muster_scheduler::network::fingerprint::Fingerprint;
-use muster_scheduler::network::identity::CONTROLLER;
+use crate::network::fingerprint::Fingerprint;
+use crate::network::identity::CONTROLLER;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
