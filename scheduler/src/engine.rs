@@ -341,8 +341,8 @@ impl Thread {
                 self.act(act);
             }
             FromHost::Hosts(id) => {
-                let shares = shares(self.controller.standing(), host, id);
-                shares.into_iter().for_each(|shares| self.act(Act::Send(host, ToHost::Hosts(id, shares))));
+                let shares = shares(self.controller.standing(), host, id).unwrap_or_default();
+                self.act(Act::Send(host, ToHost::Hosts(id, shares)));
             }
             FromHost::Piece(piece) => {
                 if self.readers.get(&piece.number).is_some_and(|(asked, _)| *asked == host)
@@ -473,7 +473,7 @@ fn asked_of(standing: &Standing<Clerk>, from: HostId, remote: &Remote) -> Result
     found.ok_or_else(|| format!("{} is no host of job {}", remote.host, remote.id.run))
 }
 
-/// What an attempt has of each of its hosts, for the foreman on its batch host.
+/// What an attempt has of each of its hosts, for a foreman on its batch host; none for any other, or when it is over.
 fn shares(standing: &Standing<Clerk>, from: HostId, id: AttemptId) -> Option<Vec<HostShare>> {
     let open = standing.attempt(id).filter(|open| open.batch() == from)?;
     let run = standing.desk.books().run(id.run)?;

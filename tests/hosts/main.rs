@@ -137,6 +137,42 @@ fn a_kernel_step_outlives_its_hosts() {
 }
 
 #[test]
+fn a_script_that_is_run_again_finds_what_its_steps_had_done() {
+    let Some(mut pool) = with_mpi(4) else { return };
+    let first = "muster kernel moments --generate normal:1e6 --json > first";
+    let second = format!("muster kernel {} --json --progress json", KERNEL[1..].join(" "));
+    // A step at the same time as the second, and one that is like it but for its ledger.
+    let others = "muster kernel moments --generate normal:2e6 --json > beside & \
+                  muster kernel moments --generate normal:1e6 --no-ledger --json > own";
+    let script = format!("{first} && {others}; {second}; wait");
+    let options =
+        ["--exclude=h1", "--nodes=2", "--requeue", "--cpus-per-task=1", "-o", "out", "--wrap", &script];
+    let job = pool.submit(&options);
+    pool.read(1, "out", |text| teams(text) == [2] && percent(text) >= 25);
+    pool.hosts.kill(2);
+    let past = pool.wait(&job);
+    assert_eq!(
+        past,
+        [("NODE_FAIL".to_owned(), "h2,h3".to_owned()), ("COMPLETED".to_owned(), "h3,h4".to_owned())]
+    );
+    let said = pool.read(1, "out", |_| true);
+    assert_eq!(hash(&said), calm(&pool));
+    let resumed = |answer: &str| {
+        let number = |name: &str| {
+            let value = answer.lines().find_map(|line| line.trim().strip_prefix(&format!("\"{name}\": ")));
+            value.and_then(|value| value.trim_end_matches(',').parse::<u64>().ok()).expect(name)
+        };
+        (number("resumed_blocks"), number("blocks"))
+    };
+    let (done, blocks) = resumed(&said);
+    assert!(done > 0 && done < blocks, "the second goes on: {done} of {blocks}");
+    let read = |name: &str| pool.read(3, name, |_| true);
+    assert_eq!(resumed(&read("first")).0, resumed(&read("first")).1, "the first is not computed again");
+    assert_eq!((resumed(&read("own")).0, hash(&read("own"))), (0, hash(&read("first"))));
+    assert!(!hash(&read("beside")).is_empty());
+}
+
+#[test]
 fn hosts_are_taken_from_a_kernel_step_and_given_back() {
     let Some(pool) = with_mpi(4) else { return };
     let job = submit_kernel(&pool, &["--nodes=2-4"]);

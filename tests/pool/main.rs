@@ -187,6 +187,31 @@ fn jobs_may_open_as_many_files_as_without_a_pool() {
 }
 
 #[test]
+fn a_script_of_many_steps_keeps_what_the_pool_does_not() {
+    let pool = Pool::up();
+    // Each has a seed of its own, which makes it another step; the first comes again at the end.
+    let script = "for seed in $(seq 1 65) 1; do muster kernel moments --generate normal:1e4 --seed $seed --json --progress none \
+                  || exit; done";
+    let path = std::env::var_os("PATH").expect("a path");
+    let beside = std::path::Path::new(env!("CARGO_BIN_EXE_muster")).parent().expect("a folder").to_owned();
+    let path =
+        std::env::join_paths(std::iter::once(beside).chain(std::env::split_paths(&path))).expect("a path");
+    let submitted = pool
+        .muster(&["submit", "--wait", "-o", "out", "-e", "err", "--wrap", script])
+        .env("PATH", path)
+        .status();
+    assert!(submitted.expect("it starts").success(), "{}", pool.read("err", |_| true));
+    let said = pool.read("out", |_| true);
+    let resumed: Vec<&str> = said.lines().filter(|line| line.contains("resumed_blocks")).collect();
+    assert_eq!(resumed.len(), 66);
+    assert!(
+        resumed[..65].iter().all(|line| line.contains(": 0,")) && !resumed[65].contains(": 0,"),
+        "{resumed:?}"
+    );
+    assert_eq!(pool.read("err", |_| true).matches("keeps the first 64 steps of a job").count(), 1);
+}
+
+#[test]
 fn a_time_limit_ends_a_job() {
     let pool = Pool::up();
     let output = pool.run(&["submit", "--wait", "--time=0:01", "--", "sleep", "1000"]);

@@ -6,14 +6,14 @@ use crate::foreman::{Answered, Foreman, ForemanError, Mark, Outcome, Request, ma
 use crate::launch::{self, Launch, MpiLaunch, ProgramLaunch};
 use crate::ledger::{Header, Ledger, LedgerError};
 use crate::link::Line;
-use crate::pool_foreman::{PoolForeman, step_around};
+use crate::pool_foreman::{PoolForeman, is_whole_job, step_around};
 use crate::program::{Described, Program};
 use crate::progress::{Event, Progress, Style};
 use crate::receipt::{Answer, Receipt, write_atomically};
 use crate::state;
 use crossbeam_channel::{Receiver, unbounded};
+use muster_core::protocol::ledger::StepId;
 use muster_core::protocol::line::HostShare;
-use muster_core::protocol::stamp::AttemptId;
 use muster_spec::quantity::Bytes;
 use muster_spec::{Problem, Problems};
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,15 @@ pub enum Ranks {
     Theirs(PathBuf),
     /// They are there: this process is rank 0 of so many, and this is the line to its main thread.
     Given(Line, u32),
+}
+
+impl RunArgs {
+    /// Whether a step of a script may have its ledger and its hosts from the pool: where it names its own, it has those.
+    fn may_be_step(&self, ranks: &Ranks) -> bool {
+        let own_team = self.ranks.is_some() || self.team.is_some() || self.hosts.is_some();
+        let own_ledger = self.no_ledger || self.fresh || self.state.is_some();
+        !own_team && !own_ledger && !matches!(ranks, Ranks::Given(..))
+    }
 }
 
 /// Computes a described job and prints its answer.
@@ -195,8 +204,17 @@ fn compute(
     let began = Instant::now();
     let state = args.state.clone().unwrap_or_else(state::dir);
     check_outputs(args)?;
-    if let Some(id) = step_around() {
-        return compute_in_pool(described, (programs, args), (ranks, interrupts, progress), id);
+    let program = match &ranks {
+        Ranks::Theirs(program) => Some(program.clone()),
+        Ranks::Ours | Ranks::Given(..) => None,
+    };
+    let step = step_around(&described, &state).filter(|_| is_whole_job() || args.may_be_step(&ranks));
+    if let Some(step) = step {
+        let of = (described.clone(), program);
+        let done = compute_in_pool(of, (programs, args), (interrupts, progress), step);
+        let Err(CommandError::Foreman(ForemanError::Unkept(why))) = done else { return done };
+        let text = format!("{why}: this step keeps its ledger on this host");
+        progress.tell(&Event::Warning { text });
     }
     let launch = match ranks {
         Ranks::Ours => Some(choose_launch(args, &state, None, progress)?),
@@ -254,22 +272,18 @@ fn give(
 
 /// The same as a kernel step of a pool: on the hosts that it gives, with the ledger in its keeping.
 fn compute_in_pool(
-    described: Described,
+    (described, program): (Described, Option<PathBuf>),
     (programs, args): (&'static [Program], &RunArgs),
-    (ranks, interrupts, progress): Shell<'_>,
-    id: AttemptId,
+    (interrupts, progress): (&Receiver<()>, &mut Progress),
+    step: StepId,
 ) -> Result<(), CommandError> {
     let began = Instant::now();
     let state = args.state.clone().unwrap_or_else(state::dir);
     let run_dir = state::folder(&state, "run").map_err(|why| Problem::new("--state", why))?;
-    let program = match ranks {
-        Ranks::Theirs(program) => Some(program),
-        Ranks::Ours | Ranks::Given(..) => None,
-    };
     let launcher = |shares: &[HostShare]| pool_launch(shares, program.as_deref(), &run_dir);
     let request = request(described, args);
     let mut tell = |event| progress.tell(&event);
-    let foreman = PoolForeman::new(&request, (programs, &launcher), &mut tell, interrupts, (&state, id));
+    let foreman = PoolForeman::new(&request, (programs, &launcher), &mut tell, interrupts, (&state, step));
     match foreman.run()? {
         Outcome::Answered(answered) => {
             let answer = give((&request.described, &answered), args, &state, began)?;
@@ -287,19 +301,24 @@ fn pool_launch(shares: &[HostShare], program: Option<&Path>, run_dir: &Path) -> 
     if !mpi {
         return Ok(Launch::Threads { ranks });
     }
-    let found =
-        launch::find_mpirun().ok_or("mpirun is not on PATH here, and a team of several hosts needs it")?;
+    let mpirun = launch::find_mpirun().ok_or("mpirun is not on PATH here, and a team of ranks needs it")?;
+    let run_dir = run_dir.to_owned();
+    let slurm = false;
+    if shares.len() < 2 {
+        let program = program.map(Path::to_owned).or_else(launch::find_rank_program);
+        let program = program.ok_or("muster-rank is not beside muster here, nor on PATH")?;
+        return Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts: None, slurm, run_dir }));
+    }
     // By a path it would look for its daemon under the same path on each host.
     let named = std::env::var_os("MUSTER_MPIRUN").is_none();
-    let mpirun = if named { PathBuf::from("mpirun") } else { found };
+    let mpirun = if named { PathBuf::from("mpirun") } else { mpirun };
+    // By its name alone it is found on each host beside that host's muster.
+    let program = program.map_or_else(|| PathBuf::from("muster-rank"), Path::to_owned);
     let hosts = run_dir.join(format!("hosts-{}", std::process::id()));
     let line = |share: &HostShare| format!("{} slots={}\n", share.name, share.tasks.max(1));
     std::fs::write(&hosts, shares.iter().map(line).collect::<String>())
         .map_err(|e| format!("cannot write {}: {e}", hosts.display()))?;
-    // By its name alone it is found on each host beside that host's muster.
-    let program = program.map_or_else(|| PathBuf::from("muster-rank"), Path::to_owned);
-    let (hosts, run_dir) = (Some(hosts), run_dir.to_owned());
-    Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts, slurm: false, run_dir }))
+    Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts: Some(hosts), slurm, run_dir }))
 }
 
 /// Refuses outputs that cannot be written before any work is done.

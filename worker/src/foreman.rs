@@ -164,6 +164,9 @@ pub enum ForemanError {
     /// The program is wrong or the machine unsuitable.
     #[error("{0}")]
     Broken(String),
+    /// The pool does not keep what is done of it: it can be computed without.
+    #[error("{0}")]
+    Unkept(String),
     /// Too many teams were lost.
     #[error("{} lost, the last because {why}; what is done stays in the ledger: --resume goes on", plural(*attempts, "team"))]
     Lost {

@@ -5,12 +5,12 @@
 //! store, and what the store keeps of it is enough to go on from, on any host; the answer is out only when the store has
 //! it, so that a successor finds it.
 
-use crate::agent::{FromJob, JobLink, ToJob, job_around, now};
+use crate::agent::{FromJob, JobLink, ToJob, job_around, jobs_door, now};
 use crate::foreman::{Answered, ForemanError, Mark, Outcome, Request, mark, other_version};
 use crate::kept::{self, Kept, Whole};
 use crate::launch::{self, Launch, Running};
 use crate::ledger::Book;
-use crate::program::Program;
+use crate::program::{Described, Program};
 use crate::progress::{Event, plural};
 use crate::wire::{
     Commit, Failure, Finished, FromTeam, Record, Standing, TeamShape, ToTeam, VERSION, decode, encode,
@@ -19,14 +19,15 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use muster_core::cluster::HostId;
 use muster_core::job::outcome::Outcome as Ended;
 use muster_core::protocol::foreman::{Foreman, ForemanInput, ForemanOutput, Team};
-use muster_core::protocol::ledger::{FromStore, Step, ToStore};
+use muster_core::protocol::ledger::{FromStore, Refusal, Step, StepId, ToStore};
 use muster_core::protocol::line::HostShare;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use muster_kernels::Pattern;
-use muster_kernels::hash::Hash16;
+use muster_kernels::hash::{Hash16, first16};
 use muster_spec::{BlockSet, Node};
 use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -42,11 +43,24 @@ const LAST: Duration = Duration::from_secs(5);
 /// How a team is started on these hosts; the batch host comes first.
 pub(crate) type Launcher<'a> = dyn Fn(&[HostShare]) -> Result<Launch, String> + 'a;
 
-/// The attempt that this process is the foreman of, if it is one of a pool's.
-pub(crate) fn step_around() -> Option<AttemptId> {
-    let parent: i32 = std::env::var(STEP).ok()?.parse().ok()?;
-    let is_it = rustix::process::getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent);
-    is_it.then(job_around).flatten()
+/// Whether this process is the foreman of a job that is a kernel step itself.
+pub(crate) fn is_whole_job() -> bool {
+    let parent = std::env::var(STEP).ok().and_then(|parent| parent.parse().ok());
+    parent.is_some() && rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) == parent
+}
+
+/// The step of a pool that this process is the foreman of, if it runs inside a job of one: the job itself, or a step of
+/// its script, which is another where its files are others.
+pub(crate) fn step_around(described: &Described, state: &Path) -> Option<StepId> {
+    let id = job_around()?;
+    if is_whole_job() {
+        return Some((id, described.step()));
+    }
+    // A job that has outlived its pool computes as it would without one.
+    UnixStream::connect(jobs_door(state)).ok()?;
+    let program = described.program.as_ref().map(|program| &program.hash);
+    let files = encode(&(described.step(), &described.inputs, program));
+    Some((id, first16(&blake3::hash(&files))))
 }
 
 /// A team, or one that is being started.
@@ -75,6 +89,8 @@ pub(crate) struct PoolForeman<'a> {
     interrupt: &'a Receiver<()>,
     link: JobLink,
     id: AttemptId,
+    /// The name of the step.
+    spec: [u8; 16],
     foreman: Option<Foreman>,
     /// The hosts by number.
     hosts: BTreeMap<HostId, HostShare>,
@@ -101,13 +117,13 @@ pub(crate) struct PoolForeman<'a> {
 }
 
 impl<'a> PoolForeman<'a> {
-    /// The foreman of `id`, whose agent has this state directory.
+    /// The foreman of a step, whose agent has this state directory.
     pub(crate) fn new(
         request: &'a Request,
         (programs, launcher): (&'static [Program], &'a Launcher<'a>),
         tell: &'a mut dyn FnMut(Event),
         interrupt: &'a Receiver<()>,
-        (state, id): (&Path, AttemptId),
+        (state, step): (&Path, StepId),
     ) -> PoolForeman<'a> {
         PoolForeman {
             request,
@@ -115,8 +131,9 @@ impl<'a> PoolForeman<'a> {
             launcher,
             tell,
             interrupt,
-            link: JobLink::open(state, id),
-            id,
+            link: JobLink::open(state, step),
+            id: step.0,
+            spec: step.1,
             foreman: None,
             hosts: BTreeMap::new(),
             wanted: None,
@@ -202,10 +219,18 @@ impl<'a> PoolForeman<'a> {
     fn heard(&mut self, message: ToJob) {
         match message {
             ToJob::Foreman(said) => {
+                if let FromStore::Refused(_, why @ Refusal::TooManySteps) = said {
+                    self.end = Some(Err(ForemanError::Unkept(why.to_string())));
+                    return;
+                }
                 if let FromStore::Stored(_, upto) = said {
                     self.confirm(upto);
                 }
                 self.feed(ForemanInput::Store(said));
+            }
+            ToJob::Hosts(shares) if shares.is_empty() => {
+                let why = "this attempt of the job is over, or this is not its first host";
+                self.end = Some(Err(ForemanError::Unkept(why.into())));
             }
             ToJob::Hosts(shares) => {
                 let hosts: Vec<HostId> = shares.iter().map(|share| share.host).collect();
@@ -220,6 +245,13 @@ impl<'a> PoolForeman<'a> {
                 self.wanted = Some(hosts);
                 self.resize();
             }
+            ToJob::Taken(pid) => {
+                let why = format!(
+                    "process {pid} of this job computes the same already: wait for it, or compute this on its own with \
+                     --no-ledger"
+                );
+                self.end = Some(Err(ForemanError::Broken(why)));
+            }
             ToJob::Remote(_) => {}
         }
     }
@@ -227,7 +259,7 @@ impl<'a> PoolForeman<'a> {
     fn step(&self) -> Step {
         let described = &self.request.described;
         Step {
-            spec: described.step(),
+            spec: self.spec,
             class: described.class.to_string(),
             blocks: described.grid.blocks(),
             hosts: (1, u32::MAX),

@@ -312,15 +312,16 @@ fn a_step_has_the_grid_and_the_files_that_were_found() {
     pool.seconds(2);
     let id = pool.attempt();
     let step = |blocks| Step { spec: [7; 16], class: "exact".into(), blocks, hosts: (1, 3) };
-    let other = FromStore::Refused(id, Refusal::OtherGrid { found: 12, said: 13 });
+    let of = (id, [7; 16]);
+    let other = FromStore::Refused(of, Refusal::OtherGrid { found: 12, said: 13 });
     assert_eq!(pool.store(ToStore::Open(id, step(13))), other);
     assert!(matches!(pool.store(ToStore::Open(id, step(12))), FromStore::Opened(..)));
     let leaf = |number, block| Commit { number, nodes: vec![Node::leaf(block)], partial: vec![1; 9] };
     let commit = |commit| ToStore::Commit(id, [7; 16], commit);
-    assert_eq!(pool.store(commit(leaf(1, 0))), FromStore::Stored(id, 1));
+    assert_eq!(pool.store(commit(leaf(1, 0))), FromStore::Stored(of, 1));
     let round = Round { number: 2, round: 2, state: vec![5; 4] };
-    assert_eq!(pool.store(ToStore::Round(id, [7; 16], round)), FromStore::Stored(id, 2));
-    assert_eq!(pool.store(commit(leaf(3, 0))), FromStore::Stored(id, 3));
+    assert_eq!(pool.store(ToStore::Round(id, [7; 16], round)), FromStore::Stored(of, 2));
+    assert_eq!(pool.store(commit(leaf(3, 0))), FromStore::Stored(of, 3));
     // The job is changed, so its files are looked at again: as many blocks, of something else.
     let fields = vec![Field::Comment(Some("again".into()))];
     let answer = pool.ask(Ask::Job(JOB, JobEvent::Updated(Box::new(Update { fields }))));
@@ -332,9 +333,9 @@ fn a_step_has_the_grid_and_the_files_that_were_found() {
     pool.seconds(1);
     assert!(matches!(pool.store(ToStore::Open(id, step(12))), FromStore::Opened(..)), "nobody has told");
     pool.answer();
-    assert_eq!(pool.store(ToStore::Open(id, step(12))), FromStore::Refused(id, Refusal::OtherInputs));
+    assert_eq!(pool.store(ToStore::Open(id, step(12))), FromStore::Refused(of, Refusal::OtherInputs));
     pool.restart();
-    assert_eq!(pool.store(ToStore::Open(id, step(12))), FromStore::Refused(id, Refusal::OtherInputs));
+    assert_eq!(pool.store(ToStore::Open(id, step(12))), FromStore::Refused(of, Refusal::OtherInputs));
     let file = journal::pack(pool.journal.iter().map(|record| &record[..]));
     for file in [&file[..], FIXTURE] {
         let records = journal::unpack(file).expect("it is whole");

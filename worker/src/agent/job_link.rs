@@ -6,7 +6,7 @@
 use super::frame::{self, Inbox};
 use super::jobs::{self, FromJob, ToJob};
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use muster_core::protocol::stamp::AttemptId;
+use muster_core::protocol::ledger::StepId;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -23,12 +23,12 @@ pub(crate) struct JobLink {
 }
 
 impl JobLink {
-    /// The line of the foreman of `id` to the agent of a state directory.
-    pub(crate) fn open(state: &Path, id: AttemptId) -> JobLink {
+    /// The line of the foreman of a step to the agent of a state directory.
+    pub(crate) fn open(state: &Path, step: StepId) -> JobLink {
         let (send, hear) = unbounded();
         let stream = Arc::new(Mutex::new(None));
         let (path, shared) = (jobs::path(state), stream.clone());
-        std::thread::spawn(move || carry(&path, id, &shared, &send));
+        std::thread::spawn(move || carry(&path, step, &shared, &send));
         JobLink { hear, stream }
     }
 
@@ -42,11 +42,11 @@ impl JobLink {
 }
 
 /// Keeps a connection, and passes on what comes through it, until nobody listens any more.
-fn carry(path: &PathBuf, id: AttemptId, shared: &Mutex<Option<UnixStream>>, send: &Sender<ToJob>) {
+fn carry(path: &PathBuf, step: StepId, shared: &Mutex<Option<UnixStream>>, send: &Sender<ToJob>) {
     loop {
         let connected = UnixStream::connect(path).and_then(|mut stream| {
-            frame::write(&mut stream, &FromJob::IsForeman(id))?;
-            frame::write(&mut stream, &FromJob::Hosts(id))?;
+            frame::write(&mut stream, &FromJob::IsForeman(step, std::process::id()))?;
+            frame::write(&mut stream, &FromJob::Hosts(step.0))?;
             let reader = stream.try_clone()?;
             *shared.lock().expect("nobody panics with it") = Some(stream);
             Ok(reader)

@@ -9,7 +9,7 @@ use super::frame::{self, Inbox};
 use super::shell::Event;
 use crossbeam_channel::Sender;
 use muster_core::cluster::HostId;
-use muster_core::protocol::ledger::{FromStore, ToStore};
+use muster_core::protocol::ledger::{FromStore, StepId, ToStore};
 use muster_core::protocol::line::{HostShare, Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::stamp::AttemptId;
 use serde::{Deserialize, Serialize};
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum FromJob {
     /// It wants this; asked again until it hears how that stands.
     Remote(Remote),
-    /// It is the foreman of this attempt; always the first word of one.
-    IsForeman(AttemptId),
+    /// It is the foreman of this step, and has this number of a process; always the first word of one.
+    IsForeman(StepId, u32),
     /// A foreman, to the store.
     Foreman(ToStore),
     /// A foreman asks what hosts it has.
@@ -47,10 +47,12 @@ pub(crate) enum ToJob {
     Hosts(Vec<HostShare>),
     /// A foreman shall use these from now on.
     Resize(Vec<HostId>),
+    /// The process of this number is the foreman of its step.
+    Taken(u32),
 }
 
 /// Where it is.
-pub(super) fn path(state: &Path) -> PathBuf {
+pub(crate) fn path(state: &Path) -> PathBuf {
     state.join("jobs.sock")
 }
 
@@ -91,7 +93,8 @@ pub(super) struct Jobs {
     streams: BTreeMap<u64, UnixStream>,
     /// Who waits to hear of what.
     asks: BTreeMap<(AttemptId, u64), u64>,
-    foremen: BTreeMap<AttemptId, u64>,
+    /// The foremen of steps, with the numbers of their processes.
+    foremen: BTreeMap<StepId, (u64, u32)>,
     /// The hosts that attempts shall use, as far as they were told here.
     hosts: BTreeMap<AttemptId, Vec<HostId>>,
 }
@@ -106,20 +109,23 @@ impl Jobs {
     pub(super) fn leave(&mut self, number: u64) {
         self.streams.remove(&number);
         self.asks.retain(|_, who| *who != number);
-        self.foremen.retain(|_, who| *who != number);
+        self.foremen.retain(|_, (who, _)| *who != number);
     }
 
-    /// One is the foreman of an attempt.
-    pub(super) fn is_foreman(&mut self, number: u64, id: AttemptId) {
-        self.foremen.insert(id, number);
-        if let Some(hosts) = self.hosts.get(&id).cloned() {
-            self.tell(id, &ToJob::Resize(hosts));
+    /// One is the foreman of a step, unless another process is.
+    pub(super) fn is_foreman(&mut self, number: u64, (step, pid): (StepId, u32)) {
+        if let Some((_, other)) = self.foremen.get(&step).copied().filter(|(_, other)| *other != pid) {
+            return self.write(number, &ToJob::Taken(other));
+        }
+        self.foremen.insert(step, (number, pid));
+        if let Some(hosts) = self.hosts.get(&step.0).cloned() {
+            self.write(number, &ToJob::Resize(hosts));
         }
     }
 
     /// The foreman of an attempt, which may not be here yet, shall use these hosts.
     pub(super) fn resize(&mut self, id: AttemptId, hosts: Vec<HostId>) {
-        self.tell(id, &ToJob::Resize(hosts.clone()));
+        self.tell_all(id, &ToJob::Resize(hosts.clone()));
         self.hosts.insert(id, hosts);
     }
 
@@ -128,11 +134,18 @@ impl Jobs {
         self.hosts.remove(&id);
     }
 
-    /// Tells the foreman of an attempt, if it is here.
-    pub(super) fn tell(&mut self, id: AttemptId, what: &ToJob) {
-        if let Some(number) = self.foremen.get(&id).copied() {
+    /// Tells the foreman of a step, if it is here.
+    pub(super) fn tell(&mut self, step: StepId, what: &ToJob) {
+        if let Some((number, _)) = self.foremen.get(&step).copied() {
             self.write(number, what);
         }
+    }
+
+    /// Tells the foremen of an attempt that are here.
+    pub(super) fn tell_all(&mut self, id: AttemptId, what: &ToJob) {
+        let all = self.foremen.range((id, [0; 16])..=(id, [u8::MAX; 16]));
+        let all: Vec<u64> = all.map(|(_, (number, _))| *number).collect();
+        all.into_iter().for_each(|number| self.write(number, what));
     }
 
     fn write(&mut self, number: u64, what: &ToJob) {

@@ -61,7 +61,7 @@ use std::path::PathBuf;
 
 pub(crate) use clock::{boot, now};
 pub(crate) use job_link::JobLink;
-pub(crate) use jobs::{FromJob, ToJob};
+pub(crate) use jobs::{FromJob, ToJob, path as jobs_door};
 pub(crate) use launch_agent::job_around;
 pub use launch_agent::launch;
 pub use process::shepherd;

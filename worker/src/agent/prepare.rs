@@ -333,7 +333,7 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
     let ours = matches!(payload.program, Program::Kernel(_));
-    if ours && launch.spec.size.most_nodes() > 1 && errand.start.role == Role::Batch {
+    if ours && errand.start.role == Role::Batch {
         set(STEP, std::process::id().to_string());
     }
     if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {

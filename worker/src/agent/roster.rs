@@ -2,7 +2,7 @@
 //!
 //! Invariants: a process is asked to begin something only when nothing runs in it, or when that follows what runs there.
 //! One whose attempt is over serves again at once, also before that attempt is forgotten. What follows something begins
-//! when that is surely over, wherever it was.
+//! when that is surely over, wherever it was. What a process is handed is on the spool before: what is not, has not begun.
 
 use super::clock;
 use super::complaint::complain;
@@ -10,6 +10,7 @@ use super::door::{self, Guest};
 use super::errand::{Errand, ToProcess};
 use super::frame;
 use super::shell::Event;
+use super::spool::Spool;
 use crossbeam_channel::Sender;
 use muster_core::payload::BlobId;
 use muster_core::protocol::line::Remote;
@@ -107,7 +108,7 @@ impl Roster {
     }
 
     /// A process has come in.
-    pub(super) fn join(&mut self, guest: Guest) {
+    pub(super) fn join(&mut self, guest: Guest, spool: &mut Spool) {
         self.starting.remove(&guest.pid);
         self.watch(guest.pid);
         let _ = guest.stream.set_write_timeout(Some(PATIENCE));
@@ -115,7 +116,7 @@ impl Roster {
         let line = guest.line.iter().map(|id| (*id, None)).collect();
         let process = Process { running, line, over: BTreeSet::new(), lease, knows: None, idle, guest };
         self.processes.insert(process.guest.pid, process);
-        self.serve();
+        self.serve(spool);
     }
 
     /// Whether a process has come in.
@@ -133,11 +134,11 @@ impl Roster {
     ///
     /// # Errors
     /// When another process is needed and cannot be started.
-    pub(super) fn begin(&mut self, waiting: Waiting) -> Result<(), (AttemptId, String)> {
+    pub(super) fn begin(&mut self, waiting: Waiting, spool: &mut Spool) -> Result<(), (AttemptId, String)> {
         let id = waiting.errand.start.id;
         if let Some(after) = waiting.errand.start.after {
             if let Some(pid) = self.process_of(after) {
-                self.hand(pid, waiting);
+                self.hand(pid, waiting, spool);
                 return Ok(());
             }
             if self.queued(after).is_some() || self.ending.contains(&after) {
@@ -146,7 +147,7 @@ impl Roster {
             }
         }
         self.queue.push_back(waiting);
-        self.serve();
+        self.serve(spool);
         if self.queue.len() > self.starting.len() {
             self.start().map_err(|why| {
                 self.queue.retain(|waiting| waiting.errand.start.id != id);
@@ -204,7 +205,10 @@ impl Roster {
     }
 
     /// Hands a process what follows there.
-    fn hand(&mut self, pid: u32, waiting: Waiting) {
+    fn hand(&mut self, pid: u32, waiting: Waiting, spool: &mut Spool) {
+        if !self.is_noted(waiting.errand.start.id, spool) {
+            return;
+        }
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let Waiting { errand, payload } = &waiting;
         let mut errand = errand.clone();
@@ -237,7 +241,7 @@ impl Roster {
     }
 
     /// An attempt is over: its process goes on with what follows, or is free.
-    pub(super) fn over(&mut self, pid: u32, id: AttemptId) {
+    pub(super) fn over(&mut self, pid: u32, id: AttemptId, spool: &mut Spool) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.running == Some(id) {
             process.running = process.line.pop_front().map(|(next, _)| next);
@@ -249,7 +253,7 @@ impl Roster {
         process.over.insert(id);
         if process.running.is_none() {
             process.idle = clock::now();
-            self.serve();
+            self.serve(spool);
         }
     }
 
@@ -295,25 +299,38 @@ impl Roster {
     }
 
     /// Gives what waits to processes that are free.
-    fn serve(&mut self) {
+    fn serve(&mut self, spool: &mut Spool) {
         while !self.queue.is_empty() {
             // The one that knows what is to run, else the one that was free last: its memory is still in the cache.
             let wanted = self.queue.front().map(|waiting| waiting.errand.blob);
             let free = self.processes.iter_mut().filter(|(_, process)| process.running.is_none());
-            let Some((pid, process)) = free.max_by_key(|(_, p)| (p.knows == wanted, p.idle)) else { return };
+            let Some((pid, _)) = free.max_by_key(|(_, p)| (p.knows == wanted, p.idle)) else { return };
+            let pid = *pid;
             let Some(Waiting { mut errand, payload }) = self.queue.pop_front() else { return };
+            if !self.is_noted(errand.start.id, spool) {
+                continue;
+            }
+            let Some(process) = self.processes.get_mut(&pid) else { return };
             if process.knows.replace(errand.blob) != Some(errand.blob) {
                 errand.payload = Some(payload.to_vec());
             }
-            let (pid, mut last) = (*pid, errand.start.id);
+            let mut last = errand.start.id;
             (process.running, process.lease) = (Some(last), errand.lease);
             say(pid, process, &ToProcess::Begin(Box::new(errand)));
             while let Some(at) = self.behind.iter().position(|next| next.errand.start.after == Some(last)) {
                 let next = self.behind.remove(at);
                 last = next.errand.start.id;
-                self.hand(pid, next);
+                self.hand(pid, next, spool);
             }
         }
+    }
+
+    /// Notes that something begins, which it does only then.
+    fn is_noted(&self, id: AttemptId, spool: &mut Spool) -> bool {
+        let Err(error) = spool.note(id) else { return true };
+        complain("agent", format!("the spool does not take job {id}: {error}"));
+        let _ = self.events.send(Event::Unnoted(id));
+        false
     }
 
     fn start(&mut self) -> Result<(), String> {

@@ -50,6 +50,8 @@ pub(super) enum Event {
     Cleared(AttemptId),
     /// The pool has all of the output of an attempt.
     AllSent(AttemptId),
+    /// The spool did not take what was to begin.
+    Unnoted(AttemptId),
     /// Input files were looked for.
     Probed(ProbeId, Finding),
     /// What a blob holds, or why nobody knows.
@@ -83,7 +85,6 @@ struct Shell<'a> {
     inputs: VecDeque<AgentInput>,
     wake: Time,
     /// What the spool did not take: it must not begin.
-    unnoted: Option<AttemptId>,
     /// The groups of attempts whose shepherd is dead.
     orphans: BTreeMap<AttemptId, Vec<PathBuf>>,
     unsent: Unsent,
@@ -143,7 +144,6 @@ pub fn run(
             scout,
             inputs: VecDeque::new(),
             wake: clock::now(),
-            unnoted: None,
             orphans: BTreeMap::new(),
             unsent,
             returns,
@@ -249,8 +249,8 @@ impl Shell<'_> {
     fn told(&mut self, message: ToHost) {
         match message {
             ToHost::Agent(message) => self.inputs.push_back(AgentInput::Controller(message)),
-            ToHost::Foreman(said) => self.jobs.tell(said.attempt(), &ToJob::Foreman(said)),
-            ToHost::Hosts(id, shares) => self.jobs.tell(id, &ToJob::Hosts(shares)),
+            ToHost::Foreman(said) => self.jobs.tell(said.step(), &ToJob::Foreman(said)),
+            ToHost::Hosts(id, shares) => self.jobs.tell_all(id, &ToJob::Hosts(shares)),
             ToHost::Remote(remote) => self.roster.remote(remote),
             ToHost::RemoteSaid(said) => self.jobs.hear(said),
             ToHost::Had(had) => self.unsent.had(had),
@@ -266,10 +266,10 @@ impl Shell<'_> {
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Joined(guest) => self.roster.join(guest),
+            Event::Joined(guest) => self.roster.join(guest, &mut self.spool),
             Event::Said(pid, FromProcess::Said(id, what)) => {
                 if let FromShepherd::Ended(_) = what {
-                    self.roster.over(pid, id);
+                    self.roster.over(pid, id, &mut self.spool);
                     if self.unsent.has(id) {
                         return self.unsent.ends(id, vec![AgentInput::Shepherd(id, what)]);
                     }
@@ -277,6 +277,10 @@ impl Shell<'_> {
                 self.inputs.push_back(AgentInput::Shepherd(id, what));
             }
             Event::Said(_, FromProcess::Unsent(id)) => self.unsent.begins(id),
+            Event::Unnoted(id) => {
+                let why = "the spool does not take it (free space on the disk of the state directory)";
+                self.cannot_start(id, why);
+            }
             Event::AllSent(id) => self.inputs.extend(self.unsent.all_sent(id)),
             Event::Said(pid, FromProcess::Left(id)) => {
                 self.roster.left(pid, id);
@@ -292,7 +296,9 @@ impl Shell<'_> {
                 self.jobs.ask(number, &remote);
                 let _ = self.send.send(FromHost::Remote(remote));
             }
-            Event::JobSaid(number, FromJob::IsForeman(id)) => self.jobs.is_foreman(number, id),
+            Event::JobSaid(number, FromJob::IsForeman(step, pid)) => {
+                self.jobs.is_foreman(number, (step, pid))
+            }
             Event::JobSaid(_, FromJob::Foreman(said)) => drop(self.send.send(FromHost::Foreman(said))),
             Event::JobSaid(_, FromJob::Hosts(id)) => drop(self.send.send(FromHost::Hosts(id))),
             Event::JobGone(number) => self.jobs.leave(number),
@@ -348,12 +354,8 @@ impl Shell<'_> {
     fn perform(&mut self, output: AgentOutput) {
         match output {
             AgentOutput::Send(message) => drop(self.send.send(FromHost::Agent(message))),
-            AgentOutput::Note(id) => {
-                if let Err(e) = self.spool.note(id) {
-                    complain("agent", format!("the spool does not take job {id}: {e}"));
-                    self.unnoted = Some(id);
-                }
-            }
+            // It is noted when a process is handed it: what nobody was handed has not begun, and is not lost with the agent.
+            AgentOutput::Note(_) => {}
             AgentOutput::Launch(start, lease) => self.launch(start, lease),
             AgentOutput::Probe(id, what) => drop(self.scout.send((id, what))),
             AgentOutput::Tell(id, what) => self.tell(id, what),
@@ -379,10 +381,6 @@ impl Shell<'_> {
 
     fn launch(&mut self, start: Start, lease: Time) {
         let id = start.id;
-        if self.unnoted.take() == Some(id) {
-            let why = "the spool does not take it (free space on the disk of the state directory)";
-            return self.cannot_start(id, why);
-        }
         match self.errand(start, lease) {
             Ok(errand) => {
                 let waiting = self.larder.serve(errand);
@@ -408,7 +406,7 @@ impl Shell<'_> {
     }
 
     fn begin(&mut self, waiting: Waiting) {
-        if let Err((id, why)) = self.roster.begin(waiting) {
+        if let Err((id, why)) = self.roster.begin(waiting, &mut self.spool) {
             self.cannot_start(id, &why);
         }
     }

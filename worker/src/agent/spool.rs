@@ -82,13 +82,15 @@ impl Spool {
         self.life
     }
 
-    /// Writes that it begins.
+    /// Writes that it begins, if that is not written.
     ///
     /// # Errors
     /// The operating system's.
     pub(super) fn note(&mut self, id: AttemptId) -> Result<()> {
-        self.log.append(&Entry::Begins(id))?;
-        self.held.insert(id, None);
+        if !self.held.contains_key(&id) {
+            self.log.append(&Entry::Begins(id))?;
+            self.held.insert(id, None);
+        }
         Ok(())
     }
 

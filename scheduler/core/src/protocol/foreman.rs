@@ -150,7 +150,9 @@ impl Foreman {
         match input {
             ForemanInput::Begin => self.ask(&mut out),
             ForemanInput::Woken => self.ask(&mut out),
-            ForemanInput::Store(message) if message.attempt() == self.id => self.stored(message, &mut out),
+            ForemanInput::Store(message) if message.step() == (self.id, self.step.spec) => {
+                self.stored(message, &mut out)
+            }
             ForemanInput::Store(_) => {}
             ForemanInput::Finished(team, nodes, partial) => {
                 self.finished(team, Done { nodes, partial }, &mut out);

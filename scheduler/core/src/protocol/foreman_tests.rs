@@ -50,8 +50,10 @@ fn team(out: &[ForemanOutput]) -> Option<Team> {
 /// What the store of the open attempt says.
 fn answer(ledger: &Ledger, message: &ToStore) -> FromStore {
     match message {
-        ToStore::Open(id, _) => FromStore::Opened(*id, ledger.list()),
-        ToStore::Fetch(id, _, want) => FromStore::Piece(*id, ledger.piece(*want).expect("it is there")),
+        ToStore::Open(id, of) => FromStore::Opened((*id, of.spec), ledger.list()),
+        ToStore::Fetch(id, of, want) => {
+            FromStore::Piece((*id, *of), ledger.piece(*want).expect("it is there"))
+        }
         other => panic!("{other:?} before the team was started"),
     }
 }
@@ -121,7 +123,8 @@ proptest! {
 fn working() -> Foreman {
     let mut foreman = Foreman::new(attempt(1), step(), vec![HostId(0)]);
     foreman.handle(Time(0), ForemanInput::Begin);
-    let opened = FromStore::Opened(attempt(1), Opened { round: 1, state: None, done: Vec::new() });
+    let opened =
+        FromStore::Opened((attempt(1), step().spec), Opened { round: 1, state: None, done: Vec::new() });
     assert!(team(&foreman.handle(Time(0), ForemanInput::Store(opened))).is_some());
     foreman
 }
@@ -149,7 +152,7 @@ fn what_a_team_merges_replaces_what_it_was_merged_from() {
 fn it_ends_well_when_a_team_has_the_answer_and_the_store_has_it_all() {
     let mut foreman = working();
     let root = vec![Node { level: 3, index: 0 }];
-    let stored = |number| ForemanInput::Store(FromStore::Stored(attempt(1), number));
+    let stored = |number| ForemanInput::Store(FromStore::Stored((attempt(1), step().spec), number));
     foreman.handle(Time(0), ForemanInput::Answered(1));
     assert_ne!(foreman.state, State::Over, "there is no answer without the blocks");
     foreman.handle(Time(0), ForemanInput::Finished(1, root.clone(), vec![1]));
@@ -176,7 +179,8 @@ fn a_refusal_is_told_to_the_user() {
     let why = Refusal::TooLarge { bytes: 9, limit: 8 };
     for (why, outcome) in [(why, Outcome::Failed(2)), (Refusal::Stale, Outcome::HostFailed)] {
         let mut foreman = working();
-        let out = foreman.handle(Time(0), ForemanInput::Store(FromStore::Refused(attempt(1), why)));
+        let out =
+            foreman.handle(Time(0), ForemanInput::Store(FromStore::Refused((attempt(1), step().spec), why)));
         assert_eq!(out, [ForemanOutput::Complain(why), ForemanOutput::Exit(outcome)]);
     }
 }

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// What the controller keeps of one step, at most, in bytes: partials, and eight for each node that they cover.
 pub const STEP_BYTES: u64 = 16 << 20;
 
+/// How many steps the controller keeps of one run, at most.
+pub const MOST_STEPS: usize = 64;
+
 /// How much of a partial goes into one message, at most, in bytes.
 pub const PIECE_BYTES: u32 = 256 << 10;
 
@@ -90,22 +93,25 @@ pub struct Want {
     pub most: u32,
 }
 
+/// A step of an attempt, by the hash of its spec: a script may have several at once.
+pub type StepId = (AttemptId, [u8; 16]);
+
 /// Controller to foreman.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromStore {
     /// This is done.
-    Opened(AttemptId, Opened),
+    Opened(StepId, Opened),
     /// Its entries up to this number are on disk.
-    Stored(AttemptId, u32),
+    Stored(StepId, u32),
     /// It cannot be: end.
-    Refused(AttemptId, Refusal),
+    Refused(StepId, Refusal),
     /// What it wanted.
-    Piece(AttemptId, Piece),
+    Piece(StepId, Piece),
 }
 
 impl FromStore {
-    /// For which attempt's foreman it is.
-    pub fn attempt(&self) -> AttemptId {
+    /// For which step's foreman it is.
+    pub fn step(&self) -> StepId {
         match self {
             FromStore::Opened(id, _)
             | FromStore::Stored(id, _)
@@ -181,6 +187,9 @@ pub enum Refusal {
     /// Nobody has registered the step.
     #[error("no step of this spec is registered: open it first")]
     NoStep,
+    /// The job has many steps already.
+    #[error("the controller keeps the first {MOST_STEPS} steps of a job")]
+    TooManySteps,
     /// A block of it is done, or outside the grid.
     #[error("a block of it is done already, or outside the grid")]
     Overlaps,
@@ -195,7 +204,7 @@ pub enum Refusal {
     /// The controller keeps no ledger of this size.
     #[error(
         "the ledger of this step would have {bytes} bytes, and the controller keeps {limit} at most: ask for smaller \
-         partials (fewer bins or groups), or run the kernel inside a script, where the ledger stays on its host"
+         partials (fewer bins or groups)"
     )]
     TooLarge {
         /// How many bytes it would have.
@@ -212,6 +221,7 @@ impl Refusal {
             Refusal::OtherStep
             | Refusal::OtherGrid { .. }
             | Refusal::OtherInputs
+            | Refusal::TooManySteps
             | Refusal::TooLarge { .. } => true,
             Refusal::Stale | Refusal::NoStep | Refusal::Overlaps | Refusal::OtherRound { .. } => false,
         }

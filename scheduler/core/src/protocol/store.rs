@@ -5,9 +5,12 @@
 
 use super::desk::Desk;
 use super::guard::Guard;
-use super::ledger::{Commit, FromStore, Ledger, Opened, Refusal, Round, Step, ToStore, Verdict, Want};
+use super::ledger::{
+    Commit, FromStore, Ledger, MOST_STEPS, Opened, Refusal, Round, Step, StepId, ToStore, Verdict, Want,
+};
 use super::stamp::AttemptId;
 use super::standing::{Record, Standing};
+use crate::job::id::RunId;
 
 /// What is noted on a foreman's word, and what it is told.
 type Heard<E> = (Option<Record<E>>, Option<FromStore>);
@@ -27,55 +30,63 @@ impl<D: Desk> Standing<D> {
 
     fn open_ledger(&self, id: AttemptId, step: Step) -> Heard<D::Event> {
         if !self.is_newest(id) {
-            return refused(id, Refusal::Stale);
+            return refused((id, step.spec), Refusal::Stale);
         }
         let inputs = self.inputs(id.run);
         if let Some(found) = inputs
             && (found.spec, &found.class, found.blocks) != (step.spec, &step.class, step.blocks)
             && Guard::GridOfProbe.stands()
         {
-            return refused(id, Refusal::OtherGrid { found: found.blocks, said: step.blocks });
+            return refused((id, step.spec), Refusal::OtherGrid { found: found.blocks, said: step.blocks });
         }
         match self.ledgers.get(&(id.run, step.spec)) {
             Some(ledger) if !ledger.is_of(inputs.map(|found| found.print)) => {
-                refused(id, Refusal::OtherInputs)
+                refused((id, step.spec), Refusal::OtherInputs)
             }
-            Some(ledger) if ledger.step == step => (None, Some(FromStore::Opened(id, ledger.list()))),
-            Some(_) => refused(id, Refusal::OtherStep),
+            Some(ledger) if ledger.step == step => {
+                (None, Some(FromStore::Opened((id, step.spec), ledger.list())))
+            }
+            Some(_) => refused((id, step.spec), Refusal::OtherStep),
+            None if self.steps(id.run) >= MOST_STEPS => refused((id, step.spec), Refusal::TooManySteps),
             None => {
                 let opened = Opened { round: 1, state: None, done: Vec::new() };
-                (Some(Record::Step(id.run, step)), Some(FromStore::Opened(id, opened)))
+                let opened = FromStore::Opened((id, step.spec), opened);
+                (Some(Record::Step(id.run, step)), Some(opened))
             }
         }
+    }
+
+    fn steps(&self, run: RunId) -> usize {
+        self.ledgers.range((run, [0; 16])..=(run, [u8::MAX; 16])).count()
     }
 
     fn commit(&self, id: AttemptId, spec: [u8; 16], commit: Commit) -> Heard<D::Event> {
         let ledger = match self.ledger_of(id, spec) {
             Ok(ledger) => ledger,
-            Err(why) => return refused(id, why),
+            Err(why) => return refused((id, spec), why),
         };
         match (ledger.judge(id, &commit), ledger.too_large(&commit)) {
-            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused(id, why),
+            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused((id, spec), why),
             (Verdict::New, None) => {
-                let stored = FromStore::Stored(id, commit.number);
+                let stored = FromStore::Stored((id, spec), commit.number);
                 (Some(Record::Commit(id, spec, commit)), Some(stored))
             }
-            (Verdict::NotNext, _) => (None, Some(FromStore::Stored(id, ledger.last(id)))),
+            (Verdict::NotNext, _) => (None, Some(FromStore::Stored((id, spec), ledger.last(id)))),
         }
     }
 
     fn round(&self, id: AttemptId, spec: [u8; 16], round: Round) -> Heard<D::Event> {
         let ledger = match self.ledger_of(id, spec) {
             Ok(ledger) => ledger,
-            Err(why) => return refused(id, why),
+            Err(why) => return refused((id, spec), why),
         };
         match (ledger.judge_round(id, &round), round.too_large()) {
-            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused(id, why),
+            (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused((id, spec), why),
             (Verdict::New, None) => {
-                let stored = FromStore::Stored(id, round.number);
+                let stored = FromStore::Stored((id, spec), round.number);
                 (Some(Record::Round(id, spec, round)), Some(stored))
             }
-            (Verdict::NotNext, _) => (None, Some(FromStore::Stored(id, ledger.last(id)))),
+            (Verdict::NotNext, _) => (None, Some(FromStore::Stored((id, spec), ledger.last(id)))),
         }
     }
 
@@ -83,8 +94,8 @@ impl<D: Desk> Standing<D> {
     /// nothing.
     fn fetch(&self, (id, spec): (AttemptId, [u8; 16]), want: Want) -> Option<FromStore> {
         match self.ledger_of(id, spec) {
-            Ok(ledger) => ledger.piece(want).map(|piece| FromStore::Piece(id, piece)),
-            Err(why) => Some(FromStore::Refused(id, why)),
+            Ok(ledger) => ledger.piece(want).map(|piece| FromStore::Piece((id, spec), piece)),
+            Err(why) => Some(FromStore::Refused((id, spec), why)),
         }
     }
 
@@ -100,6 +111,6 @@ impl<D: Desk> Standing<D> {
     }
 }
 
-fn refused<E>(id: AttemptId, why: Refusal) -> Heard<E> {
-    (None, Some(FromStore::Refused(id, why)))
+fn refused<E>(step: StepId, why: Refusal) -> Heard<E> {
+    (None, Some(FromStore::Refused(step, why)))
 }

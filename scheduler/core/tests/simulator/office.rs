@@ -210,7 +210,7 @@ pub(crate) fn step_name(job: JobId) -> [u8; 16] {
 /// A message to a foreman, and to which.
 fn addressed(bytes: &[u8]) -> Result<(FromStore, AttemptId), String> {
     let message: FromStore = Format::Message.decode(bytes).map_err(|error| error.to_string())?;
-    let id = message.attempt();
+    let (id, _) = message.step();
     Ok((message, id))
 }
 
