@@ -4,9 +4,10 @@ use super::once;
 use super::pool::Pool;
 use std::os::unix::fs::PermissionsExt;
 
-/// Writes a third of what it has to say, waits until somebody writes to its pipe, and so on; some of it apart.
-const SPEAKS: &str = "hostname; echo apart >&2; seq 1 150000; read word < go; seq 150001 300000; read word < go; seq 300001 450000; \
-                      echo the end >&2";
+/// Writes a third of what it has to say, waits until somebody writes to its pipe, and so on; some of it apart. It may
+/// find the end of what was written for the wait before.
+const SPEAKS: &str = "hears() { until read word < go; do :; done; }; hostname; echo apart >&2; seq 1 150000; hears; \
+                      seq 150001 300000; hears; seq 300001 450000; echo the end >&2";
 
 /// What it says.
 fn spoken(upto: u32) -> String {

@@ -86,7 +86,11 @@ impl Pool {
             }
             let mut wait = [PollFd::new(&changes, PollFlags::IN)];
             let changed = poll(&mut wait, Some(&Timespec { tv_sec: 90, tv_nsec: 0 })).expect("poll");
-            assert!(changed > 0, "{name} on h{number} never held what was waited for: {text}");
+            assert!(
+                changed > 0,
+                "{name} on h{number} never held what was waited for ({} bytes): {text:.200}",
+                text.len()
+            );
             let _ = rustix::io::read(&changes, &mut [0; 4096]);
         }
     }

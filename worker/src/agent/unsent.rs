@@ -169,7 +169,12 @@ fn watch(folder: &Path) -> rustix::io::Result<Arc<OwnedFd>> {
 fn tell_changes(watch: &OwnedFd, changed: &Sender<()>) {
     let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
     let mut events = inotify::Reader::new(watch, &mut buffer);
-    while let Ok(event) = events.next() {
+    loop {
+        let event = match events.next() {
+            Ok(event) => event,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+        };
         let over = event.events().contains(inotify::ReadFlags::IGNORED);
         if over || changed.try_send(()) == Err(crossbeam_channel::TrySendError::Disconnected(())) {
             return;
