@@ -163,6 +163,9 @@ fn a_job_runs_on_the_host_that_joined() {
     let hosts: Value = serde_json::from_str(&done(pool.a.path(), &["hosts", "--json"])).unwrap();
     let found = hosts.as_array().unwrap().iter().find(|host| host["host"] == "b").unwrap();
     assert_eq!((found["state"].as_str(), found["labels"][0].as_str()), (Some("up"), Some("region=eu")));
+    let there = output("queue", muster(pool.b.path(), &["queue"]));
+    let said = String::from_utf8_lossy(&there.stderr).into_owned();
+    assert!(there.status.code() == Some(3) && said.contains("has joined the pool at 127.0.0.1:"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// How long who was told to end may take where nobody says otherwise, in seconds: Slurm's KillWait.
+pub const KILL_WAIT_S: u32 = 30;
+
 /// A state directory, and the right to be the only controller in it for as long as this lives.
 #[derive(Debug)]
 pub struct Home {
@@ -106,22 +109,43 @@ impl Home {
     /// # Errors
     /// When others are asked for now, or the file that tells cannot be read or written.
     pub fn lease(&self, asked: Option<u32>) -> Result<Lease, HomeError> {
-        let path = self.path.join("lease");
-        let unusable = |error| HomeError::Unusable { path: path.clone(), error };
-        let kept = match std::fs::read_to_string(&path) {
-            Ok(text) => Some(text.trim().parse().map_err(|_| unusable(ErrorKind::InvalidData.into()))?),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(unusable(error)),
-        };
-        match (kept, asked) {
+        match (self.kept("lease")?, asked) {
             (Some(kept), Some(asked)) if kept != asked => Err(HomeError::OtherLease { kept }),
             (Some(seconds), _) => Ok(Lease::of_seconds(seconds)),
             (None, Some(seconds)) => {
-                std::fs::write(&path, format!("{seconds}\n")).map_err(unusable)?;
+                self.keep("lease", seconds)?;
                 Ok(Lease::of_seconds(seconds))
             }
             (None, None) => Ok(Lease::default()),
         }
+    }
+
+    /// How long who was told to end may take, in seconds: as was asked now, else last, else [`KILL_WAIT_S`].
+    ///
+    /// # Errors
+    /// When the file that tells cannot be read or written.
+    pub fn kill_wait_s(&self, asked: Option<u32>) -> Result<u32, HomeError> {
+        let kept = self.kept("kill-wait")?;
+        if let Some(asked) = asked.filter(|asked| kept != Some(*asked)) {
+            self.keep("kill-wait", asked)?;
+        }
+        Ok(asked.or(kept).unwrap_or(KILL_WAIT_S))
+    }
+
+    /// A number that the pool goes by, if one was kept.
+    fn kept(&self, name: &str) -> Result<Option<u32>, HomeError> {
+        let path = self.path.join(name);
+        let unusable = |error| HomeError::Unusable { path: path.clone(), error };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map(Some).map_err(|_| unusable(ErrorKind::InvalidData.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unusable(error)),
+        }
+    }
+
+    fn keep(&self, name: &str, number: u32) -> Result<(), HomeError> {
+        let path = self.path.join(name);
+        std::fs::write(&path, format!("{number}\n")).map_err(|error| HomeError::Unusable { path, error })
     }
 
     /// The socket of local commands.
@@ -157,6 +181,17 @@ mod tests {
         assert!(matches!(Home::take(&state), Err(HomeError::Taken { .. })));
         drop(home);
         Home::take(&state).unwrap();
+    }
+
+    #[test]
+    fn what_a_pool_goes_by_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::take(folder.path()).unwrap();
+        let asked = |asked| home.kill_wait_s(asked).unwrap();
+        assert_eq!((asked(None), asked(Some(5)), asked(None), asked(Some(7)), asked(None)), (30, 5, 5, 7, 7));
+        home.lease(Some(9)).unwrap();
+        assert!(matches!(home.lease(Some(8)), Err(HomeError::OtherLease { kept: 9 })));
+        assert_eq!(home.lease(None).unwrap(), Lease::of_seconds(9));
     }
 
     #[test]

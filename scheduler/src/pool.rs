@@ -76,9 +76,10 @@ impl Pool {
     ///
     /// # Errors
     /// When another pool has the directory, its leases are of another length, or the journal cannot be read.
-    pub fn up(state: &Path, (lease_s, kill_wait_s): (Option<u32>, u32)) -> Result<Pool, PoolError> {
+    pub fn up(state: &Path, (lease_s, kill_wait_s): (Option<u32>, Option<u32>)) -> Result<Pool, PoolError> {
         let home = Home::take(state)?;
-        let rules = Lease { kill_wait_ms: i64::from(kill_wait_s) * 1000, ..home.lease(lease_s)? };
+        let rules =
+            Lease { kill_wait_ms: i64::from(home.kill_wait_s(kill_wait_s)?) * 1000, ..home.lease(lease_s)? };
         let io = |what: &str| {
             let what = what.to_owned();
             move |error| PoolError::Io { what, error }

@@ -147,8 +147,13 @@ async fn send(state: &Path, (method, path): (Method, &str), body: Vec<u8>) -> Re
 }
 
 fn unreachable(state: &Path, error: &std::io::Error) -> Failed {
+    let joined = super::join::joined(state);
     let state = state.display();
     let what = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused if joined.is_some() => {
+            let address = joined.unwrap_or_default();
+            format!("this host has joined the pool at {address}: give commands on that pool's host")
+        }
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
             "no pool is up in {state}: `muster up` starts one (`muster run JOB.SH` runs a script without), and --state \
              DIR or MUSTER_STATE names another"

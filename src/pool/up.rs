@@ -39,8 +39,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=86_400))]
     lease: Option<u32>,
     /// Kill what was told to end (SIGTERM, at its time limit or when it is cancelled or requeued) after so many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(..=65_533))]
-    kill_wait: u32,
+    /// [default: as it was last; 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=65_533))]
+    kill_wait: Option<u32>,
 }
 
 /// Scripts of jobs, out of the controller's own keeping.
@@ -148,6 +149,8 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
     if let Some(lease) = args.lease {
         command.args(["--lease", &lease.to_string()]);
     }
-    command.args(["--kill-wait", &args.kill_wait.to_string()]);
+    if let Some(kill_wait) = args.kill_wait {
+        command.args(["--kill-wait", &kill_wait.to_string()]);
+    }
     background::start(command, &state.join("pool.log"), "next:")
 }

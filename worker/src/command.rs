@@ -208,11 +208,15 @@ fn compute(
         Ranks::Theirs(program) => Some(program.clone()),
         Ranks::Ours | Ranks::Given(..) => None,
     };
-    let step = step_around(&described, &state).filter(|_| is_whole_job() || args.may_be_step(&ranks));
+    let whole = is_whole_job();
+    let step = step_around(&described, &state).filter(|_| whole || args.may_be_step(&ranks));
     if let Some(step) = step {
         let of = (described.clone(), program);
         let done = compute_in_pool(of, (programs, args), (interrupts, progress), step);
-        let Err(CommandError::Foreman(ForemanError::Unkept(why))) = done else { return done };
+        let why = match done {
+            Err(CommandError::Foreman(ForemanError::Unkept(why))) if !whole => why,
+            done => return done,
+        };
         let text = format!("{why}: this step keeps its ledger on this host");
         progress.tell(&Event::Warning { text });
     }

@@ -228,9 +228,12 @@ impl<'a> PoolForeman<'a> {
                 }
                 self.feed(ForemanInput::Store(said));
             }
+            // A step that has begun, and a job that is one, are ended by the agent if they have to end.
             ToJob::Hosts(shares) if shares.is_empty() => {
-                let why = "this attempt of the job is over, or this is not its first host";
-                self.end = Some(Err(ForemanError::Unkept(why.into())));
+                if self.foreman.is_none() && !is_whole_job() {
+                    let why = "this attempt of the job is over, or this is not its first host";
+                    self.end = Some(Err(ForemanError::Unkept(why.into())));
+                }
             }
             ToJob::Hosts(shares) => {
                 let hosts: Vec<HostId> = shares.iter().map(|share| share.host).collect();

@@ -52,6 +52,11 @@ pub(crate) struct JoinArgs {
     detach: bool,
 }
 
+/// Where the pool is that this host has joined with a state directory.
+pub(super) fn joined(state: &Path) -> Option<String> {
+    Some(Membership::read(state).ok()??.place.address)
+}
+
 fn label(text: &str) -> Result<String, String> {
     let plain =
         |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "._-/".contains(c));
