@@ -1,7 +1,8 @@
 //! How what one shepherd's process held ended: a log of its own on the spool, from which an agent that was not there
 //! hears of it.
 //!
-//! Invariant: an end stays there until the agent has let it go, or has taken it over from a process that is dead.
+//! Invariant: an end stays there until the agent has let it go, or has taken it over from a process that is dead. A host may
+//! be lent to a kernel step again: the end of the time before is none of the next.
 
 use super::log::{self, Log};
 use muster_core::protocol::message::Ending;
@@ -37,12 +38,21 @@ impl Ends {
     /// # Errors
     /// The operating system's.
     pub(super) fn save(&mut self, id: AttemptId, ending: Ending) -> Result<()> {
-        self.log.append(&(id, &ending))?;
+        self.log.append(&(id, Some(&ending)))?;
         self.kept.insert(id, ending);
         if self.log.bytes() > LONG {
-            self.log.rewrite(&self.kept)?;
+            self.log.rewrite(self.kept.iter().map(|(id, ending)| (id, Some(ending))))?;
         }
         Ok(())
+    }
+
+    /// Writes that something begins that may have ended here before.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(super) fn begins_again(&mut self, id: AttemptId) -> Result<()> {
+        self.kept.remove(&id);
+        self.log.append(&(id, None::<Ending>))
     }
 
     /// The agent has let it go.
@@ -51,9 +61,16 @@ impl Ends {
     }
 }
 
-/// The ends that a process has written.
-pub(super) fn of(state: &Path, pid: u32) -> Vec<(AttemptId, Ending)> {
-    log::read(&path(state, pid))
+/// The ends that a process has written, each the last.
+pub(super) fn of(state: &Path, pid: u32) -> BTreeMap<AttemptId, Ending> {
+    let mut all = BTreeMap::new();
+    for (id, ending) in log::read::<(AttemptId, Option<Ending>)>(&path(state, pid)) {
+        match ending {
+            Some(ending) => drop(all.insert(id, ending)),
+            None => drop(all.remove(&id)),
+        }
+    }
+    all
 }
 
 /// Removes what a dead process has written.
@@ -94,9 +111,13 @@ mod tests {
         let me = std::process::id();
         let written = of(scratch.path(), me);
         assert!(written.len() < 20_000 && ends.log.bytes() <= LONG, "{} entries", written.len());
-        assert_eq!(written[0].0, id(0), "what was not let go is there");
+        assert!(written.contains_key(&id(0)), "what was not let go is there");
+        ends.begins_again(id(0)).unwrap();
+        assert!(!of(scratch.path(), me).contains_key(&id(0)), "it has not ended this time");
+        ends.save(id(0), *Ending::bare(Ended::LeaseEnded)).unwrap();
+        assert_eq!(of(scratch.path(), me)[&id(0)].how, Ended::LeaseEnded);
         assert_eq!(processes(scratch.path()), [me]);
         remove(scratch.path(), me);
-        assert_eq!(of(scratch.path(), me), []);
+        assert_eq!(of(scratch.path(), me), BTreeMap::new());
     }
 }

@@ -23,7 +23,7 @@ use muster_core::job::outcome::Outcome;
 use muster_core::payload::{BlobId, Payload, Program};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::Remote;
-use muster_core::protocol::message::{Ended, FromShepherd, ToShepherd};
+use muster_core::protocol::message::{Ended, FromShepherd, Role, ToShepherd};
 use muster_core::protocol::shepherd::{ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
@@ -343,6 +343,14 @@ impl Process {
         }
         let id = errand.start.id;
         let told = std::mem::take(&mut errand.told);
+        if errand.start.role == Role::Member
+            && let Err(e) = self.ends.begins_again(id)
+        {
+            complain(
+                "shepherd",
+                format!("cannot note that job {id} begins: {e} (free space on the state disk)"),
+            );
+        }
         self.attempts.insert(id, Attempt::new(errand));
         self.running = Some(id);
         let told = told.into_iter().map(ShepherdInput::Agent);
