@@ -352,9 +352,14 @@ fn paths(job: &Job, element: Option<u32>, payload: &Payload, host: &str) -> (Str
     (output, error)
 }
 
-/// Where a stream of an attempt that is open goes, which does not share its submit directory; none where that cannot be
-/// told.
-pub(crate) fn destination(view: &View, (id, stream): StreamId, blobs: &Blobs) -> Option<Destination> {
+/// Where a stream of an attempt that is open goes, which does not share its submit directory, if it was submitted on host
+/// `to`; none where that cannot be told.
+pub(crate) fn destination(
+    view: &View,
+    (id, stream): StreamId,
+    blobs: &Blobs,
+    to: Option<HostId>,
+) -> Option<Destination> {
     let (job, hosts) = (view.clerk.books().job(id.run.job)?, view.clerk.books().hosts());
     let open = view.standing.attempt(id)?;
     let host = hosts.get(open.batch().0 as usize)?.name.clone();
@@ -365,8 +370,6 @@ pub(crate) fn destination(view: &View, (id, stream): StreamId, blobs: &Blobs) ->
         Stream::Error => error,
     };
     let file = OutputFile { path, append: job.spec().files.append, mode: 0o666 & !payload.umask & 0o777 };
-    let to = hosts.iter().position(|host| host.name == payload.submit_host);
-    let to = to.and_then(|at| u32::try_from(at).ok()).map(HostId);
     Some(Destination { to, host, file })
 }
 

@@ -117,7 +117,7 @@ impl Pool {
         &self.shared
     }
 
-    /// Makes a host known, in the pool's partition, and says its number.
+    /// Makes the pool's own host known, in its partition, and says its number.
     ///
     /// # Errors
     /// When a host of this name was another one.
@@ -151,7 +151,9 @@ impl Pool {
         };
         self.engine().look(look).map_err(|error| PoolError::Refused(error.to_string()))?;
         let number = found.recv().map_err(down)?;
-        Ok(HostId(number.expect("it was made known") as u32))
+        let host = HostId(number.expect("it was made known") as u32);
+        self.shared.returns.is_of(host);
+        Ok(host)
     }
 
     /// Opens the door for other hosts: at `ADDRESS[:PORT]`, or where it was last, or nowhere when it never was.

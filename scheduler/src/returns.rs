@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Error};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How much of a stream is kept, bytes.
@@ -57,7 +57,7 @@ pub(crate) enum Heard {
 /// Where a stream goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Destination {
-    /// The host where the job was submitted, if it is in the pool.
+    /// The host where the job was submitted.
     pub(crate) to: Option<HostId>,
     /// The name of the host that runs it.
     pub(crate) host: String,
@@ -92,6 +92,8 @@ type Key = (RunId, Stream);
 pub struct Returns {
     folder: PathBuf,
     kept: Mutex<BTreeMap<Key, Note>>,
+    /// The host where jobs are submitted: the pool's own, whatever it is called, for they come by its socket.
+    own: OnceLock<HostId>,
 }
 
 impl Returns {
@@ -115,7 +117,12 @@ impl Returns {
                 }
             }
         }
-        Ok(Arc::new(Returns { folder, kept: Mutex::new(kept) }))
+        Ok(Arc::new(Returns { folder, kept: Mutex::new(kept), own: OnceLock::new() }))
+    }
+
+    /// Says which host is the pool's own.
+    pub(crate) fn is_of(&self, own: HostId) {
+        let _ = self.own.set(own);
     }
 
     /// Begins to hear what hosts send; for the engine.
@@ -163,11 +170,7 @@ impl Returns {
     }
 
     fn path(&self, (run, stream): Key) -> PathBuf {
-        let ending = match stream {
-            Stream::Output => "out",
-            Stream::Error => "err",
-        };
-        self.folder.join(format!("{run}.{ending}"))
+        self.folder.join(format!("{run}.{}", stream.ending()))
     }
 
     /// Keeps what is known of a stream, whole when this process is killed.
@@ -533,8 +536,8 @@ impl Keeper {
     /// Where a stream of an attempt goes, by what was submitted.
     fn destination(&self, stream: StreamId) -> Option<Destination> {
         let (send, found) = bounded(1);
-        let blobs = self.blobs.clone();
-        let look = move |view: &View| drop(send.send(listing::destination(view, stream, &blobs)));
+        let (blobs, own) = (self.blobs.clone(), self.shared.own.get().copied());
+        let look = move |view: &View| drop(send.send(listing::destination(view, stream, &blobs, own)));
         self.engine.look(look).ok()?;
         found.recv().ok()?
     }

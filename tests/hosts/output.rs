@@ -76,6 +76,13 @@ fn it_comes_back_though_the_controller_and_the_agent_die() {
 }
 
 #[test]
+fn it_comes_back_to_a_host_of_another_name() {
+    let Some(pool) = Pool::up_with(2, &["--name", "front"]) else { return };
+    pool.ok(&["submit", "--quiet", "--wait", "--nodelist=h2", "-o", "out", "--", "hostname"]);
+    assert_eq!(pool.read(1, "out", |_| true), "h2\n");
+}
+
+#[test]
 fn what_had_come_of_a_lost_host_stays() {
     let Some(mut pool) = Pool::up(2) else { return };
     pool.hosts.ok(2, &["mkfifo", "go"]);

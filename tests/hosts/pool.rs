@@ -17,8 +17,15 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool of so many hosts, with short leases; none where hosts cannot be made.
     pub(crate) fn up(count: usize) -> Option<Pool> {
+        Pool::up_with(count, &[])
+    }
+
+    /// The same, with more words to `muster up`.
+    pub(crate) fn up_with(count: usize, words: &[&str]) -> Option<Pool> {
         let hosts = Hosts::new(count)?;
-        let said = hosts.ok(1, &["muster", "up", "--detach", "--listen", &address(1), "--lease", "6"]);
+        let listen = address(1);
+        let all = [&["muster", "up", "--detach", "--listen", &listen, "--lease", "6"], words].concat();
+        let said = hosts.ok(1, &all);
         let place = said.lines().find_map(|line| line.trim().strip_prefix("muster join "));
         let pool = Pool { place: place.expect("it says how to join").to_owned(), hosts };
         (2..=count).for_each(|number| pool.join(number));

@@ -123,6 +123,11 @@ impl Attempt {
         Ok(())
     }
 
+    /// Whether it runs on another host than this.
+    pub(super) fn is_away_from(&self, host: &str) -> bool {
+        self.errand.host != host
+    }
+
     /// Starts what its batch host wants to run here, unless it was started, and says how it stands.
     pub(super) fn remote(&mut self, remote: &Remote, state: &Path, slot: &Slot) -> RemoteSaid {
         let Attempt { errand, payload, remotes, .. } = self;

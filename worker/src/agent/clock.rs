@@ -3,6 +3,7 @@
 use muster_core::protocol::stamp::Boot;
 use muster_core::time::Time;
 use rustix::time::{ClockId, clock_gettime};
+use std::sync::OnceLock;
 
 /// The time.
 pub(crate) fn now() -> Time {
@@ -15,6 +16,11 @@ pub(crate) fn now() -> Time {
 /// # Errors
 /// When /proc does not say.
 pub(crate) fn boot() -> Result<Boot, String> {
+    static BOOT: OnceLock<Result<Boot, String>> = OnceLock::new();
+    BOOT.get_or_init(read_boot).clone()
+}
+
+fn read_boot() -> Result<Boot, String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path)
         .map_err(|e| format!("cannot tell one start of this host from another: {path}: {e} (mount /proc)"))?;

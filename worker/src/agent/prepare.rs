@@ -106,7 +106,9 @@ pub(super) fn plan(
 ) -> Result<Plan, Failure> {
     is_ours(launch)?;
     let folder = folder(launch, payload);
-    let streams = Streams { job: (errand, launch, payload), folder: &folder, state: around.state };
+    let comes_back = comes_back(errand, payload);
+    let streams =
+        Streams { job: (errand, launch, payload), folder: &folder, state: around.state, comes_back };
     let (streams, folder) = streams.open()?;
     let tell = |failure: Failure| {
         let _ = writeln!(&streams[1], "muster: {}", failure.why);
@@ -200,6 +202,8 @@ struct Streams<'a> {
     job: (&'a Errand, &'a Launch, &'a Payload),
     folder: &'a Path,
     state: &'a Path,
+    /// Whether they are sent to where the job was submitted.
+    comes_back: bool,
 }
 
 impl Streams<'_> {
@@ -237,8 +241,7 @@ impl Streams<'_> {
 
     /// Whether what is written to this file is sent to where the job was submitted: devices are each host's own.
     fn is_sent(&self, path: &Path) -> bool {
-        let (errand, _, payload) = self.job;
-        !path.starts_with("/dev") && comes_back(errand, payload)
+        self.comes_back && !path.starts_with("/dev")
     }
 
     /// Opens an output file, or what is written in its place and sent.
@@ -256,8 +259,8 @@ impl Streams<'_> {
 
     /// An empty folder for a job that shares nothing with this host and names no directory, which is said.
     fn instead(&self, mut error: &File) -> Result<PathBuf, String> {
-        let (errand, launch, payload) = self.job;
-        if launch.spec.files.chdir.is_some() || !comes_back(errand, payload) {
+        let (errand, launch, _) = self.job;
+        if launch.spec.files.chdir.is_some() || !self.comes_back {
             return Err(self.not_there());
         }
         crate::state::folder(self.state, "work")?;

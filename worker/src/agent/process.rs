@@ -197,12 +197,12 @@ impl Process {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let payload = self.payload.as_ref().map(|(_, payload)| payload);
         let born = laid.and_then(|()| attempt.spawn(payload, &self.state, &mut self.slot));
-        let comes_back = payload.is_some_and(|payload| payload.folder.is_some());
+        let elsewhere = payload.is_some_and(|payload| attempt.is_away_from(&payload.submit_host));
         if let Err(failure) = born {
             let outcome = attempt.cannot_start(failure);
             self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
         }
-        if comes_back && unsent::is_there(&self.state, id) {
+        if elsewhere && unsent::is_there(&self.state, id) {
             self.say(&FromProcess::Unsent(id));
         }
     }

@@ -141,11 +141,7 @@ impl Returned {
     }
 
     fn path(&self, (run, stream): (RunId, Stream)) -> PathBuf {
-        let ending = match stream {
-            Stream::Output => "out",
-            Stream::Error => "err",
-        };
-        self.folder.join(format!("{run}.{ending}"))
+        self.folder.join(format!("{run}.{}", stream.ending()))
     }
 }
 

@@ -31,11 +31,7 @@ const MOST_ASKED: usize = 8;
 
 /// Where a stream of an attempt lies.
 pub(super) fn path(state: &Path, (id, stream): StreamId) -> PathBuf {
-    let ending = match stream {
-        Stream::Output => "out",
-        Stream::Error => "err",
-    };
-    state.join("output").join(format!("{}.{}.{ending}", id.run, id.attempt.0))
+    state.join("output").join(format!("{}.{}.{}", id.run, id.attempt.0, stream.ending()))
 }
 
 /// Whether an attempt has such output here.
@@ -50,11 +46,7 @@ pub(super) fn work_folder(state: &Path, id: AttemptId) -> PathBuf {
 
 fn parse(name: &str) -> Option<StreamId> {
     let (id, ending) = name.rsplit_once('.')?;
-    let stream = match ending {
-        "out" => Stream::Output,
-        "err" => Stream::Error,
-        _ => return None,
-    };
+    let stream = [Stream::Output, Stream::Error].into_iter().find(|stream| stream.ending() == ending)?;
     Some((spool::parse(id)?, stream))
 }
 

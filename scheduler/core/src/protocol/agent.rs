@@ -49,7 +49,7 @@ pub enum Found {
 pub enum AgentOutput {
     /// Send this to the controller.
     Send(ToController),
-    /// Write to the spool that this begins.
+    /// Write to the spool that this begins, before it does.
     Note(AttemptId),
     /// Start a shepherd for it, under a lease that ends then.
     Launch(Start, Time),

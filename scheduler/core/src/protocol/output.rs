@@ -24,6 +24,16 @@ pub enum Stream {
     Error,
 }
 
+impl Stream {
+    /// What the names of files end with that it is kept in.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Stream::Output => "out",
+            Stream::Error => "err",
+        }
+    }
+}
+
 /// A stream of an attempt.
 pub type StreamId = (AttemptId, Stream);
 
