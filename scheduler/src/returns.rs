@@ -1,5 +1,5 @@
 //! The output of jobs that comes back from hosts that share nothing with the one where they were submitted: kept by the
-//! pool, and handed on to that host, if it is in the pool.
+//! pool, and handed on to that host, which is the pool's own.
 //!
 //! Part of step 7 of a job's way (DESIGN section 4). Invariants: the length of a file is up to where the stream has come,
 //! so a pool that is killed goes on from there; whoever runs the job hears that all of it is there when it is also written

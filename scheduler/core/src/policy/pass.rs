@@ -237,6 +237,8 @@ mod tests {
     /// how often it is asked.
     struct Scattered {
         asked: usize,
+        /// How often it is asked for a promise, which it has none of for what is wider than all that it has.
+        promised: usize,
     }
 
     struct Soon;
@@ -281,8 +283,9 @@ mod tests {
 
         fn finish(&mut self, _: Running) {}
 
-        fn promise(&mut self, _: u32, _: Time, _: i64) -> Option<Soon> {
-            Some(Soon)
+        fn promise(&mut self, request: u32, _: Time, _: i64) -> Option<Soon> {
+            self.promised += 1;
+            (request <= 1000).then_some(Soon)
         }
     }
 
@@ -316,7 +319,7 @@ mod tests {
             queue.insert(entry, Time(0));
         }
         let (mut machine, mut pass, mut starts) =
-            (Scattered { asked: 0 }, Pass::default(), Anybody(Vec::new()));
+            (Scattered { asked: 0, promised: 0 }, Pass::default(), Anybody(Vec::new()));
         let easy = Backfill::Easy(Candidates::InOrder);
         let outcome = pass.run(easy, &mut queue, &mut machine, (Time(0), &mut starts));
         assert_eq!(outcome.head.map(|(job, _)| job), Some(Waiting(0)));
@@ -325,6 +328,24 @@ mod tests {
         assert_eq!(machine.asked, 5);
         pass.run(easy, &mut queue, &mut machine, (Time(1), &mut starts));
         assert_eq!((machine.asked, queue.elements()), (7, 6));
+    }
+
+    #[test]
+    fn what_nobody_can_run_is_looked_at_once_for_all_that_are_alike() {
+        let mut queue = Queue::new(Key::Submit, 1);
+        // The shorter one is looked at for itself.
+        for (job, (width, estimate)) in (0..).zip([(2000, 20), (2000, 30), (2000, 10), (2000, 20), (1, 10)]) {
+            let (job, submit, request) = (Waiting(job), Time(0), width);
+            queue.insert(Entry { job, rank: 0, submit, estimate, width, count: 1, request }, Time(0));
+        }
+        let (mut machine, mut pass, mut starts) =
+            (Scattered { asked: 0, promised: 0 }, Pass::default(), Anybody(Vec::new()));
+        for looks in [2, 4] {
+            let easy = Backfill::Easy(Candidates::InOrder);
+            let outcome = pass.run(easy, &mut queue, &mut machine, (Time(0), &mut starts));
+            assert_eq!((outcome.head.is_none(), outcome.hopeless), (true, vec![(2000, 10)]));
+            assert_eq!((&starts.0[..], machine.promised), (&[4][..], looks));
+        }
     }
 
     #[test]
