@@ -132,9 +132,11 @@ impl Pool {
         assert!(!killed.is_empty(), "nothing runs {words:?}");
         for pid in killed {
             let pid = rustix::process::Pid::from_raw(pid.parse().expect("a number")).expect("a process");
-            let held =
-                rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it is there");
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+            // A child that has its parent's words until it is another program may be over, or go with its parent.
+            let Ok(held) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
+                continue;
+            };
+            let _ = rustix::process::pidfd_send_signal(&held, rustix::process::Signal::KILL);
             let mut end = [rustix::event::PollFd::new(&held, rustix::event::PollFlags::IN)];
             rustix::event::poll(&mut end, None).expect("poll");
         }
