@@ -224,6 +224,57 @@ fn who_may_not_join_is_told_why() {
 }
 
 #[test]
+fn a_client_does_what_its_user_may_and_operates_nothing() {
+    let pool = Pool::up();
+    let desk = tempfile::tempdir().unwrap();
+    let login = ["login", &pool.place, "--name", "desk"];
+    let told = refused(desk.path(), &login, &pool.token);
+    assert!(told.contains("`muster token --login` one for `muster login`"), "{told}");
+    assert!(refused(desk.path(), &["queue"], "").contains("no pool is up in"), "nothing is kept of it");
+    let invitation: Value =
+        serde_json::from_str(&done(pool.a.path(), &["token", "--login", "--json"])).unwrap();
+    let token = invitation["token"].as_str().unwrap();
+    let told = refused(pool.b.path(), &["join", &pool.place, "--name", "b"], token);
+    assert!(told.contains("`muster token` on the pool's host makes one for `muster join`"), "{told}");
+    let file = desk.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    let said = done(desk.path(), &[&login[..], &["--token-file", file.to_str().unwrap()]].concat());
+    assert!(said.starts_with("logged in to the pool at 127.0.0.1:"), "{said}");
+    // What it has is good: no other token is asked for.
+    done(desk.path(), &login);
+
+    let job = done(
+        desk.path(),
+        &["submit", "--parsable", "--hold", "-o", "out", "--wrap", "echo from there; exit 3"],
+    );
+    let job = job.trim();
+    done(desk.path(), &["release", job]);
+    let after = format!("--dependency=afterany:{job}");
+    let mut waits = muster(desk.path(), &["submit", "--wait", &after, "--wrap", "exit 7"]);
+    waits.env("TZ", "UTC");
+    assert_eq!(output("a job's end", waits).status.code(), Some(7));
+    assert!(done(desk.path(), &["logs", job]).starts_with("from there"));
+    assert_eq!(std::fs::read_to_string(desk.path().join("out")).unwrap(), done(desk.path(), &["logs", job]));
+    let there: Value = serde_json::from_str(&done(pool.a.path(), &["history", "--json", job])).unwrap();
+    assert_eq!(there[0]["outcome"], "FAILED");
+    for words in [&["down"][..], &["drain", "a"], &["token"], &["clients"], &["hosts", "--revoke", "b"]] {
+        let told = refused(desk.path(), words, "");
+        assert!(told.contains("may not operate the pool") && told.contains("own host"), "{words:?}: {told}");
+    }
+    let told = refused(desk.path(), &["up"], "");
+    assert!(told.contains("`muster logout`"), "{told}");
+    let told = refused(pool.a.path(), &login, "");
+    assert!(told.contains("is the state directory of a pool on this machine"), "{told}");
+
+    assert_eq!(done(pool.a.path(), &["clients"]), "CLIENT\ndesk\n");
+    done(pool.a.path(), &["clients", "--revoke", "desk"]);
+    let told = refused(desk.path(), &["queue"], "");
+    assert!(told.contains("or has revoked it"), "{told}");
+    done(desk.path(), &["logout"]);
+    assert!(refused(desk.path(), &["logout"], "").contains("has logged in to no pool"));
+}
+
+#[test]
 fn a_credential_that_is_revoked_is_good_for_nothing() {
     let pool = Pool::up();
     let b = pool.join();

@@ -108,6 +108,7 @@ pub(crate) fn submission(hold: bool) -> String {
         submit_dir: "/tmp".into(),
         folder: None,
         submit_host: "bench".into(),
+        client: None,
         umask: 0o022,
     };
     let body = json!({ "spec": spec, "payload": payload }).to_string();

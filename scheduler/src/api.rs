@@ -5,11 +5,11 @@
 
 use crate::accounting;
 use crate::blobs::Blobs;
-use crate::door::{Caller, Denied, Verb, may};
+use crate::door::{Caller, Denied, Verb, Way, may};
 use crate::engine::{Down, Engine, View};
 use crate::journal;
 use crate::listing;
-use crate::network::{Network, agents};
+use crate::network::{Network, agents, clients};
 use crate::output;
 use crate::returns::Returns;
 use axum::extract::connect_info::ConnectInfo;
@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 /// The largest request: a script with its environment.
@@ -149,6 +150,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .nest("/v1/jobs", jobs)
         .nest("/v1/hosts", hosts)
         .merge(agents::routes())
+        .merge(clients::routes())
         .route("/openapi.json", get(|| async { Json(crate::openapi::document()) }))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(shared)
@@ -256,7 +258,11 @@ async fn submit(
     Json(submission): Json<Submission>,
 ) -> Result<Json<Value>, Failure> {
     shared.allow(&caller, Verb::Submit)?;
-    let Submission { mut spec, payload } = submission;
+    let Submission { mut spec, mut payload } = submission;
+    payload.client = match &caller.way {
+        Way::Client(name) => Some(name.clone()),
+        Way::Socket | Way::Host(_) | Way::Network(_) => None,
+    };
     let bytes = Format::Message.encode(&payload);
     let keeper = shared.clone();
     let kept = tokio::task::spawn_blocking(move || keeper.blobs.put(&bytes)).await;
@@ -317,14 +323,28 @@ async fn why(
     found.map(Json).ok_or_else(|| no_job(job))
 }
 
-/// Answers when the job is over: with its attempts, from accounting.
+/// How long is waited at most for the end of a job.
+#[derive(Deserialize)]
+struct Patience {
+    within_s: Option<u64>,
+}
+
+/// Answers when the job is over: with its attempts, from accounting; with none when it is not over in time.
 async fn over(
     State(shared): Api,
     ConnectInfo(caller): From,
     Path(job): Path<u32>,
+    Query(patience): Query<Patience>,
 ) -> Result<Json<Vec<accounting::Past>>, Failure> {
     shared.allow(&caller, Verb::Look)?;
-    shared.when_over(JobId(job)).await?;
+    let over = shared.when_over(JobId(job));
+    match patience.within_s {
+        None => over.await?,
+        Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), over).await {
+            Ok(over) => over?,
+            Err(_) => return Ok(Json(Vec::new())),
+        },
+    }
     let past = past(&shared, Some(JobId(job)), u32::MAX).await?;
     if past.is_empty() { Err(no_job(JobId(job))) } else { Ok(Json(past)) }
 }

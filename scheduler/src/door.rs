@@ -26,6 +26,8 @@ pub enum Way {
     Socket,
     /// Over the network, with the credential of the host that is called so.
     Host(String),
+    /// Over the network, with the credential of the client that is called so, for the user that the caller is.
+    Client(String),
     /// Over the network, from this address, with nothing to show.
     Network(IpAddr),
 }
@@ -76,11 +78,18 @@ pub struct Denied {
 }
 
 impl Caller {
-    /// A caller over the network: no user of this machine.
-    pub fn over_network(way: Way) -> Caller {
+    /// The user as whom this process runs, whose pool it is.
+    pub fn owner() -> Caller {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Caller { uid, gid, user: user_name(uid), way: Way::Socket }
+    }
+
+    /// A caller over the network: no user of this machine, but a client that has logged in, which acts for `owner`.
+    pub fn over_network(way: Way, owner: &Caller) -> Caller {
         let user = match &way {
+            Way::Client(_) => return Caller { way, ..owner.clone() },
             Way::Host(name) => format!("the agent of host {name}"),
-            Way::Socket | Way::Network(_) => "a client on the network".to_owned(),
+            Way::Socket | Way::Network(_) => "somebody on the network".to_owned(),
         };
         Caller { uid: NOBODY, gid: NOBODY, user, way }
     }
@@ -90,6 +99,7 @@ impl Caller {
         match self.way {
             Way::Network(_) => Role::Anonymous,
             Way::Host(_) => Role::Host,
+            Way::Client(_) => Role::User,
             Way::Socket if self.uid == owner || self.uid == 0 => Role::Admin,
             Way::Socket => Role::Stranger,
         }
@@ -149,14 +159,17 @@ pub fn may(caller: &Caller, role: Role, verb: Verb) -> Result<(), Denied> {
     }
     let why = match role {
         Role::Anonymous => {
-            "over the network a pool hears the agents of its hosts alone, for now: use `muster` on the pool's own host, or \
-             `muster join` to make this machine a host of it"
+            "over the network a pool hears whom it knows: `muster token --login` on the pool's host makes a token for \
+             `muster login`, and `muster token` one for `muster join`, which makes this machine a host of it"
         }
         Role::Host => {
             "a host's credential is for its agent's messages and for what its jobs run, and nothing else"
         }
         _ if matches!(verb, Verb::Redeem | Verb::Agent | Verb::Fetch) => {
             "only the agents of other hosts do, over the network: `muster join`"
+        }
+        Role::User if matches!(caller.way, Way::Client(_)) => {
+            "a client that has logged in has to do with its user's jobs alone: do that on the pool's own host"
         }
         Role::Stranger => "this pool is another user's, and a pool of a user is for that user alone",
         _ => "only its user and operators may",
@@ -208,6 +221,11 @@ mod tests {
         // The network's word for a user counts for nothing, whatever the numbers.
         assert_eq!(ada(Way::Host("b".into())).role(7), Role::Host);
         assert_eq!(ada(Way::Network([127, 0, 0, 1].into())).role(7), Role::Anonymous);
+        let client = Caller::over_network(Way::Client("desk".into()), &ada(Way::Socket));
+        assert_eq!((client.role(7), client.uid), (Role::User, 7));
+        assert!(may(&client, client.role(7), Verb::Change(7)).is_ok());
+        let denied = may(&client, client.role(7), Verb::Operate).unwrap_err();
+        assert!(denied.to_string().contains("do that on the pool's own host"), "{denied}");
     }
 
     #[test]
@@ -217,10 +235,10 @@ mod tests {
             denied.to_string().starts_with("ada may not submit jobs: this pool is another user's"),
             "{denied}"
         );
-        let far = Caller::over_network(Way::Network([10, 0, 0, 1].into()));
+        let far = Caller::over_network(Way::Network([10, 0, 0, 1].into()), &ada(Way::Socket));
         let denied = may(&far, far.role(7), Verb::Submit).unwrap_err();
-        assert!(denied.to_string().contains("use `muster` on the pool's own host"), "{denied}");
-        let host = Caller::over_network(Way::Host("b".into()));
+        assert!(denied.to_string().contains("`muster token --login` on the pool's host"), "{denied}");
+        let host = Caller::over_network(Way::Host("b".into()), &ada(Way::Socket));
         let denied = may(&host, host.role(7), Verb::Operate).unwrap_err();
         assert!(denied.to_string().starts_with("the agent of host b may not operate the pool"), "{denied}");
     }

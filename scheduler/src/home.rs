@@ -5,7 +5,9 @@ use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How long who was told to end may take where nobody says otherwise, in seconds: Slurm's KillWait.
 pub const KILL_WAIT_S: u32 = 30;
@@ -87,7 +89,7 @@ impl Home {
         let lock = lock(path);
         let open = File::options().create(true).truncate(false).write(true).mode(0o600).open(&lock);
         let file = open.map_err(unusable(&lock))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&file, || UnixStream::connect(socket(path)).is_ok()) {
             Ok(()) => Ok(Home { path: path.to_owned(), _lock: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Taken { path: path.to_owned() }),
             Err(errno) => Err(unusable(&lock)(errno.into())),
@@ -154,6 +156,23 @@ impl Home {
     }
 }
 
+/// How long whoever had a lock may take to go, once it was killed, and how often that is looked at.
+const GOING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(5));
+
+/// Locks a file. A process that was killed holds its locks until the system has taken it apart: it is waited for, but not
+/// one that answers.
+fn lock_soon(file: &File, answers: impl Fn() -> bool) -> rustix::io::Result<()> {
+    let end = Instant::now() + GOING.0;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end && !answers() => {
+                std::thread::sleep(GOING.1);
+            }
+            locked => return locked,
+        }
+    }
+}
+
 /// The database of journal and accounting in a state directory.
 pub fn journal_of(state: &Path) -> PathBuf {
     state.join("journal.db")
@@ -178,9 +197,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("a/b");
         let home = Home::take(&state).unwrap();
+        let answers = std::os::unix::net::UnixListener::bind(home.socket()).unwrap();
         assert!(matches!(Home::take(&state), Err(HomeError::Taken { .. })));
-        drop(home);
+        drop(answers);
+        // One that is going is waited for.
+        let goes = std::thread::spawn(move || drop(home));
         Home::take(&state).unwrap();
+        goes.join().unwrap();
     }
 
     #[test]

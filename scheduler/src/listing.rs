@@ -370,6 +370,8 @@ pub(crate) fn destination(
         Stream::Error => error,
     };
     let file = OutputFile { path, append: job.spec().files.append, mode: 0o666 & !payload.umask & 0o777 };
+    // A client's directory is on no host of the pool, though one may have the same name.
+    let to = to.filter(|_| payload.client.is_none());
     Some(Destination { to, host, file })
 }
 

@@ -3,14 +3,18 @@
 use serde_json::{Value, json};
 
 /// Methods, paths, and what each does.
-const ROUTES: [(&str, &str, &str); 24] = [
+const ROUTES: [(&str, &str, &str); 28] = [
     ("get", "/v1/pool", "What the pool is: version, state directory, counts"),
     ("post", "/v1/pool/down", "End the pool; what runs goes on until its agents' lease ends"),
     ("get", "/v1/jobs", "Jobs that are not over; with all=true, all that are remembered"),
     ("post", "/v1/jobs", "Submit a job: a jobspec and what it runs; answered when it is on disk"),
     ("get", "/v1/jobs/{job}", "Everything about a job"),
     ("get", "/v1/jobs/{job}/why", "Why a job waits, with every reason and the start that is foretold"),
-    ("get", "/v1/jobs/{job}/over", "Answered when the job is over, with its attempts"),
+    (
+        "get",
+        "/v1/jobs/{job}/over",
+        "Answered when the job is over, with its attempts; with none when it is not within within_s=SECONDS",
+    ),
     ("get", "/v1/jobs/{job}/streams", "Where a job's output is: element=N for one of an array"),
     (
         "get",
@@ -27,7 +31,15 @@ const ROUTES: [(&str, &str, &str); 24] = [
     ("post", "/v1/hosts/{host}/drain", "Start nothing new on a host"),
     ("post", "/v1/hosts/{host}/resume", "Start jobs on a host again"),
     ("post", "/v1/hosts/{host}/revoke", "Take the credential of a joined host back"),
-    ("post", "/v1/tokens", "Make a token, with which one host may join within ten minutes"),
+    (
+        "post",
+        "/v1/tokens",
+        "Make a token, with which one host may join, or one client log in, within ten minutes",
+    ),
+    ("get", "/v1/clients", "Clients that have logged in"),
+    ("post", "/v1/clients/{client}/revoke", "Take the credential of a client back"),
+    ("post", "/v1/login", "Over the network: the same as join, for a client that gives commands"),
+    ("post", "/v1/logout", "Over the network: give the credential of the client that asks back"),
     (
         "post",
         "/v1/join",

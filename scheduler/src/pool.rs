@@ -117,11 +117,17 @@ impl Pool {
         &self.shared
     }
 
-    /// Makes the pool's own host known, in its partition, and says its number.
+    /// Makes the pool's own host known, in its partition, and says its number. It keeps the labels that it had where none are
+    /// given.
     ///
     /// # Errors
     /// When a host of this name was another one.
-    pub fn host(&self, name: &str, shape: Shape) -> Result<HostId, PoolError> {
+    pub fn host(
+        &self,
+        name: &str,
+        shape: Shape,
+        labels: Option<BTreeSet<String>>,
+    ) -> Result<HostId, PoolError> {
         let (send, found) = bounded(1);
         let known = name.to_owned();
         let look = move |view: &crate::engine::View| {
@@ -136,12 +142,15 @@ impl Pool {
             let main = Partition { is_default: true, ..Partition::named(PARTITION) };
             self.site(Event::Partition(main))?;
         }
-        if let Some(host) = host.as_ref().filter(|host| shape.goes_on_as(&host.shape)) {
-            warn_of_memory(host, &shape);
+        let host = host.unwrap_or_else(|| Host {
+            partitions: [PARTITION.to_owned()].into(),
+            ..Host::new(name, Shape { domains: Vec::new(), gpus: Vec::new() })
+        });
+        let labels = labels.unwrap_or_else(|| host.labels.clone());
+        if shape.goes_on_as(&host.shape) && labels == host.labels {
+            warn_of_memory(&host, &shape);
         } else {
-            let mut host = Host::new(name, shape);
-            host.partitions.insert(PARTITION.into());
-            self.site(Event::Host(Box::new(host)))?;
+            self.site(Event::Host(Box::new(Host { shape, labels, ..host })))?;
         }
         let (send, found) = bounded(1);
         let known = name.to_owned();
@@ -197,7 +206,7 @@ impl Pool {
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
         let router = router(self.shared.clone());
         let door = self.listener.take().zip(self.shared.network.get().cloned());
-        let (owner, far) = (self.shared.owner, router.clone());
+        let (owner, far) = (Caller::owner(), router.clone());
         let other_hosts = async {
             match door {
                 Some((listener, network)) => network::serve(listener, network, owner, far).await,

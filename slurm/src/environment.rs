@@ -158,7 +158,9 @@ fn size(out: &mut Variables, spec: &JobSpec, shares: &[Share]) {
 fn devices(out: &mut Variables, spec: &JobSpec, place: &Place) {
     let Some(gpus) = &place.gpus else { return };
     let list = gpus.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-    set(out, &["CUDA_VISIBLE_DEVICES"], &list);
+    set(out, &["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"], &list);
+    // They are numbered by their places on the bus, and not by their speed.
+    set(out, &["CUDA_DEVICE_ORDER"], "PCI_BUS_ID");
     if gpus.is_empty() {
         return;
     }

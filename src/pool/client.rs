@@ -1,5 +1,6 @@
-//! The client of a pool's API, over its local socket.
+//! The client of a pool's API: over its local socket, or over the network where this machine has logged in.
 
+use super::login::Login;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::http::response::Parts;
@@ -22,6 +23,8 @@ pub(crate) const NO_POOL: u8 = 3;
 pub(crate) struct Client {
     state: PathBuf,
     runtime: Runtime,
+    /// The pool on another machine that commands go to.
+    login: Result<Option<Login>, String>,
 }
 
 /// What went wrong, with the exit code for it.
@@ -47,6 +50,7 @@ impl From<ClientError> for Failed {
     fn from(error: ClientError) -> Failed {
         let exit = match &error {
             ClientError::Unreachable(..) | ClientError::Lost(..) => NO_POOL,
+            ClientError::Refused(status, _) => exit_of(*status),
             _ => BAD_INPUT,
         };
         Failed::new(error.to_string(), exit)
@@ -62,7 +66,8 @@ impl Client {
     /// The pool of a state directory.
     pub(crate) fn new(state: &Path) -> Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        Client { state: state.to_owned(), runtime: runtime.expect("a runtime of one thread starts") }
+        let runtime = runtime.expect("a runtime of one thread starts");
+        Client { state: state.to_owned(), runtime, login: Login::read(state) }
     }
 
     /// Asks for something.
@@ -103,6 +108,11 @@ impl Client {
 
     /// The answer to a request, unless that is an error.
     fn answer(&self, request: (Method, &str), body: Vec<u8>) -> Result<(HeaderMap, Bytes), Failed> {
+        let login = self.login.as_ref().map_err(|what| Failed::new(what, BAD_INPUT))?;
+        if let Some(login) = login {
+            let ((method, path), far) = (request, login.dialer()?);
+            return Ok(self.runtime.block_on(far.answer(method, path, body))?);
+        }
         let (head, bytes) = self.runtime.block_on(send(&self.state, request, body))?;
         let status = head.status;
         if !status.is_success() {
@@ -152,7 +162,10 @@ fn unreachable(state: &Path, error: &std::io::Error) -> Failed {
     let what = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused if joined.is_some() => {
             let address = joined.unwrap_or_default();
-            format!("this host has joined the pool at {address}: give commands on that pool's host")
+            format!(
+                "this host has joined the pool at {address}: give commands on that pool's host, or here after `muster \
+                 login`, for which `muster token --login` there makes a token"
+            )
         }
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
             "no pool is up in {state}: `muster up` starts one (`muster run JOB.SH` runs a script without), and --state \

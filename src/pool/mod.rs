@@ -2,6 +2,8 @@
 
 mod background;
 mod client;
+mod clients;
+mod config;
 mod down;
 mod history;
 mod hosts;
@@ -9,11 +11,13 @@ mod install;
 mod job;
 mod join;
 mod journal;
+mod login;
 mod logs;
 mod queue;
 mod submit;
 mod table;
 mod token;
+mod typed;
 mod up;
 mod why;
 
@@ -29,8 +33,14 @@ pub(crate) enum PoolCommand {
     Up(up::UpArgs),
     /// Make this machine a host of a pool on another
     Join(join::JoinArgs),
-    /// Print a token, with which one more host may join the pool
+    /// Print a token, with which one more host may join the pool, or one machine log in to it
     Token(token::TokenArgs),
+    /// Give commands to a pool on another machine, from this one
+    Login(login::LoginArgs),
+    /// Give them no more
+    Logout(Which),
+    /// List the machines that have logged in to the pool
+    Clients(clients::ClientsArgs),
     /// End the pool; its jobs are kept
     Down(Which),
     /// Submit a script, a command or a kernel to the pool's queue: the options of sbatch go before it
@@ -59,6 +69,8 @@ pub(crate) enum PoolCommand {
     Drain(hosts::DrainArgs),
     /// Start jobs on a host again
     Resume(hosts::ResumeArgs),
+    /// Tell every key of the configuration file, with its unit, its default and what it is set to
+    Config(config::ConfigArgs),
     /// Write a unit of systemd that keeps the pool up
     Install(install::InstallArgs),
     /// Check, copy or export the journal
@@ -96,6 +108,9 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
         PoolCommand::Up(args) => up::run(args),
         PoolCommand::Join(args) => join::run(args),
         PoolCommand::Token(args) => token::run(args),
+        PoolCommand::Login(args) => login::run(args),
+        PoolCommand::Logout(which) => login::log_out(which),
+        PoolCommand::Clients(args) => clients::run(args),
         PoolCommand::Down(which) => down::run(which),
         PoolCommand::Submit(args) => submit::run(args),
         PoolCommand::Queue(args) => queue::run(args),
@@ -110,6 +125,7 @@ pub(crate) fn run(command: &PoolCommand) -> ExitCode {
         PoolCommand::Hosts(args) => hosts::run(args),
         PoolCommand::Drain(args) => hosts::drain(args),
         PoolCommand::Resume(args) => hosts::resume(args),
+        PoolCommand::Config(args) => config::run(args),
         PoolCommand::Install(args) => install::run(args),
         PoolCommand::Journal(command) => journal::run(command),
         PoolCommand::Launch { words } => launch(words),

@@ -35,6 +35,9 @@ pub(crate) struct SubmitArgs {
     words: Vec<String>,
 }
 
+/// How long one request waits for the end of a job, in seconds: over a network none lasts a minute.
+const PATIENCE_S: u32 = 45;
+
 pub(crate) fn run(args: &SubmitArgs) -> ExitCode {
     let now = Now {
         at: muster_core::time::Time(now_ms()),
@@ -69,6 +72,7 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
         submit_dir: here.to_string_lossy().into_owned(),
         submit_host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         umask: umask(),
+        client: None,
     };
     let client = Client::new(&args.which.dir());
     let submission = Submission { spec: request.spec, payload };
@@ -84,8 +88,12 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
     if !flags.wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let past: Vec<Past> = client.get(&format!("/v1/jobs/{job}/over"))?;
-    Ok(ExitCode::from(exit_code(&past)))
+    loop {
+        let past: Vec<Past> = client.get(&format!("/v1/jobs/{job}/over?within_s={PATIENCE_S}"))?;
+        if !past.is_empty() {
+            return Ok(ExitCode::from(exit_code(&past)));
+        }
+    }
 }
 
 /// The exit code of a job that is over: the highest of its elements' last attempts.

@@ -1,9 +1,8 @@
-//! `muster token`: a token, with which one more host may join.
+//! `muster token`: a token, with which one more host may join, or one machine log in.
 
 use super::Which;
 use super::client::{Client, Failed, exit};
-use muster_scheduler::network::wire::Invitation;
-use serde_json::Value;
+use muster_scheduler::network::wire::{Invitation, Wanted};
 use std::process::ExitCode;
 
 /// Of which pool.
@@ -11,6 +10,9 @@ use std::process::ExitCode;
 pub(crate) struct TokenArgs {
     #[command(flatten)]
     which: Which,
+    /// For `muster login`: a machine that gives commands, and is no host of the pool
+    #[arg(long)]
+    login: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -21,13 +23,24 @@ pub(crate) fn run(args: &TokenArgs) -> ExitCode {
 }
 
 fn print(args: &TokenArgs) -> Result<(), Failed> {
-    let invitation: Invitation = Client::new(&args.which.dir()).post("/v1/tokens", &Value::Null)?;
+    let invitation: Invitation =
+        Client::new(&args.which.dir()).post("/v1/tokens", &Wanted { login: args.login })?;
     if args.json {
         println!("{}", serde_json::to_string(&invitation).expect("texts encode"));
+    } else if args.login {
+        print!("{}", for_login(&invitation));
     } else {
         print!("{}", text(&invitation));
     }
     Ok(())
+}
+
+fn for_login(invitation: &Invitation) -> String {
+    format!(
+        "on the machine that is to give commands:\nmuster login {}\nit asks for this token, which is good once and for ten \
+         minutes:\n{}\nwhoever logs in with it runs jobs as you: give it to nobody else\n",
+        invitation.place, invitation.token
+    )
 }
 
 /// The line to paste, and the token, each alone on its line.

@@ -5,6 +5,8 @@
 
 use super::background::{self, host_name, interrupted};
 use super::client::{Client, Failed, exit};
+use super::config::Config;
+use super::login::Login;
 use super::{Which, token};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use muster_core::cluster::HostId;
@@ -12,13 +14,25 @@ use muster_core::payload::BlobId;
 use muster_core::protocol::line::{FromHost, ToHost};
 use muster_scheduler::api::Shared;
 use muster_scheduler::network::Network;
+use muster_scheduler::network::tokens::Right;
 use muster_scheduler::network::wire::Invitation;
 use muster_scheduler::pool::Pool;
 use muster_worker::agent::{self, AgentConfig, Payloads};
 use serde_json::Value;
 use std::io::Write;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+
+/// How long leases may last, in seconds.
+pub(super) const LEASES: RangeInclusive<u32> = 3..=86_400;
+/// How long who was told to end may take, in seconds: Slurm's KillWait has this limit.
+pub(super) const KILL_WAITS: RangeInclusive<u32> = 0..=65_533;
+
+fn of(range: &RangeInclusive<u32>) -> RangeInclusive<i64> {
+    i64::from(*range.start())..=i64::from(*range.end())
+}
 
 /// How the pool comes up.
 #[derive(clap::Args)]
@@ -34,13 +48,16 @@ pub(crate) struct UpArgs {
     /// Let other hosts join at this address of this host; `off` to end that [default: where it was last; port 7461]
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     listen: Option<String>,
+    /// Where this host is, or what data it may see: jobs can ask for it
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = super::join::label)]
+    labels: Vec<String>,
     /// For how many seconds a host may go on unheard before what may run again is killed there, and runs elsewhere; for
     /// good, from the first time that the pool comes up [default: 60]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(3..=86_400))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(of(&LEASES)))]
     lease: Option<u32>,
     /// Kill what was told to end (SIGTERM, at its time limit or when it is cancelled or requeued) after so many seconds
     /// [default: as it was last; 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=65_533))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(of(&KILL_WAITS)))]
     kill_wait: Option<u32>,
 }
 
@@ -64,17 +81,24 @@ fn failed(error: impl ToString) -> Failed {
 fn up(args: &UpArgs) -> Result<(), Failed> {
     muster_worker::files::raise();
     let state = args.which.dir();
-    let shape = agent::shape().map_err(failed)?;
-    let name = args.name.clone().unwrap_or_else(host_name);
-    let mut pool = Pool::up(&state, (args.lease, args.kill_wait)).map_err(failed)?;
-    let host = pool.host(&name, shape.clone()).map_err(failed)?;
+    refuse_login(&state)?;
+    let set = Config::read(&state)?;
+    let shape = agent::shape(set.gpus.as_deref()).map_err(failed)?;
+    let name = args.name.clone().or_else(|| set.name.clone()).unwrap_or_else(host_name);
+    let times = (args.lease.or(set.lease_s), args.kill_wait.or(set.kill_wait_s));
+    let mut pool = Pool::up(&state, times).map_err(failed)?;
+    let given = Some(&args.labels).filter(|labels| !labels.is_empty()).or(set.labels.as_ref());
+    let labels = given.map(|labels| labels.iter().cloned().collect());
+    let host = pool.host(&name, shape.clone(), labels).map_err(failed)?;
     let config = AgentConfig {
         state: state.clone(),
         rules: pool.shared().rules,
         program: std::env::current_exe().map_err(failed)?,
         host: name.clone(),
+        site: set.site(shape.gpus.len()),
     };
-    let network = pool.listen(&name, args.listen.as_deref()).map_err(failed)?;
+    let listen = args.listen.as_deref().or(set.listen.as_deref());
+    let network = pool.listen(&name, listen).map_err(failed)?;
     let welcome = network.map(|network| welcome(&network, args.listen.is_some())).transpose()?;
     let (stop, stopped) = bounded::<()>(0);
     let agent = start_agent(&pool, host, config, stopped)?;
@@ -96,6 +120,18 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
     served
 }
 
+/// Commands that are given here would not go to a pool that is here.
+fn refuse_login(state: &Path) -> Result<(), Failed> {
+    match Login::read(state).map_err(failed)? {
+        None => Ok(()),
+        Some(login) => Err(failed(format!(
+            "this machine has logged in to the pool at {}: `muster logout` ends that, and --state DIR keeps another pool \
+             beside it",
+            login.place.address
+        ))),
+    }
+}
+
 /// What other hosts need to join. A token is made for whoever opens the door, not for a service that starts again, whose
 /// words end in a log.
 fn welcome(network: &Network, opened: bool) -> Result<String, Failed> {
@@ -103,7 +139,7 @@ fn welcome(network: &Network, opened: bool) -> Result<String, Failed> {
     if !opened {
         return Ok(format!("other hosts join at {place}: `muster token` makes a token for one\n"));
     }
-    let token = network.make_token().map_err(failed)?;
+    let token = network.make_token(Right::Join).map_err(failed)?;
     Ok(token::text(&Invitation { place, token: token.text().to_owned() }))
 }
 
@@ -130,6 +166,7 @@ fn start_agent(
 /// Starts the same in the background, and waits until it says that it is up.
 fn detach(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
+    refuse_login(&state)?;
     if let Ok(pool) = Client::new(&state).get::<Value>("/v1/pool") {
         return Err(failed(format!(
             "a pool is up in {}: {} jobs; `muster down` ends it",
@@ -145,6 +182,9 @@ fn detach(args: &UpArgs) -> Result<(), Failed> {
     }
     if let Some(listen) = &args.listen {
         command.args(["--listen", listen]);
+    }
+    for label in &args.labels {
+        command.args(["--label", label]);
     }
     if let Some(lease) = args.lease {
         command.args(["--lease", &lease.to_string()]);

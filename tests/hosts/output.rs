@@ -83,6 +83,30 @@ fn it_comes_back_to_a_host_of_another_name() {
 }
 
 #[test]
+fn it_stays_with_the_pool_for_a_client_that_shares_nothing_with_it() {
+    let Some(pool) = Pool::alone(3, &[]) else { return };
+    pool.join(2);
+    pool.log_in(3);
+    let at = |script: &str| {
+        let folder = "mkdir -p /tmp/desk && cd /tmp/desk && ";
+        pool.hosts.run(3, &["sh", "-c", &format!("{folder}{script}")])
+    };
+    // Whoever has a folder of the same name has another.
+    pool.hosts.ok(2, &["mkdir", "-p", "/tmp/desk"]);
+    for host in ["h1", "h2"] {
+        let script = format!("muster submit --wait -o out --nodelist={host} --wrap 'hostname; exit 5'");
+        let waited = at(&script);
+        assert_eq!(waited.status.code(), Some(5), "{}", String::from_utf8_lossy(&waited.stderr));
+        let job =
+            String::from_utf8_lossy(&waited.stdout).split(' ').nth(2).expect("a number").trim().to_owned();
+        let said = at(&format!("muster logs -f {job}"));
+        assert!(String::from_utf8_lossy(&said.stdout).ends_with(&format!("{host}\n")), "{said:?}");
+    }
+    pool.hosts.ok(1, &["sh", "-c", "test ! -e /tmp/desk"]);
+    pool.hosts.ok(2, &["sh", "-c", "test -z \"$(ls /tmp/desk)\""]);
+}
+
+#[test]
 fn what_had_come_of_a_lost_host_stays() {
     let Some(mut pool) = Pool::up(2) else { return };
     pool.hosts.ok(2, &["mkfifo", "go"]);

@@ -22,22 +22,36 @@ impl Pool {
 
     /// The same, with more words to `muster up`.
     pub(crate) fn up_with(count: usize, words: &[&str]) -> Option<Pool> {
+        let pool = Pool::alone(count, words)?;
+        (2..=count).for_each(|number| pool.join(number));
+        Some(pool)
+    }
+
+    /// The pool of one host, and so many machines with it.
+    pub(crate) fn alone(count: usize, words: &[&str]) -> Option<Pool> {
         let hosts = Hosts::new(count)?;
         let listen = address(1);
         let all = [&["muster", "up", "--detach", "--listen", &listen, "--lease", "6"], words].concat();
         let said = hosts.ok(1, &all);
         let place = said.lines().find_map(|line| line.trim().strip_prefix("muster join "));
-        let pool = Pool { place: place.expect("it says how to join").to_owned(), hosts };
-        (2..=count).for_each(|number| pool.join(number));
-        Some(pool)
+        Some(Pool { place: place.expect("it says how to join").to_owned(), hosts })
     }
 
     /// Has a host join.
     pub(crate) fn join(&self, number: usize) {
-        let token = self.ok(&["token"]);
+        self.enter(number, &["token"], &["muster", "join", &self.place, "--detach"]);
+    }
+
+    /// Has a machine log in.
+    pub(crate) fn log_in(&self, number: usize) {
+        self.enter(number, &["token", "--login"], &["muster", "login", &self.place]);
+    }
+
+    fn enter(&self, number: usize, token: &[&str], words: &[&str]) {
+        let token = self.ok(token);
         let is_token = |line: &&str| line.len() == 32 && line.bytes().all(|b| b.is_ascii_alphanumeric());
         let token = token.lines().map(str::trim).find(is_token).expect("it prints a token").to_owned();
-        let words = ["muster", "join", &self.place, "--detach", "--token-file", "/dev/stdin"];
+        let words = [words, &["--token-file", "/dev/stdin"]].concat();
         let mut command = self.hosts.command(number, &words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");

@@ -1,5 +1,6 @@
 //! A pool as its user meets it: brought up, submitted to, asked, killed and brought up again.
 
+mod config;
 mod place;
 
 use place::Pool;

@@ -24,6 +24,16 @@ impl Pool {
         pool
     }
 
+    /// A pool that is up with a configuration file, which may name files in the folder of its work.
+    pub(crate) fn configured(text: impl FnOnce(&Path) -> String) -> Pool {
+        let pool = Pool { folder: tempfile::tempdir().expect("a folder"), words: &[] };
+        std::fs::create_dir(pool.work()).expect("a folder");
+        std::fs::create_dir(pool.state()).expect("a folder");
+        std::fs::write(pool.state().join("config.toml"), text(&pool.work())).expect("a file");
+        pool.bring_up();
+        pool
+    }
+
     /// Brings it up, which it may have been before.
     pub(crate) fn bring_up(&self) {
         self.ok(&[&["up", "--detach"], self.words].concat());

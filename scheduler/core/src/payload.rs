@@ -23,6 +23,10 @@ pub struct Payload {
     pub folder: Option<FolderId>,
     /// The name of the host that it was submitted from.
     pub submit_host: String,
+    /// The client that it came from, when it came over the network: then no host of the pool is the one above, whatever it
+    /// is called. The pool says so, not the client.
+    #[serde(default)]
+    pub client: Option<String>,
     /// The submitter's file mode creation mask.
     pub umask: u32,
 }
@@ -41,6 +45,13 @@ pub enum Program {
     Command(Vec<String>),
     /// `muster kernel` with these words: a kernel's name and its parameters.
     Kernel(Vec<String>),
+}
+
+impl Payload {
+    /// Whether it was submitted on a host of the pool that is called so.
+    pub fn is_from(&self, host: &str) -> bool {
+        self.client.is_none() && self.submit_host == host
+    }
 }
 
 impl fmt::Display for BlobId {

@@ -5,12 +5,13 @@
 //! it to do now, and to no other, for a payload holds its user's environment, secrets included.
 
 use super::secret::Secret;
-use super::wire::{self, Described, Greeting, Invitation, Joining, MOST_MESSAGE};
+use super::tokens::Right;
+use super::wire::{self, Described, Greeting, Invitation, Joining, MOST_MESSAGE, Wanted};
 use super::{Network, RedeemError};
 use crate::api::{Api, Failure, From, Shared};
-use crate::door::{Verb, Way};
+use crate::door::{Caller, Verb, Way};
 use crate::engine::{Down, View};
-use crate::network::members::MemberError;
+use crate::network::members::{Kind, MemberError};
 use crate::network::tokens::TokenError;
 use crate::pool::{PARTITION, warn_of_memory};
 use axum::body::Bytes;
@@ -60,23 +61,28 @@ impl std::convert::From<RedeemError> for Failure {
         let status = match &error {
             RedeemError::Token(TokenError::TooMany) => StatusCode::TOO_MANY_REQUESTS,
             RedeemError::Token(_) => StatusCode::FORBIDDEN,
-            RedeemError::Own(_) | RedeemError::Member(MemberError::Taken(_)) => StatusCode::CONFLICT,
-            RedeemError::Member(MemberError::NotAName(_)) => StatusCode::BAD_REQUEST,
+            RedeemError::Own(_) | RedeemError::Member(MemberError::Taken(..)) => StatusCode::CONFLICT,
+            RedeemError::Member(MemberError::NotAName(..)) => StatusCode::BAD_REQUEST,
             RedeemError::Member(MemberError::Disk { .. }) => StatusCode::INSUFFICIENT_STORAGE,
         };
         Failure::new(status, error.to_string())
     }
 }
 
-fn network(shared: &Shared) -> Result<Arc<Network>, Failure> {
+pub(super) fn network(shared: &Shared) -> Result<Arc<Network>, Failure> {
     let what = "the pool listens on no network: `muster down`, then `muster up --listen ADDRESS`";
     shared.network.get().cloned().ok_or_else(|| Failure::new(StatusCode::CONFLICT, what))
 }
 
-async fn token(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<Invitation>, Failure> {
+async fn token(
+    State(shared): Api,
+    ConnectInfo(caller): From,
+    wanted: Option<Json<Wanted>>,
+) -> Result<Json<Invitation>, Failure> {
     shared.allow(&caller, Verb::Operate)?;
     let network = network(&shared)?;
-    let token = network.make_token();
+    let login = wanted.is_some_and(|Json(wanted)| wanted.login);
+    let token = network.make_token(if login { Right::LogIn } else { Right::Join });
     let token = token.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Json(Invitation { place: network.place(), token: token.text().to_owned() }))
 }
@@ -88,7 +94,8 @@ async fn revoke(
 ) -> Result<Json<Value>, Failure> {
     shared.allow(&caller, Verb::Operate)?;
     let (network, name) = (network(&shared)?, host.clone());
-    let revoked = tokio::task::spawn_blocking(move || network.revoke(&name)).await.map_err(|_| Down)?;
+    let revoked =
+        tokio::task::spawn_blocking(move || network.revoke(&name, Kind::Host)).await.map_err(|_| Down)?;
     if !revoked.map_err(|error| Failure::from(RedeemError::Member(error)))? {
         let what = format!("no host {host} has joined: `muster hosts` lists the pool's hosts");
         return Err(Failure::new(StatusCode::NOT_FOUND, what));
@@ -105,15 +112,25 @@ async fn join(
     ConnectInfo(caller): From,
     Json(joining): Json<Joining>,
 ) -> Result<Json<Value>, Failure> {
+    redeem(&shared, caller, joining, Right::Join).await
+}
+
+/// Takes a token for a credential.
+pub(super) async fn redeem(
+    shared: &Shared,
+    caller: Caller,
+    joining: Joining,
+    right: Right,
+) -> Result<Json<Value>, Failure> {
     shared.allow(&caller, Verb::Redeem)?;
     let Way::Network(from) = caller.way else { return Err(Down.into()) };
-    let network = network(&shared)?;
+    let network = network(shared)?;
     let redeem = move || {
         // What cannot be a token is counted as any wrong one.
         let token = Secret::read(&joining.token).map_or_else(Secret::make, Ok);
         let token =
             token.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-        Ok::<_, Failure>(network.redeem((&token, from), &joining.name, joining.credential)?)
+        Ok::<_, Failure>(network.redeem((&token, from), right, &joining.name, joining.credential)?)
     };
     tokio::task::spawn_blocking(redeem).await.map_err(|_| Down)??;
     Ok(Json(json!({})))
@@ -123,7 +140,7 @@ async fn join(
 fn host_of(way: &Way) -> Result<String, Failure> {
     match way {
         Way::Host(name) => Ok(name.clone()),
-        Way::Socket | Way::Network(_) => Err(Down.into()),
+        Way::Socket | Way::Client(_) | Way::Network(_) => Err(Down.into()),
     }
 }
 
@@ -162,9 +179,10 @@ async fn describe(
     if let Some(known) = known.as_ref().filter(same) {
         warn_of_memory(known, &shape);
     } else {
+        // Whoever has drained it has not resumed it.
         let partitions = [PARTITION.to_owned()].into();
-        let host = Host { labels, partitions, ..Host::new(name.as_str(), shape) };
-        shared.ask(Ask::Site(Event::Host(Box::new(host)))).await?;
+        let host = known.unwrap_or_else(|| Host { partitions, ..Host::new(name.as_str(), shape.clone()) });
+        shared.ask(Ask::Site(Event::Host(Box::new(Host { shape, labels, ..host })))).await?;
     }
     Ok(Json(Greeting { host: name, rules: shared.rules }))
 }

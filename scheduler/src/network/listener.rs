@@ -3,9 +3,9 @@
 //! Invariants: nothing is read of a request's body before the door has let its caller in; a connection that does not come
 //! to its point is closed; there are never more than [`MOST_CONNECTIONS`].
 
-use super::Network;
 use super::secret::Secret;
 use super::wire;
+use super::{Known, Network};
 use crate::api::Failure;
 use crate::door::{Caller, Verb, Way, may};
 use axum::Router;
@@ -50,9 +50,10 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<std::net::TcpListener
 pub(crate) async fn serve(
     listener: std::net::TcpListener,
     network: Arc<Network>,
-    owner: u32,
+    owner: Caller,
     router: Router,
 ) -> io::Result<()> {
+    let owner = Arc::new(owner);
     let listener = TcpListener::from_std(listener)?;
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
@@ -64,7 +65,7 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let (network, router) = (network.clone(), router.clone());
+        let (network, owner, router) = (network.clone(), owner.clone(), router.clone());
         tokio::spawn(async move {
             // Callers that go away, or never were any of ours, are nobody's trouble.
             let _ = connection(stream, from.ip(), Guard { network, owner, router }).await;
@@ -77,7 +78,7 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 struct Guard {
     network: Arc<Network>,
-    owner: u32,
+    owner: Arc<Caller>,
     router: Router,
 }
 
@@ -134,22 +135,26 @@ impl Guard {
             None => Way::Network(from),
             Some(shown) => {
                 let secret = shown.strip_prefix("Bearer ").and_then(Secret::read);
-                let host = secret.and_then(|secret| self.network.who(&secret));
-                Way::Host(host.ok_or_else(|| {
-                    let what = "the pool does not know this host's credential, or has revoked it: `muster token` on the \
-                                pool's host makes a token, with which this host may join anew";
-                    Failure::new(StatusCode::UNAUTHORIZED, what)
-                })?)
+                match secret.and_then(|secret| self.network.who(&secret)) {
+                    Some(Known::Host(name)) => Way::Host(name),
+                    Some(Known::Client(name)) => Way::Client(name),
+                    None => {
+                        let what = "the pool does not know this machine's credential, or has revoked it: on the pool's \
+                                    host `muster token` makes a token, with which it may join anew as a host, and \
+                                    `muster token --login` one, with which it may log in anew";
+                        return Err(Failure::new(StatusCode::UNAUTHORIZED, what));
+                    }
+                }
             }
         };
-        let caller = Caller::over_network(way);
+        let caller = Caller::over_network(way, &self.owner);
         let verb = match request.uri().path() {
-            wire::JOIN => Verb::Redeem,
+            wire::JOIN | wire::LOGIN => Verb::Redeem,
             path if path.starts_with(wire::BLOBS) => Verb::Fetch,
             path if path.starts_with(wire::AGENT) => Verb::Agent,
             _ => Verb::Look,
         };
-        may(&caller, caller.role(self.owner), verb)?;
+        may(&caller, caller.role(self.owner.uid), verb)?;
         Ok(caller)
     }
 }
@@ -157,10 +162,12 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::tokens::Right;
 
     struct Door {
         guard: Guard,
-        credential: Secret,
+        host: Secret,
+        client: Secret,
         _folder: tempfile::TempDir,
     }
 
@@ -168,10 +175,15 @@ mod tests {
         fn open() -> Door {
             let folder = tempfile::tempdir().unwrap();
             let (network, _) = Network::open(folder.path(), "a", Some("127.0.0.1:0")).unwrap().unwrap();
-            let (token, credential) = (network.make_token().unwrap(), Secret::make().unwrap());
-            network.redeem((&token, [127, 0, 0, 1].into()), "b", credential.hash()).unwrap();
-            let guard = Guard { network: Arc::new(network), owner: 7, router: Router::new() };
-            Door { guard, credential, _folder: folder }
+            let member = |right| {
+                let (token, credential) = (network.make_token(right).unwrap(), Secret::make().unwrap());
+                network.redeem((&token, [127, 0, 0, 1].into()), right, "b", credential.hash()).unwrap();
+                credential
+            };
+            let (host, client) = (member(Right::Join), member(Right::LogIn));
+            let owner = Arc::new(Caller { uid: 7, gid: 7, user: "ada".into(), way: Way::Socket });
+            let guard = Guard { network: Arc::new(network), owner, router: Router::new() };
+            Door { guard, host, client, _folder: folder }
         }
 
         fn enter(&self, path: &str, headers: &[(&str, &str)]) -> Result<Way, (StatusCode, String)> {
@@ -186,26 +198,32 @@ mod tests {
     #[test]
     fn every_path_against_every_caller_on_the_network() {
         let door = Door::open();
-        let bearer = format!("Bearer {}", door.credential.text());
+        let shown = |path: &str, secret: &Secret| {
+            door.enter(path, &[("authorization", &format!("Bearer {}", secret.text()))]).ok()
+        };
         let (anonymous, host) = (Way::Network([10, 0, 0, 1].into()), Way::Host("b".into()));
-        for (path, nobodys, hosts) in [
-            (wire::JOIN, true, false),
-            (wire::AGENT, false, true),
-            (wire::LINE, false, true),
-            ("/v1/agent/blobs/00", false, true),
-            ("/v1/pool", false, false),
-            ("/v1/pool/down", false, false),
-            ("/v1/jobs", false, false),
-            ("/v1/jobs/1/streams", false, false),
-            ("/v1/hosts/b/revoke", false, false),
-            ("/v1/tokens", false, false),
-            ("/v1/history", false, false),
-            ("/openapi.json", false, false),
-            ("/v1/joint", false, false),
+        let client = Way::Client("b".into());
+        // Whoever is let in is asked again by the handler: a client may look at jobs, and drain no host.
+        for (path, whose) in [
+            (wire::JOIN, "anybody"),
+            (wire::LOGIN, "anybody"),
+            (wire::AGENT, "host"),
+            (wire::LINE, "host"),
+            ("/v1/agent/blobs/00", "host"),
+            ("/v1/pool", "client"),
+            ("/v1/pool/down", "client"),
+            ("/v1/jobs", "client"),
+            ("/v1/jobs/1/streams", "client"),
+            ("/v1/hosts/b/revoke", "client"),
+            ("/v1/tokens", "client"),
+            ("/v1/history", "client"),
+            ("/openapi.json", "client"),
+            ("/v1/joint", "client"),
         ] {
-            assert_eq!(door.enter(path, &[]).ok(), nobodys.then(|| anonymous.clone()), "{path}");
-            let shown = door.enter(path, &[("authorization", &bearer)]);
-            assert_eq!(shown.ok(), hosts.then(|| host.clone()), "{path}");
+            let of = |who| whose == who;
+            assert_eq!(door.enter(path, &[]).ok(), of("anybody").then(|| anonymous.clone()), "{path}");
+            assert_eq!(shown(path, &door.host), of("host").then(|| host.clone()), "{path}");
+            assert_eq!(shown(path, &door.client), of("client").then(|| client.clone()), "{path}");
         }
     }
 
@@ -214,7 +232,7 @@ mod tests {
         let door = Door::open();
         let (status, what) = door.enter("/v1/jobs", &[]).unwrap_err();
         assert_eq!(status, StatusCode::FORBIDDEN);
-        assert!(what.contains("over the network a pool hears the agents of its hosts alone"), "{what}");
+        assert!(what.contains("over the network a pool hears whom it knows"), "{what}");
         for wrong in ["Bearer x", "Basic YTpi", "", &format!("Bearer {}", "a".repeat(32))] {
             let (status, what) = door.enter(wire::AGENT, &[("authorization", wrong)]).unwrap_err();
             assert!(status == StatusCode::UNAUTHORIZED && what.contains("`muster token`"), "{what}");

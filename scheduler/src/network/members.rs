@@ -1,5 +1,5 @@
-//! Members: the hosts that have joined, each with the hash of its credential, in a file of its own under
-//! `STATE/network/hosts`.
+//! Members: the hosts that have joined, or the clients that have logged in, each with the hash of its credential, in a file
+//! of its own under `STATE/network/hosts` or `STATE/network/clients`.
 //!
 //! Invariants: a name has one credential, and a credential one name; what [`Members::bind`] has taken is on disk; a
 //! credential that was revoked is nobody's.
@@ -8,20 +8,31 @@ use super::private;
 use super::secret::SecretHash;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The longest name of a host, in bytes.
+/// The longest name, in bytes.
 const MOST_NAME: usize = 63;
 
-/// The hosts that have joined.
+/// What members are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Hosts of the pool.
+    Host,
+    /// Machines from where commands are given.
+    Client,
+}
+
+/// The members of one kind.
 #[derive(Debug)]
 pub struct Members {
+    kind: Kind,
     folder: PathBuf,
     names: BTreeMap<String, SecretHash>,
 }
 
-/// What is kept of a host.
+/// What is kept of one.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     version: u32,
@@ -33,17 +44,17 @@ struct Kept {
 pub enum MemberError {
     /// It is none.
     #[error(
-        "`{0}` is no name for a host: it has letters, digits, `.`, `-` and `_`, and begins with one of the first two; --name NAME gives another"
+        "`{0}` is no name for a {1}: it has letters, digits, `.`, `-` and `_`, and begins with one of the first two; --name NAME gives another"
     )]
-    NotAName(String),
-    /// Another host has it.
+    NotAName(String, Kind),
+    /// Another member has it.
     #[error(
-        "the pool has a host {0} already, with another credential: join under another name with --name NAME, or, if \
-         that host is no more, `muster hosts --revoke {0}` on the pool's host frees its name"
+        "the pool has a {1} {0} already, with another credential: give another name with --name NAME, or, if \
+         that {1} is no more, `muster {1}s --revoke {0}` on the pool's host frees its name"
     )]
-    Taken(String),
+    Taken(String, Kind),
     /// It cannot be kept.
-    #[error("the host cannot be kept in {path}: {error}", path = path.display())]
+    #[error("a credential cannot be kept in {path}: {error}", path = path.display())]
     Disk {
         /// Where.
         path: PathBuf,
@@ -52,12 +63,21 @@ pub enum MemberError {
     },
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Host => "host",
+            Kind::Client => "client",
+        })
+    }
+}
+
 impl Members {
     /// The members of a pool, read from the folder where they are kept.
     ///
     /// # Errors
     /// When a file of it cannot be read, or is not one of ours.
-    pub fn open(folder: &Path) -> Result<Members, MemberError> {
+    pub fn open(folder: &Path, kind: Kind) -> Result<Members, MemberError> {
         let disk = |path: &Path, error| MemberError::Disk { path: path.to_owned(), error };
         let mut names = BTreeMap::new();
         let entries = match std::fs::read_dir(folder) {
@@ -77,7 +97,7 @@ impl Members {
             let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| disk(&path, error.into()))?;
             names.insert(name.to_owned(), kept.credential);
         }
-        Ok(Members { folder: folder.to_owned(), names })
+        Ok(Members { kind, folder: folder.to_owned(), names })
     }
 
     /// Whose credential this is.
@@ -85,7 +105,12 @@ impl Members {
         self.names.iter().find(|(_, hash)| *hash == credential).map(|(name, _)| name.as_str())
     }
 
-    /// Whether a host of this name has joined.
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.names.keys().cloned().collect()
+    }
+
+    /// Whether there is one of this name.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains_key(name)
     }
@@ -96,11 +121,11 @@ impl Members {
     /// When the name is none or another's, or the disk does not take it.
     pub fn bind(&mut self, name: &str, credential: SecretHash) -> Result<(), MemberError> {
         if !is_name(name) {
-            return Err(MemberError::NotAName(name.to_owned()));
+            return Err(MemberError::NotAName(name.to_owned(), self.kind));
         }
         match self.names.get(name) {
             Some(hash) if *hash == credential => return Ok(()),
-            Some(_) => return Err(MemberError::Taken(name.to_owned())),
+            Some(_) => return Err(MemberError::Taken(name.to_owned(), self.kind)),
             None => {}
         }
         let path = self.path(name);
@@ -110,7 +135,7 @@ impl Members {
         Ok(())
     }
 
-    /// Takes a host's credential back, durably; whether it had one.
+    /// Takes the credential of one back, durably; whether it had one.
     ///
     /// # Errors
     /// When the disk does not take it: the credential stays good.
@@ -128,7 +153,7 @@ impl Members {
     }
 }
 
-/// Whether a host may be called so: such a name is a file's, too.
+/// Whether one may be called so: such a name is a file's, too.
 fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let first = name.as_bytes().first();
@@ -144,25 +169,28 @@ mod tests {
     fn a_name_is_one_hosts_until_it_is_revoked() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (Secret::make().unwrap().hash(), Secret::make().unwrap().hash());
-        let mut members = Members::open(&folder.path().join("hosts")).unwrap();
+        let mut members = Members::open(&folder.path().join("hosts"), Kind::Host).unwrap();
         members.bind("x", a).unwrap();
         members.bind("x", a).unwrap();
-        assert!(matches!(members.bind("x", b), Err(MemberError::Taken(name)) if name == "x"));
-        let mut members = Members::open(&folder.path().join("hosts")).unwrap();
+        assert!(matches!(members.bind("x", b), Err(MemberError::Taken(name, Kind::Host)) if name == "x"));
+        let mut members = Members::open(&folder.path().join("hosts"), Kind::Host).unwrap();
         assert_eq!((members.who(&a), members.who(&b)), (Some("x"), None));
         assert!(members.revoke("x").unwrap() && !members.revoke("x").unwrap());
         assert_eq!(members.who(&a), None);
-        assert!(!Members::open(&folder.path().join("hosts")).unwrap().has("x"));
+        assert!(!Members::open(&folder.path().join("hosts"), Kind::Host).unwrap().has("x"));
         members.bind("x", b).unwrap();
     }
 
     #[test]
     fn a_name_is_a_files_too() {
         let folder = tempfile::tempdir().unwrap();
-        let mut members = Members::open(folder.path()).unwrap();
+        let mut members = Members::open(folder.path(), Kind::Client).unwrap();
         let hash = Secret::make().unwrap().hash();
         for wrong in ["", ".", "..", "../x", "a/b", "-x", "a b", &"x".repeat(64)] {
-            assert!(matches!(members.bind(wrong, hash), Err(MemberError::NotAName(_))), "{wrong}");
+            assert!(
+                matches!(members.bind(wrong, hash), Err(MemberError::NotAName(_, Kind::Client))),
+                "{wrong}"
+            );
         }
     }
 }

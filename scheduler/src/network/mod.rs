@@ -1,4 +1,4 @@
-//! The network door: the API over TLS for the agents of other hosts, and who they are.
+//! The network door: the API over TLS for the agents of other hosts and for clients, and who they are.
 //!
 //! | path under `STATE/network` | what |
 //! | --- | --- |
@@ -6,13 +6,16 @@
 //! | `controller.json` | the controller's certificate, with its key |
 //! | `listen` | where it listened last: `muster up` without `--listen` listens there again |
 //! | `hosts/NAME.json` | the hash of a joined host's credential |
+//! | `clients/NAME.json` | the hash of the credential of a client that has logged in |
 //!
 //! How a host joins: it makes a secret, keeps it, and hands in its hash with the token; from then on the secret is its
-//! credential, and the token is used up. So an answer that is lost costs nothing: the same host may hand in both again.
+//! credential, and the token is used up. So an answer that is lost costs nothing: the same host may hand in both again. A
+//! client logs in by the same steps, with a token for that.
 
 pub mod agents;
 mod base32;
 pub mod client;
+pub mod clients;
 pub mod fingerprint;
 pub mod identity;
 mod listener;
@@ -24,14 +27,14 @@ pub mod wire;
 
 use fingerprint::Fingerprint;
 use identity::{Identity, IdentityError};
-use members::{MemberError, Members};
+use members::{Kind, MemberError, Members};
 use rustls::ServerConfig;
 use secret::{Secret, SecretHash};
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
-use tokens::{TokenError, Tokens};
+use tokens::{Right, TokenError, Tokens};
 
 pub(crate) use listener::serve;
 
@@ -49,8 +52,18 @@ pub struct Network {
 
 struct State {
     identity: Identity,
-    members: Members,
+    hosts: Members,
+    clients: Members,
     tokens: Tokens,
+}
+
+/// Whose credential is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The host of this name.
+    Host(String),
+    /// The client of this name.
+    Client(String),
 }
 
 /// Why the network door does not open.
@@ -83,7 +96,7 @@ pub enum NetworkError {
     OwnName(String),
 }
 
-/// Why a host may not join.
+/// Why a host may not join, or a client not log in.
 #[derive(Debug, thiserror::Error)]
 pub enum RedeemError {
     /// The token gives no right to.
@@ -120,8 +133,9 @@ impl Network {
         let Some(asked) = asked.map(str::to_owned).or_else(|| Some(last?.to_string())) else {
             return Ok(None);
         };
-        let members = Members::open(&folder.join("hosts"))?;
-        if members.has(own) {
+        let hosts = Members::open(&folder.join("hosts"), Kind::Host)?;
+        let clients = Members::open(&folder.join("clients"), Kind::Client)?;
+        if hosts.has(own) {
             return Err(NetworkError::OwnName(own.to_owned()));
         }
         let identity = Identity::open(&folder, SystemTime::now())?;
@@ -133,7 +147,7 @@ impl Network {
         let keep = private::keep(&remembered, format!("{address}\n").as_bytes());
         keep.map_err(|error| NetworkError::File { what, error })?;
         let fingerprint = identity.fingerprint();
-        let state = Mutex::new(State { identity, members, tokens: Tokens::default() });
+        let state = Mutex::new(State { identity, hosts, clients, tokens: Tokens::default() });
         Ok(Some((Network { address, fingerprint, own: own.to_owned(), state }, listener)))
     }
 
@@ -152,44 +166,57 @@ impl Network {
     ///
     /// # Errors
     /// When the operating system gives no random bytes.
-    pub fn make_token(&self) -> std::io::Result<Secret> {
+    pub fn make_token(&self, right: Right) -> std::io::Result<Secret> {
         let token = Secret::make()?;
-        self.state().tokens.add(token.hash(), Instant::now());
+        self.state().tokens.add(token.hash(), right, Instant::now());
         Ok(token)
     }
 
-    /// Makes a host a member, by a token that came from an address.
+    /// Makes a host or a client a member, by a token that came from an address.
     ///
     /// # Errors
     /// When the token is not good, the name is not to be had, or the disk does not take it.
     pub fn redeem(
         &self,
         (token, from): (&Secret, IpAddr),
+        right: Right,
         name: &str,
         credential: SecretHash,
     ) -> Result<(), RedeemError> {
         let mut state = self.state();
         // First, so that nobody without a token learns which names there are.
-        state.tokens.check(token, &credential, from, Instant::now())?;
-        if name == self.own {
-            return Err(RedeemError::Own(name.to_owned()));
+        state.tokens.check((token, right), &credential, from, Instant::now())?;
+        match right {
+            Right::Join if name == self.own => return Err(RedeemError::Own(name.to_owned())),
+            Right::Join => state.hosts.bind(name, credential)?,
+            Right::LogIn => state.clients.bind(name, credential)?,
         }
-        state.members.bind(name, credential)?;
         state.tokens.use_up(token, &credential);
         Ok(())
     }
 
     /// Whose credential this is.
-    pub fn who(&self, credential: &Secret) -> Option<String> {
-        self.state().members.who(&credential.hash()).map(str::to_owned)
+    pub fn who(&self, credential: &Secret) -> Option<Known> {
+        let (state, hash) = (self.state(), credential.hash());
+        let host = state.hosts.who(&hash).map(|name| Known::Host(name.to_owned()));
+        host.or_else(|| state.clients.who(&hash).map(|name| Known::Client(name.to_owned())))
     }
 
-    /// Takes a host's credential back; whether it had one.
+    /// The clients that have logged in.
+    pub fn clients(&self) -> Vec<String> {
+        self.state().clients.names()
+    }
+
+    /// Takes the credential of a member back; whether it had one.
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub fn revoke(&self, name: &str) -> Result<bool, MemberError> {
-        self.state().members.revoke(name)
+    pub fn revoke(&self, name: &str, kind: Kind) -> Result<bool, MemberError> {
+        let mut state = self.state();
+        match kind {
+            Kind::Host => state.hosts.revoke(name),
+            Kind::Client => state.clients.revoke(name),
+        }
     }
 
     fn config(&self) -> Result<Arc<ServerConfig>, IdentityError> {
@@ -249,14 +276,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (network, _listener) = Network::open(folder.path(), "a", Some("127.0.0.1:0")).unwrap().unwrap();
         let (token, host, other) =
-            (network.make_token().unwrap(), Secret::make().unwrap(), Secret::make().unwrap());
+            (network.make_token(Right::Join).unwrap(), Secret::make().unwrap(), Secret::make().unwrap());
         let from = (&token, [127, 0, 0, 1].into());
-        assert!(matches!(network.redeem(from, "a", host.hash()), Err(RedeemError::Own(_))));
-        network.redeem(from, "b", host.hash()).unwrap();
-        network.redeem(from, "b", host.hash()).unwrap();
-        assert!(matches!(network.redeem(from, "c", other.hash()), Err(RedeemError::Token(TokenError::Used))));
-        assert_eq!((network.who(&host), network.who(&other)), (Some("b".into()), None));
-        assert!(network.revoke("b").unwrap());
+        assert!(matches!(network.redeem(from, Right::Join, "a", host.hash()), Err(RedeemError::Own(_))));
+        network.redeem(from, Right::Join, "b", host.hash()).unwrap();
+        network.redeem(from, Right::Join, "b", host.hash()).unwrap();
+        assert!(matches!(
+            network.redeem(from, Right::Join, "c", other.hash()),
+            Err(RedeemError::Token(TokenError::Used))
+        ));
+        assert_eq!((network.who(&host), network.who(&other)), (Some(Known::Host("b".into())), None));
+        assert!(!network.revoke("b", Kind::Client).unwrap() && network.revoke("b", Kind::Host).unwrap());
         assert_eq!(network.who(&host), None);
+        let login = network.make_token(Right::LogIn).unwrap();
+        let from = (&login, [127, 0, 0, 1].into());
+        let join = network.redeem(from, Right::Join, "a", other.hash());
+        assert!(matches!(join, Err(RedeemError::Token(TokenError::OtherRight))));
+        // A client may be called as a host is: it is none.
+        network.redeem(from, Right::LogIn, "a", other.hash()).unwrap();
+        assert_eq!(
+            (network.who(&other), network.clients()),
+            (Some(Known::Client("a".into())), vec!["a".into()])
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens: the right to join, once, within ten minutes.
+//! Tokens: the right to join as a host, or to log in as a client, once, within ten minutes.
 //!
 //! Invariants: only hashes are kept, in memory alone, so a token dies with its controller; a token that was used serves
 //! nobody but the host that used it, for which an answer may have been lost; an address that guesses wrong too often is
@@ -20,6 +20,15 @@ const MOST_ADDRESSES: usize = 1024;
 /// After how long wrong tokens are forgiven.
 const WHILE: Duration = Duration::from_secs(60);
 
+/// What a token is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To be a host of the pool.
+    Join,
+    /// To give commands to it from another machine.
+    LogIn,
+}
+
 /// Tokens that were made.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -32,6 +41,7 @@ pub struct Tokens {
 #[derive(Debug)]
 struct Made {
     hash: SecretHash,
+    right: Right,
     until: Instant,
     used_by: Option<SecretHash>,
 }
@@ -44,9 +54,15 @@ pub enum TokenError {
         "this token is wrong, or was made before the pool came up: `muster token` on the pool's host makes another"
     )]
     Wrong,
-    /// Another host has joined with it.
-    #[error("this token is used: each is for one host; `muster token` on the pool's host makes another")]
+    /// Somebody else has used it.
+    #[error("this token is used: each is good once; `muster token` on the pool's host makes another")]
     Used,
+    /// It is for something else.
+    #[error(
+        "this token is not for this: `muster token` on the pool's host makes one for `muster join`, and \
+         `muster token --login` one for `muster login`"
+    )]
+    OtherRight,
     /// It is older than ten minutes.
     #[error("this token is older than ten minutes: `muster token` on the pool's host makes another")]
     Late,
@@ -57,20 +73,20 @@ pub enum TokenError {
 
 impl Tokens {
     /// A token of this hash is made.
-    pub fn add(&mut self, hash: SecretHash, now: Instant) {
+    pub fn add(&mut self, hash: SecretHash, right: Right, now: Instant) {
         if self.made.len() >= MOST_TOKENS {
             self.made.remove(0);
         }
-        self.made.push(Made { hash, until: now + GOOD_FOR, used_by: None });
+        self.made.push(Made { hash, right, until: now + GOOD_FOR, used_by: None });
     }
 
-    /// Whether a host with this credential may join by a token, which came from an address.
+    /// Whether whoever has this credential may do something by a token, which came from an address.
     ///
     /// # Errors
     /// Why not.
     pub fn check(
         &mut self,
-        token: &Secret,
+        (token, right): (&Secret, Right),
         by: &SecretHash,
         from: IpAddr,
         now: Instant,
@@ -88,6 +104,7 @@ impl Tokens {
             None => Err(TokenError::Wrong),
             Some(Made { used_by: Some(user), .. }) if user != by => Err(TokenError::Used),
             Some(made) if made.until <= now => Err(TokenError::Late),
+            Some(made) if made.right != right => Err(TokenError::OtherRight),
             Some(_) => Ok(()),
         };
         if found.is_err() {
@@ -115,13 +132,18 @@ mod tests {
         let (token, other) = (Secret::make().unwrap(), Secret::make().unwrap());
         let (a, b) = (Secret::make().unwrap().hash(), Secret::make().unwrap().hash());
         let (mut tokens, now) = (Tokens::default(), Instant::now());
-        tokens.add(token.hash(), now);
-        assert_eq!(tokens.check(&other, &a, HERE, now), Err(TokenError::Wrong));
-        assert_eq!(tokens.check(&token, &a, HERE, now + GOOD_FOR), Err(TokenError::Late));
-        assert_eq!(tokens.check(&token, &a, HERE, now), Ok(()));
+        tokens.add(token.hash(), Right::Join, now);
+        assert_eq!(tokens.check((&other, Right::Join), &a, HERE, now), Err(TokenError::Wrong));
+        assert_eq!(tokens.check((&token, Right::Join), &a, HERE, now + GOOD_FOR), Err(TokenError::Late));
+        assert_eq!(tokens.check((&token, Right::Join), &a, HERE, now), Ok(()));
+        assert_eq!(tokens.check((&token, Right::LogIn), &a, HERE, now), Err(TokenError::OtherRight));
         tokens.use_up(&token, &a);
-        assert_eq!(tokens.check(&token, &b, HERE, now), Err(TokenError::Used));
-        assert_eq!(tokens.check(&token, &a, HERE, now), Ok(()), "its answer may have been lost");
+        assert_eq!(tokens.check((&token, Right::Join), &b, HERE, now), Err(TokenError::Used));
+        assert_eq!(
+            tokens.check((&token, Right::Join), &a, HERE, now),
+            Ok(()),
+            "its answer may have been lost"
+        );
     }
 
     #[test]
@@ -129,12 +151,12 @@ mod tests {
         let (token, wrong, by) =
             (Secret::make().unwrap(), Secret::make().unwrap(), Secret::make().unwrap().hash());
         let (mut tokens, now) = (Tokens::default(), Instant::now());
-        tokens.add(token.hash(), now);
+        tokens.add(token.hash(), Right::Join, now);
         for _ in 0..MOST_WRONG {
-            assert_eq!(tokens.check(&wrong, &by, HERE, now), Err(TokenError::Wrong));
+            assert_eq!(tokens.check((&wrong, Right::Join), &by, HERE, now), Err(TokenError::Wrong));
         }
-        assert_eq!(tokens.check(&token, &by, HERE, now), Err(TokenError::TooMany));
-        assert_eq!(tokens.check(&token, &by, THERE, now), Ok(()), "others are heard");
-        assert_eq!(tokens.check(&token, &by, HERE, now + WHILE), Ok(()));
+        assert_eq!(tokens.check((&token, Right::Join), &by, HERE, now), Err(TokenError::TooMany));
+        assert_eq!(tokens.check((&token, Right::Join), &by, THERE, now), Ok(()), "others are heard");
+        assert_eq!(tokens.check((&token, Right::Join), &by, HERE, now + WHILE), Ok(()));
     }
 }

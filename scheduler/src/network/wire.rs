@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 /// Where a token is handed in.
 pub const JOIN: &str = "/v1/join";
+/// Where a token for a client is handed in.
+pub const LOGIN: &str = "/v1/login";
 /// Where an agent says what its host is; what is below it is for agents alone, too.
 pub const AGENT: &str = "/v1/agent";
 /// The agent's WebSocket.
@@ -21,12 +23,12 @@ pub const FORMAT: &str = "muster-format";
 /// The largest message, in bytes: one that is larger is not sent, and whoever sends one is cut off.
 pub const MOST_MESSAGE: usize = 16 << 20;
 
-/// A host wants to join.
+/// A host wants to join, or a client to log in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Joining {
     /// What an operator gave.
     pub token: String,
-    /// What the host is to be called.
+    /// What it is to be called.
     pub name: String,
     /// Of what will be its credential.
     pub credential: SecretHash,
@@ -50,7 +52,15 @@ pub struct Greeting {
     pub rules: Lease,
 }
 
-/// What an operator gives to a host that is to join.
+/// What is asked for with a token.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Wanted {
+    /// To log in as a client, and not to join as a host.
+    #[serde(default)]
+    pub login: bool,
+}
+
+/// What an operator gives to a host that is to join, or a client that is to log in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invitation {
     /// `HOST:PORT#FINGERPRINT`.

@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-/// The first pause before another try, and the longest.
+/// The first pause before another try, and the longest. It is also never longer than an eighth of the time after which a
+/// silent host is suspected, as long as that may be mended by trying.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
 /// How long the pool may take to receive a message.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub(super) async fn describe(dialer: &Dialer, described: &Described) -> Result<G
 /// Carries messages until the agent ends, or the pool does not know its credential any more: then this is said.
 pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) -> Option<ClientError> {
     let (mut told, mut pause) = (None, PAUSES.0);
+    let suspected = Duration::from_millis(end.rules.suspect_ms.unsigned_abs());
+    let mut heard = Instant::now();
     loop {
         let error = match open(dialer, described).await {
             Ok(line) => {
@@ -52,7 +55,9 @@ pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) 
                     eprintln!("muster: the pool hears this host again");
                 }
                 pause = PAUSES.0;
-                carry(dialer, line, end).await?
+                let error = carry(dialer, line, end).await?;
+                heard = Instant::now();
+                error
             }
             Err(error) => error,
         };
@@ -70,7 +75,8 @@ pub(super) async fn keep(dialer: &Dialer, described: &Described, end: &mut End) 
             () = tokio::time::sleep(pause.mul_f64(uneven())) => {}
             () = gone(&end.said) => return None,
         }
-        pause = (pause * 2).min(PAUSES.1);
+        let most = if heard.elapsed() < suspected { suspected / 8 } else { PAUSES.1 };
+        pause = (pause * 2).min(most).min(PAUSES.1);
     }
 }
 

@@ -5,11 +5,11 @@
 
 mod line;
 mod membership;
-mod token;
 
-use super::Which;
 use super::background::{self, host_name, interrupted};
 use super::client::{Failed, exit};
+use super::config::Config;
+use super::{Which, typed};
 use crossbeam_channel::{Receiver, bounded, unbounded};
 use hyper::Method;
 use line::End;
@@ -20,8 +20,9 @@ use muster_core::protocol::line::FromHost;
 use muster_scheduler::network::client::{ClientError, Dialer, Place};
 use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Described, Joining, MOST_MESSAGE};
-use muster_worker::agent::{self, AgentConfig, Payloads};
+use muster_worker::agent::{self, AgentConfig, Payloads, Site};
 use muster_worker::command::BAD_INPUT;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -57,7 +58,7 @@ pub(super) fn joined(state: &Path) -> Option<String> {
     Some(Membership::read(state).ok()??.place.address)
 }
 
-fn label(text: &str) -> Result<String, String> {
+pub(super) fn label(text: &str) -> Result<String, String> {
     let plain =
         |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "._-/".contains(c));
     match text.split_once('=') {
@@ -79,25 +80,29 @@ fn join(args: &JoinArgs) -> Result<(), Failed> {
     let runtime = runtime.map_err(here)?;
     let state = args.which.dir();
     muster_worker::state::folder(&state, "").map_err(here)?;
-    let shape = agent::shape().map_err(here)?;
-    let (membership, fresh) = membership(args, &state)?;
+    let set = Config::read(&state)?;
+    let shape = agent::shape(set.gpus.as_deref()).map_err(here)?;
+    let site = set.site(shape.gpus.len());
+    let (membership, fresh) = membership((args, &set), &state)?;
     let described = Described { shape, labels: membership.labels.clone() };
-    let mut host = Host { membership, described, state };
+    let mut host = Host { membership, described, state, site };
     host.enter(&runtime, fresh, args.token_file.as_deref())?;
     if args.detach { host.detach() } else { host.serve(&runtime) }
 }
 
 /// What this host is to the pool: what it keeps of that, or what it is to be, with whether that is new.
-fn membership(args: &JoinArgs, state: &Path) -> Result<(Membership, bool), Failed> {
+fn membership((args, set): (&JoinArgs, &Config), state: &Path) -> Result<(Membership, bool), Failed> {
     let kept = Membership::read(state).map_err(here)?;
     let place = args.place.clone().or_else(|| Some(kept.as_ref()?.place.clone()));
     let none = "this host has joined no pool: paste the line that `muster token` prints on the pool's host";
     let place = place.ok_or_else(|| here(none))?;
-    let name = args.name.clone().or_else(|| Some(kept.as_ref()?.name.clone())).unwrap_or_else(host_name);
+    let named = args.name.clone().or_else(|| set.name.clone());
+    let name = named.or_else(|| Some(kept.as_ref()?.name.clone())).unwrap_or_else(host_name);
+    let given = if args.labels.is_empty() { set.labels.as_deref().unwrap_or_default() } else { &args.labels };
+    let given: BTreeSet<String> = given.iter().cloned().collect();
     match kept {
         Some(kept) if kept.place.fingerprint == place.fingerprint && kept.name == name => {
-            let given = args.labels.iter().cloned().collect();
-            let labels = if args.labels.is_empty() { kept.labels.clone() } else { given };
+            let labels = if given.is_empty() { kept.labels.clone() } else { given };
             Ok((Membership { place, labels, ..kept }, false))
         }
         Some(kept) if kept.rules.is_some() => {
@@ -112,8 +117,7 @@ fn membership(args: &JoinArgs, state: &Path) -> Result<(Membership, bool), Faile
         // What no pool has taken may be chosen anew.
         _ => {
             let credential = Secret::make().map_err(here)?;
-            let labels = args.labels.iter().cloned().collect();
-            Ok((Membership { place, name, credential, labels, rules: None }, true))
+            Ok((Membership { place, name, credential, labels: given, rules: None }, true))
         }
     }
 }
@@ -123,6 +127,7 @@ struct Host {
     membership: Membership,
     described: Described,
     state: PathBuf,
+    site: Site,
 }
 
 impl Host {
@@ -162,7 +167,7 @@ impl Host {
         let anonymous = Dialer::new(place, None)?;
         // Nobody is asked for a token that cannot be handed in.
         drop(runtime.block_on(anonymous.connect())?);
-        let token = token::read(token_file)?;
+        let token = typed::token(token_file, "muster token")?;
         self.membership.keep(&self.state).map_err(here)?;
         let joining =
             Joining { token: token.text().to_owned(), name: name.clone(), credential: credential.hash() };
@@ -195,6 +200,7 @@ impl Host {
             rules,
             program: std::env::current_exe().map_err(here)?,
             host: name.clone(),
+            site: self.site.clone(),
         };
         let dialer = self.dialer()?;
         let far = Far { dialer: dialer.clone(), runtime: runtime.handle().clone() };

@@ -1,7 +1,9 @@
 //! One attempt in the shepherd's process: its shepherd, its processes, and what they use.
 
+use super::complaint::complain;
 use super::errand::Errand;
 use super::family;
+use super::hooks::{self, Hook, Hooked};
 use super::leader::{self, Reaped, Status};
 use super::prepare::{self, Around, Failure};
 use super::remote::Remotes;
@@ -25,6 +27,12 @@ pub(super) struct Attempt {
     errand: Box<Errand>,
     /// Its first process, while that runs.
     leader: Option<Pid>,
+    /// What that is.
+    phase: Phase,
+    /// Whether it was told to die: nothing of the job begins any more.
+    killed: bool,
+    /// When a prolog or epilog that still runs is killed.
+    hook_until: Time,
     /// When its shepherd wants to be woken.
     pub(super) wake: Time,
     /// The signal before its time is over, and when.
@@ -35,12 +43,22 @@ pub(super) struct Attempt {
     why: Option<String>,
     /// Whether its first process is the foreman of a kernel.
     kernel: bool,
-    /// What it runs, where others may start something of it.
+    /// What it runs.
     payload: Option<(Launch, Payload)>,
     /// What its batch host has started here.
     remotes: Remotes,
     /// How what the batch host has started stands, since this was last asked for.
     said: Vec<RemoteSaid>,
+}
+
+/// What the first process of an attempt is.
+enum Phase {
+    /// The host's prolog.
+    Prolog(Hooked),
+    /// The job's own; on a host that is not its batch host there is none.
+    Job,
+    /// The host's epilog, and how the job had ended.
+    Epilog(Hooked, Outcome),
 }
 
 impl Attempt {
@@ -50,6 +68,9 @@ impl Attempt {
             shepherd: Shepherd::new(&errand.start, errand.lease),
             errand,
             leader: None,
+            phase: Phase::Job,
+            killed: false,
+            hook_until: Time::NEVER,
             wake: Time::NEVER,
             early: None,
             usage: Usage::default(),
@@ -71,7 +92,7 @@ impl Attempt {
 
     /// When something is to be done for it.
     pub(super) fn next(&self) -> Time {
-        self.early.map_or(self.wake, |(at, _)| at.min(self.wake))
+        self.early.map_or(self.wake, |(at, _)| at.min(self.wake)).min(self.hook_until)
     }
 
     /// All that is to be said of its end.
@@ -80,13 +101,14 @@ impl Attempt {
         Box::new(Ending { how, usage: self.usage, why })
     }
 
-    /// Notes why it cannot start, and says how it ends.
-    pub(super) fn cannot_start(&mut self, failure: Failure) -> Outcome {
+    /// Notes why it cannot start, and says what its shepherd hears.
+    pub(super) fn cannot_start(&mut self, failure: Failure) -> ShepherdInput {
         self.why = Some(failure.why);
-        failure.outcome
+        if failure.unfit { ShepherdInput::Unfit } else { ShepherdInput::Exited(failure.outcome) }
     }
 
-    /// Starts its processes: on its batch host. On others it has none before the batch host starts some there.
+    /// Starts its processes, after the host's prolog: on its batch host. On others it has none before the batch host starts
+    /// some there.
     ///
     /// # Errors
     /// Why it cannot start, and what becomes of it.
@@ -104,15 +126,37 @@ impl Attempt {
         })?;
         slot.begin(&prepare::limits(&self.errand, &launch)).map_err(Failure::of_host)?;
         self.metered = slot.limits_memory();
-        if launch.hosts.len() > 1 {
+        let hooked = self.errand.site.prolog.is_some() || self.errand.site.epilog.is_some();
+        if launch.hosts.len() > 1 || hooked {
             self.payload = Some((launch.clone(), payload.clone()));
         }
+        let of = (&*self.errand, &launch, payload);
+        if let Some(hooked) = Hook::Prolog.start(of, &around(state, &self.errand, slot), slot)? {
+            self.hold(&hooked);
+            self.phase = Phase::Prolog(hooked);
+            return Ok(());
+        }
+        self.start((&launch, payload), state, slot)
+    }
+
+    fn hold(&mut self, hooked: &Hooked) {
+        self.leader = Some(hooked.pid);
+        self.hook_until = super::clock::now().after(hooks::MOST.as_millis() as i64);
+    }
+
+    /// Starts the job's own first process, on its batch host.
+    fn start(
+        &mut self,
+        (launch, payload): (&Launch, &Payload),
+        state: &Path,
+        slot: &Slot,
+    ) -> Result<(), Failure> {
         if self.errand.start.role == Role::Member {
             return Ok(());
         }
         let around = around(state, &self.errand, slot);
         self.kernel = matches!(payload.program, Program::Kernel(_));
-        let plan = prepare::plan(&self.errand, &launch, payload, &around)?;
+        let plan = prepare::plan(&self.errand, launch, payload, &around)?;
         let born = leader::start(&plan, slot.cradle(), slot.limits_memory());
         self.leader = Some(born.map_err(|e| Failure::of_host(format!("cannot start a process: {e}")))?);
         let limit = self.errand.start.limit_ms;
@@ -124,18 +168,22 @@ impl Attempt {
     }
 
     /// Whether it runs on another host than this.
-    pub(super) fn is_away_from(&self, host: &str) -> bool {
-        self.errand.host != host
+    pub(super) fn is_away_from(&self, payload: &Payload) -> bool {
+        !payload.is_from(&self.errand.host)
     }
 
-    /// Starts what its batch host wants to run here, unless it was started, and says how it stands.
-    pub(super) fn remote(&mut self, remote: &Remote, state: &Path, slot: &Slot) -> RemoteSaid {
+    /// Starts what its batch host wants to run here, unless it was started, and says how it stands; nothing before the
+    /// host's prolog is over, nor after the end: it is asked again.
+    pub(super) fn remote(&mut self, remote: &Remote, state: &Path, slot: &Slot) -> Option<RemoteSaid> {
         let Attempt { errand, payload, remotes, .. } = self;
-        let Some((launch, payload)) = payload else {
+        if !matches!(self.phase, Phase::Job) {
+            return None;
+        }
+        let Some((launch, payload)) = payload.as_ref().filter(|(launch, _)| launch.hosts.len() > 1) else {
             let how = RemoteState::Refused(format!("job {} has no other host", remote.id.run));
-            return RemoteSaid { id: remote.id, number: remote.number, how };
+            return Some(RemoteSaid { id: remote.id, number: remote.number, how });
         };
-        remotes.stands(remote, (errand, launch, payload), &around(state, errand, slot), slot)
+        Some(remotes.stands(remote, (errand, launch, payload), &around(state, errand, slot), slot))
     }
 
     /// What has changed of that.
@@ -143,8 +191,10 @@ impl Attempt {
         std::mem::take(&mut self.said)
     }
 
-    /// Kills all of its processes; false when none is left. If not, their end is heard of as any other.
-    pub(super) fn kill(&mut self, slot: &mut Slot) -> bool {
+    /// Kills all of its processes; false when none is left, and nothing runs after them. If not, their end is heard of as any
+    /// other.
+    pub(super) fn kill(&mut self, state: &Path, slot: &mut Slot) -> bool {
+        self.killed = true;
         if self.leader.is_some() {
             signal_all(slot, Signal::KILL);
             return true;
@@ -152,7 +202,7 @@ impl Attempt {
         // On a host that is not its batch host: what runs there is nobody's end but this.
         self.end_rest(slot);
         self.count_slot(slot);
-        false
+        self.finish(Outcome::Completed, state, slot).is_none()
     }
 
     fn has_processes(&self) -> bool {
@@ -176,7 +226,7 @@ impl Attempt {
     /// Tells its processes that they have to end; of a kernel the foreman alone, so that its team can hand in what it has.
     /// On other hosts than its batch host nobody is told: mpirun passes it on.
     pub(super) fn warn_of_end(&self, slot: &Slot) {
-        let Some(leader) = self.leader else { return };
+        let Some(leader) = self.leader.filter(|_| !matches!(self.phase, Phase::Epilog(..))) else { return };
         signal_all(slot, Signal::CONT);
         if self.kernel {
             let _ = kill_process(leader, Signal::TERM);
@@ -185,8 +235,12 @@ impl Attempt {
         }
     }
 
-    /// Sends its early signal, if the time for that has come.
+    /// Sends its early signal, if the time for that has come, and ends a prolog or epilog whose time is over.
     pub(super) fn warn(&mut self, now: Time, slot: &Slot) {
+        if self.hook_until <= now {
+            self.hook_until = Time::NEVER;
+            signal_all(slot, Signal::KILL);
+        }
         let (Some((_, early)), Some(leader)) = (self.early.take_if(|(at, _)| *at <= now), self.leader) else {
             return;
         };
@@ -198,8 +252,8 @@ impl Attempt {
     }
 
     /// Some process of it has ended. If it was the first, what is left is killed, as in Slurm, and waited for, and this
-    /// is how the attempt ended.
-    pub(super) fn ended(&mut self, slot: &mut Slot) -> Option<Outcome> {
+    /// is how the attempt ended, unless the job follows the host's prolog or the host's epilog the job.
+    pub(super) fn ended(&mut self, state: &Path, slot: &mut Slot) -> Option<ShepherdInput> {
         let leader = self.leader.map(|pid| pid.as_raw_nonzero().get());
         let mut status = None;
         while let Some(reaped) = leader::reap(false) {
@@ -210,13 +264,67 @@ impl Attempt {
         }
         let status = status?;
         self.end_rest(slot);
-        (self.leader, self.early) = (None, None);
-        Some(match status {
-            _ if self.count_slot(slot) => Outcome::OutOfMemory,
-            Status::Exited(0) => Outcome::Completed,
-            Status::Exited(code) => Outcome::Failed(code),
-            Status::Signalled(signal) => Outcome::Signalled(signal),
-        })
+        (self.leader, self.early, self.hook_until) = (None, None, Time::NEVER);
+        match std::mem::replace(&mut self.phase, Phase::Job) {
+            Phase::Prolog(hooked) => self.after_prolog((&hooked, status), state, slot),
+            Phase::Job => {
+                let outcome = match status {
+                    _ if self.count_slot(slot) => Outcome::OutOfMemory,
+                    Status::Exited(0) => Outcome::Completed,
+                    Status::Exited(code) => Outcome::Failed(code),
+                    Status::Signalled(signal) => Outcome::Signalled(signal),
+                };
+                self.finish(outcome, state, slot).map(ShepherdInput::Exited)
+            }
+            Phase::Epilog(hooked, outcome) => {
+                self.count_slot(slot);
+                if status != Status::Exited(0) {
+                    let what =
+                        format!("job {}: {}", self.errand.start.id, hooked.failed(Hook::Epilog, status));
+                    complain("shepherd", what);
+                }
+                Some(ShepherdInput::Exited(outcome))
+            }
+        }
+    }
+
+    /// The prolog is over: the job begins, or cannot.
+    fn after_prolog(
+        &mut self,
+        (hooked, status): (&Hooked, Status),
+        state: &Path,
+        slot: &mut Slot,
+    ) -> Option<ShepherdInput> {
+        if self.killed || status != Status::Exited(0) {
+            self.count_slot(slot);
+            self.why = Some(hooked.failed(Hook::Prolog, status));
+            return Some(ShepherdInput::Unfit);
+        }
+        let (launch, payload) = self.payload.take()?;
+        let born = self.start((&launch, &payload), state, slot);
+        self.payload = Some((launch, payload));
+        let failure = born.err()?;
+        let outcome = failure.outcome;
+        self.why = Some(failure.why);
+        self.finish(outcome, state, slot).map(ShepherdInput::Exited)
+    }
+
+    /// The job is over: this is how it ended, unless the host has an epilog that runs first.
+    fn finish(&mut self, outcome: Outcome, state: &Path, slot: &Slot) -> Option<Outcome> {
+        let Some((launch, payload)) = &self.payload else { return Some(outcome) };
+        let of = (&*self.errand, launch, payload);
+        match Hook::Epilog.start(of, &around(state, &self.errand, slot), slot) {
+            Ok(Some(hooked)) => {
+                self.hold(&hooked);
+                self.phase = Phase::Epilog(hooked, outcome);
+                None
+            }
+            Ok(None) => Some(outcome),
+            Err(failure) => {
+                complain("shepherd", format!("job {}: {}", self.errand.start.id, failure.why));
+                Some(outcome)
+            }
+        }
     }
 
     /// Kills what the first process has left, and hears of the end of each.

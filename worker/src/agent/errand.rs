@@ -3,6 +3,7 @@
 //! A process serves one slot: it holds at most one attempt that runs, those that follow it, and those that are over until
 //! they are let go.
 
+use super::hooks::Site;
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
 use muster_core::protocol::line::{Remote, RemoteSaid};
@@ -26,6 +27,8 @@ pub(super) struct Errand {
     pub(super) cpus: Vec<u32>,
     /// This host's name.
     pub(super) host: String,
+    /// What is set for all that runs here.
+    pub(super) site: Site,
     /// What its shepherd was told before there was one, in order.
     pub(super) told: Vec<ToShepherd>,
 }

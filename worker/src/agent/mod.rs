@@ -33,7 +33,9 @@ mod ends;
 mod errand;
 mod family;
 mod frame;
+mod gpus;
 mod groups;
+mod hooks;
 mod job_link;
 mod jobs;
 mod larder;
@@ -60,6 +62,7 @@ use muster_core::protocol::lease::Lease;
 use std::path::PathBuf;
 
 pub(crate) use clock::{boot, now};
+pub use hooks::{Site, check as check_hook};
 pub(crate) use job_link::JobLink;
 pub(crate) use jobs::{FromJob, ToJob, path as jobs_door};
 pub(crate) use launch_agent::job_around;
@@ -79,6 +82,8 @@ pub struct AgentConfig {
     pub program: PathBuf,
     /// This host's name.
     pub host: String,
+    /// What is set for all that runs here.
+    pub site: Site,
 }
 
 /// Where an agent gets what jobs run.

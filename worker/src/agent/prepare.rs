@@ -42,17 +42,19 @@ pub(super) struct Failure {
     pub(super) outcome: Outcome,
     /// For people.
     pub(super) why: String,
+    /// Whether nothing can begin on this host.
+    pub(super) unfit: bool,
 }
 
 /// Whoever asked got it wrong: it would fail on any host.
 fn wrong(why: impl Into<String>) -> Failure {
-    Failure { outcome: Outcome::Failed(1), why: why.into() }
+    Failure { outcome: Outcome::Failed(1), why: why.into(), unfit: false }
 }
 
 impl Failure {
     /// This host could not do it: another may.
     pub(super) fn of_host(why: impl Into<String>) -> Failure {
-        Failure { outcome: Outcome::NotStarted, why: why.into() }
+        Failure { outcome: Outcome::NotStarted, why: why.into(), unfit: false }
     }
 }
 
@@ -156,6 +158,36 @@ pub(super) fn of_daemon(
     })
 }
 
+/// The environment of a prolog or epilog: what Slurm and this host say of the attempt, and nothing that its user has set.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn for_hook(
+    (errand, launch, payload): (&Errand, &Launch, &Payload),
+    around: &Around,
+) -> Result<Vec<CString>, Failure> {
+    is_ours(launch)?;
+    let bare = Payload { environment: Vec::new(), ..payload.clone() };
+    let said = variables(errand, launch, &bare, around).into_iter();
+    let mut said: Variables = said
+        .filter(|(name, _)| {
+            ["SLURM", "MUSTER_"].iter().any(|ours| name.as_bytes().starts_with(ours.as_bytes()))
+        })
+        .collect();
+    let owner = &launch.owner;
+    let id = errand.start.id.run.job.0.to_string();
+    for (name, value) in [
+        ("PATH", PATH.to_owned()),
+        ("SLURM_JOB_ID", id),
+        ("SLURM_JOB_USER", owner.user.clone()),
+        ("SLURM_JOB_UID", owner.uid.to_string()),
+        ("SLURMD_NODENAME", errand.host.clone()),
+    ] {
+        said.insert(name.into(), value.into());
+    }
+    texts(said)
+}
+
 /// Refuses a job of another user.
 fn is_ours(launch: &Launch) -> Result<(), Failure> {
     let (owner, me) = (&launch.owner, rustix::process::getuid().as_raw());
@@ -194,7 +226,7 @@ fn data_limit(errand: &Errand, launch: &Launch, around: &Around) -> Option<u64> 
 /// Whether output is sent to where the job was submitted: where its directory is another one on this host.
 fn comes_back(errand: &Errand, payload: &Payload) -> bool {
     let here = |told| crate::folder::id(Path::new(&payload.submit_dir)).is_ok_and(|own| own.is_same(told));
-    errand.host != payload.submit_host && payload.folder.as_ref().is_some_and(|told| !here(told))
+    !payload.is_from(&errand.host) && payload.folder.as_ref().is_some_and(|told| !here(told))
 }
 
 /// The streams of a job.
@@ -310,7 +342,9 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     let id = errand.start.id;
     let parts = &launch.on.allocation.parts;
     let share = |(part, host): (&Part, &'a String)| Share { host, cpus: part.cpus(), tasks: part.tasks };
+    let mine = part(launch, &errand.host).map_or(0, |part| part.gpus);
     let place = Place {
+        gpus: (errand.site.gpus > 0).then(|| (0..64).filter(|number| mine >> number & 1 == 1).collect()),
         submit_host: Some(&payload.submit_host),
         shares: parts.iter().zip(&launch.hosts).map(share).collect(),
         queued: Queued {
@@ -341,7 +375,7 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     }
     if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
-        for (name, value) in mpirun::variables(&program, mpirun::networks().as_deref()) {
+        for (name, value) in mpirun::variables(&program, networks(errand).as_deref()) {
             out.entry(name.into()).or_insert_with(|| value.into());
         }
         // Each host has a rank program beside its own muster.
@@ -352,6 +386,12 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
         }
     }
     out
+}
+
+/// The networks between hosts that MPI may use, where they are known.
+fn networks(errand: &Errand) -> Option<String> {
+    let set = &errand.site.networks;
+    if set.is_empty() { mpirun::networks() } else { Some(set.join(",")) }
 }
 
 /// A program and the words that it gets.
@@ -398,6 +438,7 @@ fn find(word: &str, folder: &Path, path: &OsStr) -> Result<PathBuf, Failure> {
     places.find(may_run).ok_or_else(|| Failure {
         outcome: Outcome::Failed(127),
         why: format!("no program {word} in PATH ({}) on this host", path.to_string_lossy()),
+        unfit: false,
     })
 }
 

@@ -163,7 +163,7 @@ impl Process {
         match output {
             ShepherdOutput::Spawn => self.spawn(id),
             ShepherdOutput::Kill => {
-                if !attempt.kill(&mut self.slot) {
+                if !attempt.kill(&self.state, &mut self.slot) {
                     // Nothing of it is left.
                     self.inputs.push_back((id, ShepherdInput::Exited(Outcome::Completed)));
                 }
@@ -197,10 +197,10 @@ impl Process {
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let payload = self.payload.as_ref().map(|(_, payload)| payload);
         let born = laid.and_then(|()| attempt.spawn(payload, &self.state, &mut self.slot));
-        let elsewhere = payload.is_some_and(|payload| attempt.is_away_from(&payload.submit_host));
+        let elsewhere = payload.is_some_and(|payload| attempt.is_away_from(payload));
         if let Err(failure) = born {
-            let outcome = attempt.cannot_start(failure);
-            self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
+            let input = attempt.cannot_start(failure);
+            self.inputs.push_back((id, input));
         }
         if elsewhere && unsent::is_there(&self.state, id) {
             self.say(&FromProcess::Unsent(id));
@@ -245,9 +245,8 @@ impl Process {
         let _ = rustix::io::read(&self.reaper, &mut [0u8; 128]);
         let Some(id) = self.running else { return };
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
-        if let Some(outcome) = attempt.ended(&mut self.slot) {
-            self.inputs.push_back((id, ShepherdInput::Exited(outcome)));
-        }
+        let input = attempt.ended(&self.state, &mut self.slot);
+        self.inputs.extend(input.map(|input| (id, input)));
         attempt.said().into_iter().for_each(|said| self.say(&FromProcess::RemoteSaid(said)));
     }
 
@@ -329,8 +328,9 @@ impl Process {
     /// What does not run is said nothing of: it may begin yet, and is asked for again.
     fn remote(&mut self, remote: &Remote) {
         let running = self.attempts.get_mut(&remote.id).filter(|_| self.running == Some(remote.id));
-        if let Some(attempt) = running {
-            let said = attempt.remote(remote, &self.state, &self.slot);
+        if let Some(attempt) = running
+            && let Some(said) = attempt.remote(remote, &self.state, &self.slot)
+        {
             self.say(&FromProcess::RemoteSaid(said));
         }
     }

@@ -88,7 +88,7 @@ fn start(
     Ok((leader::start(&plan, slot.cradle(), slot.limits_memory()).map_err(told)?, out))
 }
 
-fn last_words(out: &File) -> String {
+pub(super) fn last_words(out: &File) -> String {
     let length = out.metadata().map_or(0, |meta| meta.len());
     let mut bytes = vec![0; length.min(LAST_WORDS) as usize];
     let read = out.read_at(&mut bytes, length.saturating_sub(LAST_WORDS)).unwrap_or(0);

@@ -9,7 +9,9 @@ use crate::state;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where the agent listens.
 pub(super) fn door(state: &Path) -> PathBuf {
@@ -23,14 +25,20 @@ pub(super) fn door(state: &Path) -> PathBuf {
 pub(super) fn rule(state: &Path) -> Result<File, String> {
     let path = state::folder(state, "")?.join("agent.lock");
     let file = open(&path).map_err(|e| format!("cannot use {}: {e}", path.display()))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        format!(
-            "an agent runs for {} already (`muster down` ends it; --state DIR names another)",
-            state.display()
-        )
-    })?;
+    let end = Instant::now() + GOING.0;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // One that was killed holds its lock until the system has taken it apart.
+        if Instant::now() >= end || UnixStream::connect(door(state)).is_ok() {
+            let what = "an agent runs for {} already (`muster down` ends it; --state DIR names another)";
+            return Err(what.replace("{}", &state.display().to_string()));
+        }
+        std::thread::sleep(GOING.1);
+    }
     Ok(file)
 }
+
+/// How long an agent that was killed may take to go, and how often that is looked at.
+const GOING: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(5));
 
 /// Leaves word of the groups for the shepherds.
 ///

@@ -8,6 +8,7 @@ use super::complaint::complain;
 use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess};
 use super::groups::{self, Groups};
+use super::hooks::Site;
 use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
 use super::prepare::{self, mark};
@@ -68,6 +69,7 @@ pub(super) enum Event {
 struct Here<'a> {
     state: PathBuf,
     host: &'a str,
+    site: &'a Site,
     shape: HostShape,
 }
 
@@ -133,7 +135,7 @@ pub fn run(
         expected.iter().for_each(|pid| roster.watch(*pid));
         let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
-            here: Here { state, host: &config.host, shape },
+            here: Here { state, host: &config.host, site: &config.site, shape },
             agent: Agent::new(config.rules, spool.life()),
             spool,
             roster,
@@ -396,8 +398,8 @@ impl Shell<'_> {
         let mine = prepare::part(&launch, self.here.host).filter(|_| self.here.shape.real);
         let within = mine.map(|part| part.within(&self.here.shape));
         let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
-        let host = self.here.host.to_owned();
-        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host, told: Vec::new() })
+        let (host, site) = (self.here.host.to_owned(), self.here.site.clone());
+        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host, site, told: Vec::new() })
     }
 
     /// Has begun what waited for something that is over, and has no process.

@@ -16,7 +16,7 @@ use muster_core::protocol::message::{
 };
 use muster_core::protocol::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use muster_core::time::Time;
-use muster_worker::agent::{AgentConfig, Payloads, run};
+use muster_worker::agent::{AgentConfig, Payloads, Site, run};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -305,6 +305,7 @@ impl Pool {
             submit_dir: self.folder.to_str().unwrap().to_owned(),
             folder: None,
             submit_host: "desk".into(),
+            client: None,
             umask: 0o027,
         };
         let bytes = Format::Message.encode(&payload);
@@ -389,7 +390,7 @@ pub(crate) fn agent(state: PathBuf) -> Result<(), String> {
     if let Some(ms) = std::env::var("TEST_LEASE_MS").ok().and_then(|text| text.parse().ok()) {
         (rules.length_ms, rules.report_ms) = (ms, ms / 8);
     }
-    let config = AgentConfig { state, rules, program, host: "n1.example".into() };
+    let config = AgentConfig { state, rules, program, host: "n1.example".into(), site: Site::default() };
     run(&config, &payloads, &send, &hear, &stop)?;
     drop(send);
     writer.join().map_err(|_| "the writer panicked".into())

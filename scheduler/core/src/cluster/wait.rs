@@ -9,6 +9,7 @@ use super::room::{Need, Rooms};
 use crate::policy::machine::{Machine, Running};
 use crate::time::Time;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Why a class does not start now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,52 @@ pub enum Scarce {
     Gpus,
     /// Hosts without other jobs.
     WholeHosts,
+}
+
+impl fmt::Display for Missing {
+    /// A clause that says what is missing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Licence { name, needs, free } => {
+                write!(f, "it needs {needs} of licence {name}, and {free} are free")
+            }
+            Missing::Hosts { needs, matching, down, drained, reserved } => {
+                let hosts = if *matching == 1 { "host" } else { "hosts" };
+                write!(f, "it needs {needs} of {matching} {hosts} that could run it, and of these")?;
+                let states = [
+                    (drained, "drained (`muster hosts` says why)"),
+                    (down, "not heard of"),
+                    (reserved, "reserved"),
+                ];
+                let mut told = states.iter().filter(|(count, _)| **count > 0);
+                told.next().map_or(Ok(()), |(count, state)| write!(f, " {count} {state}"))?;
+                told.try_for_each(|(count, state)| write!(f, ", {count} {state}"))
+            }
+            Missing::Free { what, each, needs, enough } => {
+                write!(
+                    f,
+                    "{what} are not free: it needs {each} for each of {needs}, and there are for {enough}"
+                )
+            }
+            Missing::Together { needs, enough } => {
+                write!(
+                    f,
+                    "not all is free on one host at once: it needs room for {needs}, and there is for {enough}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Scarce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scarce::Cpus => "CPUs",
+            Scarce::Memory => "MiB of memory",
+            Scarce::Gpus => "GPUs",
+            Scarce::WholeHosts => "whole hosts",
+        })
+    }
 }
 
 impl Hosts {

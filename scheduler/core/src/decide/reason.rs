@@ -273,11 +273,14 @@ impl fmt::Display for Reason {
             Reason::Ask(error) => error.fmt(f),
             Reason::Misfit(misfit) => misfit.fmt(f),
             Reason::Resources { wait, holders } => {
-                f.write_str(if holders.is_empty() {
-                    "resources are missing"
-                } else {
-                    "others hold what it needs"
-                })?;
+                match &wait.missing[..] {
+                    _ if !holders.is_empty() => f.write_str("others hold what it needs")?,
+                    [] => f.write_str("resources are missing")?,
+                    [first, rest @ ..] => {
+                        first.fmt(f)?;
+                        rest.iter().try_for_each(|missing| write!(f, "; {missing}"))?;
+                    }
+                }
                 for (run, end) in holders {
                     write!(f, ", {run} until {}", end.0)?;
                 }

@@ -18,7 +18,7 @@ use super::stamp::AttemptId;
 use crate::books::Books;
 use crate::books::error::BooksError;
 use crate::books::event::{Event, Fact};
-use crate::cluster::{Allocation, HostId, HostState, Hosts, Part};
+use crate::cluster::{Allocation, Host, HostId, HostState, Hosts, Part};
 use crate::decide::decision::Decided as Explained;
 use crate::decide::foresight::Foresight;
 use crate::decide::preempt::{Preempt, Victim};
@@ -311,6 +311,13 @@ impl Desk for Clerk {
     fn follows(&self, event: &Event) -> bool {
         let at = self.books.last().unwrap_or(Time(i64::MIN));
         self.books.check(&Fact { at, event: event.clone() }).is_ok()
+    }
+
+    /// It is drained, as in Slurm: what it cannot begin begins elsewhere.
+    fn unfit(&self, host: HostId, why: &str) -> Option<Event> {
+        let host = self.books.hosts().get(host.0 as usize).filter(|host| host.state == HostState::Up)?;
+        let state = HostState::Drained { reason: why.to_owned() };
+        Some(Event::Host(Box::new(Host { state, ..host.clone() })))
     }
 
     fn may_begin(&self, begun: &Begun) -> bool {

@@ -11,7 +11,7 @@ use super::guard::Guard;
 use super::lag::Lag;
 use super::lease::Lease;
 use super::ledger::{FromStore, ToStore};
-use super::message::{self, Conduct, Holding, Order, Report, Role, Start, ToAgent, ToController};
+use super::message::{self, Conduct, Ended, Holding, Order, Report, Role, Start, ToAgent, ToController};
 use super::stamp::{AttemptId, Boot, Session, Stamp, Term};
 use super::standing::{Part, PartEnd, Record, Standing};
 use super::watch::{Heard, Voice, Watch};
@@ -304,6 +304,11 @@ impl<D: Desk> Controller<D> {
                 if ours {
                     if let Some(why) = &end.why {
                         self.note(now, Record::Unable(id, host, message::reason(why)));
+                    }
+                    if end.how == Ended::Unfit {
+                        let why = end.why.as_deref().unwrap_or_default();
+                        let events = self.standing.desk.unfit(host, &message::reason(why));
+                        events.into_iter().for_each(|event| self.note(now, Record::Desk(event)));
                     }
                     self.over(now, (id, host), PartEnd::Reported(end.how), end.usage);
                 }

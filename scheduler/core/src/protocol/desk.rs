@@ -42,6 +42,9 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// controller.
     fn usable(&mut self, host: HostId, usable: bool);
 
+    /// What changes as a host says that it is not fit for what it was to begin; nothing has changed yet.
+    fn unfit(&self, host: HostId, why: &str) -> Option<Self::Event>;
+
     /// What begins now, on hosts that are usable. Each attempt has a number that its run never had before. All of it is
     /// noted before this is asked again.
     fn decide(&mut self, now: Time) -> Decided;

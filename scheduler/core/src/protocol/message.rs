@@ -160,6 +160,8 @@ pub enum Ended {
     LeaseEnded,
     /// By its agent, as its shepherd had died.
     ShepherdLost,
+    /// Before it began, as its host says itself that it is not fit for it: its prolog has failed.
+    Unfit,
 }
 
 /// All that a host has to say of the end of what it held of an attempt.

@@ -22,6 +22,8 @@ pub enum ShepherdInput {
     AgentDied,
     /// What it held has exited, and no process of it is left.
     Exited(Outcome),
+    /// This host is not fit for it: it has not begun, and no process of it is left.
+    Unfit,
     /// Every process is stopped, as asked under this number.
     Stopped(u32),
     /// The time that it asked for has come.
@@ -135,6 +137,10 @@ impl Shepherd {
                     State::Running { limit: Limit::Passed(_), .. } => Ended::Exited(Outcome::Timeout),
                     _ => Ended::Exited(outcome),
                 };
+                self.end(how, &mut out);
+            }
+            ShepherdInput::Unfit => {
+                let how = if let State::Killing(why) = self.state { why } else { Ended::Unfit };
                 self.end(how, &mut out);
             }
             ShepherdInput::Woken => {}

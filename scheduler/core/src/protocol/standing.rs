@@ -459,6 +459,7 @@ impl Open {
             // What a member holds ends when it has nothing to hold any more.
             (Role::Member, PartEnd::Reported(Ended::Exited(Outcome::Completed))) => return,
             (_, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),
+            (Role::Batch, PartEnd::Reported(Ended::Unfit)) => AttemptEnd::NeverBegan,
             _ => AttemptEnd::Lost,
         };
         self.cause.get_or_insert(cause);

@@ -8,7 +8,7 @@ use crate::network::wire::{self, MOST_MESSAGE};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use muster_core::protocol::format::Format;
 use std::io;
@@ -72,12 +72,30 @@ impl Dialer {
     /// # Errors
     /// What it says, or why it does not answer.
     pub async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ClientError> {
+        self.answer(method, path, body).await.map(|(_, bytes)| bytes)
+    }
+
+    /// Asks the pool for something, and says what stands above the answer, too.
+    ///
+    /// # Errors
+    /// As [`Dialer::ask`].
+    pub async fn answer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(HeaderMap, Bytes), ClientError> {
         timeout(ANSWER, self.request(method, path, body))
             .await
             .unwrap_or_else(|_| Err(self.lost(&"it does not answer")))
     }
 
-    async fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, ClientError> {
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(HeaderMap, Bytes), ClientError> {
         let stream = TokioIo::new(self.connect().await?);
         let shaken = hyper::client::conn::http1::handshake(stream).await;
         let (mut sender, connection) = shaken.map_err(|error| self.lost(&error))?;
@@ -94,10 +112,11 @@ impl Dialer {
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|e| ClientError::Here(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
-        let status = response.status();
-        let read = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
+        let (head, body) = response.into_parts();
+        let read = Limited::new(body, MOST_ANSWER).collect().await;
         let bytes = read.map_err(|error| self.lost(&error))?.to_bytes();
-        if status.is_success() { Ok(bytes) } else { Err(refused(status, &bytes)) }
+        let status = head.status;
+        if status.is_success() { Ok((head.headers, bytes)) } else { Err(refused(status, &bytes)) }
     }
 
     /// A line for the agent's messages.

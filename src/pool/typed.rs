@@ -1,4 +1,4 @@
-//! The token as a host is given it: from a file, from standard input, or typed where nobody sees it; never an argument.
+//! A token as `muster join` or `muster login` is given it: from a file, from standard input, or typed where nobody sees it; never an argument.
 
 use muster_scheduler::network::client::ClientError;
 use muster_scheduler::network::secret::Secret;
@@ -6,8 +6,8 @@ use rustix::termios::{LocalModes, OptionalActions, isatty, tcgetattr, tcsetattr}
 use std::io::{BufRead, stdin};
 use std::path::Path;
 
-/// Reads it.
-pub(super) fn read(file: Option<&Path>) -> Result<Secret, ClientError> {
+/// Reads one that this command prints.
+pub(super) fn token(file: Option<&Path>, printed_by: &str) -> Result<Secret, ClientError> {
     let text = match file {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| ClientError::Here(format!("--token-file {}: {error}", path.display())))?,
@@ -16,8 +16,8 @@ pub(super) fn read(file: Option<&Path>) -> Result<Secret, ClientError> {
     Secret::read(&text).ok_or_else(|| {
         let what = if text.trim().is_empty() { "there is no token" } else { "this is no token" };
         ClientError::Here(format!(
-            "{what}: `muster token` on the pool's host prints one, which has 32 letters and digits; `muster join` reads it \
-             from a prompt, from standard input or from --token-file FILE"
+            "{what}: `{printed_by}` on the pool's host prints one, which has 32 letters and digits; it is read from a prompt, \
+             from standard input or from --token-file FILE"
         ))
     })
 }
