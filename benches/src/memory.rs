@@ -1,5 +1,6 @@
 //! What is measured inside this process: numbers in memory, and the generator alone.
 
+use muster_kernels::ceiling;
 use muster_kernels::math::normal::normals;
 use muster_kernels::math::philox::{BATCH, Draw, Philox};
 use muster_kernels::moments::of_slice;
@@ -40,31 +41,7 @@ impl Numbers {
 
     /// The rate of the plainest sum: the ceiling.
     pub(crate) fn read(&self, simd: Simd) -> f64 {
-        self.rate(|part| simd.run(Sum(part)))
-    }
-}
-
-struct Sum<'a>(&'a [f64]);
-
-/// Places that are read at once. One sequence of cache lines does not keep the memory busy on every host, and the reading
-/// that is a ceiling has to be the fastest that can be had.
-const STREAMS: usize = 4;
-
-impl Vectorised for Sum<'_> {
-    type Out = f64;
-    #[inline(always)]
-    fn run<L: Lanes>(self) -> f64 {
-        let mut lanes = [[0.0; 32]; STREAMS];
-        let streams: [&[[f64; 32]]; STREAMS] =
-            std::array::from_fn(|s| self.0[s * (self.0.len() / STREAMS)..].as_chunks().0);
-        for at in 0..self.0.len() / STREAMS / 32 {
-            for (lanes, stream) in lanes.iter_mut().zip(streams) {
-                for (lane, number) in lanes.iter_mut().zip(&stream[at]) {
-                    *lane += L::pass(*number);
-                }
-            }
-        }
-        lanes.as_flattened().iter().sum()
+        self.rate(|part| ceiling::read(simd, part))
     }
 }
 

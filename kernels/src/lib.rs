@@ -3,6 +3,7 @@
 //! Steps 10 and 11 of a job's way (DESIGN section 4). A kernel's author writes the mathematics of one block and one
 //! merge ([`Kernel`], or [`Iterate`] for rounds; [`Partial`]); spans, threads, ranks, failures and resizes are the worker's business.
 
+pub mod ceiling;
 pub mod command;
 pub mod files;
 pub mod fold;

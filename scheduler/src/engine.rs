@@ -9,6 +9,7 @@ use crate::journal::{Batch, Journal};
 use crate::returns;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use muster_core::books::event::Event;
+use muster_core::ceilings::Ceilings;
 use muster_core::cluster::HostId;
 use muster_core::job::id::JobId;
 use muster_core::protocol::clerk::{Ask, Clerk, Told};
@@ -66,6 +67,8 @@ pub struct View<'a> {
     pub clerk: &'a Clerk,
     /// The fold of the journal.
     pub standing: &'a Standing<Clerk>,
+    /// What hosts can do at most, where that is known.
+    pub ceilings: &'a BTreeMap<HostId, Ceilings>,
 }
 
 /// A pool's engine, for those who ask.
@@ -187,6 +190,7 @@ impl Running {
             lines: BTreeMap::new(),
             replies: BTreeMap::new(),
             readers: BTreeMap::new(),
+            ceilings: BTreeMap::new(),
             returns: None,
             next_reply: 0,
             waiting: BTreeMap::new(),
@@ -255,6 +259,8 @@ struct Thread {
     replies: BTreeMap<u64, Reply>,
     /// Who waits for a piece of a file, and of which host.
     readers: BTreeMap<u64, (HostId, Reader)>,
+    /// What hosts have measured.
+    ceilings: BTreeMap<HostId, Ceilings>,
     /// Who keeps output that comes back.
     returns: Option<Sender<returns::Heard>>,
     next_reply: u64,
@@ -297,7 +303,12 @@ impl Thread {
             Heard::Line(host, line) => drop(self.lines.insert(host, line)),
             Heard::Look(look) => {
                 let standing = self.controller.standing();
-                look(&View { now: self.clock.now(), clerk: &standing.desk, standing });
+                look(&View {
+                    now: self.clock.now(),
+                    clerk: &standing.desk,
+                    standing,
+                    ceilings: &self.ceilings,
+                });
             }
             Heard::Over(job, call) => {
                 if self.is_over(job) {
@@ -353,6 +364,7 @@ impl Thread {
             }
             FromHost::Output(sent) => self.output(host, sent),
             FromHost::Delivered(delivered) => self.delivered(host, delivered),
+            FromHost::Measured(ceilings) => drop(self.ceilings.insert(host, ceilings)),
             FromHost::RemoteSaid(said) => {
                 let open = self.controller.standing().attempt(said.id);
                 let batch = open.filter(|open| open.parts.contains_key(&host)).map(Open::batch);

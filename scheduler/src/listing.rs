@@ -4,6 +4,7 @@ use crate::accounting::Past;
 use crate::blobs::Blobs;
 use crate::engine::View;
 use crate::returns::Destination;
+use muster_core::ceilings::Ceilings;
 use muster_core::cluster::{Allocation, HostId, HostState};
 use muster_core::decide::decision::{Decided, Decision};
 use muster_core::decide::reason::{self, Reason};
@@ -95,6 +96,8 @@ pub struct HostRow {
     pub memory_held_mib: u64,
     /// GPUs, by their types.
     pub gpus: Vec<String>,
+    /// What all its cores reach together, once it is measured.
+    pub ceilings: Option<Ceilings>,
     /// Its partitions.
     pub partitions: Vec<String>,
     /// Its labels.
@@ -281,6 +284,7 @@ pub fn hosts(view: &View) -> Vec<HostRow> {
             memory_mib: host.shape.memory_mib(),
             memory_held_mib,
             gpus: host.shape.gpus.iter().map(|gpu| gpu.kind.clone()).collect(),
+            ceilings: view.ceilings.get(&number).copied(),
             partitions: host.partitions.iter().cloned().collect(),
             labels: host.labels.iter().cloned().collect(),
             running,

@@ -62,6 +62,11 @@ fn revoke(args: &HostsArgs, host: &str) -> Result<(), Failed> {
     Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop)
 }
 
+/// How many thousand millions, if it is known.
+fn thousand_millions(number: Option<u64>) -> String {
+    number.map_or("-".to_owned(), |number| format!("{:.1}", number as f64 / 1e9))
+}
+
 fn list(args: &HostsArgs) -> Result<(), Failed> {
     let rows: Vec<HostRow> = Client::new(&args.which.dir()).get("/v1/hosts")?;
     if args.json {
@@ -77,12 +82,26 @@ fn list(args: &HostsArgs) -> Result<(), Failed> {
             domains.join("+"),
             format!("{}/{}", memory(row.memory_held_mib), memory(row.memory_mib)),
             row.gpus.len().to_string(),
+            thousand_millions(row.ceilings.map(|most| most.read_bytes_per_s)),
+            thousand_millions(row.ceilings.map(|most| most.flops_per_s)),
             row.running.to_string(),
             row.partitions.join(","),
             row.labels.iter().cloned().chain(row.reason.clone()).collect::<Vec<_>>().join(" "),
         ]
     };
-    let heading = ["HOST", "STATE", "CORES", "DOMAINS", "MEMORY", "GPUS", "RUNS", "PARTITIONS", "NOTES"];
-    print!("{}", table(&heading, &[2, 4, 5, 6], &rows.iter().map(cells).collect::<Vec<_>>()));
+    let heading = [
+        "HOST",
+        "STATE",
+        "CORES",
+        "DOMAINS",
+        "MEMORY",
+        "GPUS",
+        "GB/S",
+        "GFLOP/S",
+        "RUNS",
+        "PARTITIONS",
+        "NOTES",
+    ];
+    print!("{}", table(&heading, &[2, 4, 5, 6, 7, 8], &rows.iter().map(cells).collect::<Vec<_>>()));
     Ok(())
 }

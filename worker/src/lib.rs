@@ -1,6 +1,7 @@
 //! One host: its topology and NUMA pools, the team, the foreman and the ledger, and how a team is launched.
 
 pub mod agent;
+mod ceilings;
 pub mod comm;
 pub mod command;
 mod commits;

@@ -1,6 +1,7 @@
 //! Every decision of the batch system, as pure functions over values: no clock, thread, socket, file or log.
 
 pub mod books;
+pub mod ceilings;
 pub mod cluster;
 pub mod decide;
 pub mod folder;

@@ -16,6 +16,7 @@
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
 //! | `output/JOB.ATTEMPT.out`, `.err` | what a job has written that was submitted elsewhere, until the pool has it |
+//! | `ceilings.json` | what this host can do at most, as it was measured |
 //! | `work/JOB.ATTEMPT` | where such a job runs when its directory is not on this host |
 //! | `returned/JOB.out`, `.err` | what is written here of the output of jobs that run elsewhere |
 //!
@@ -55,6 +56,7 @@ mod shape;
 mod shell;
 mod slot;
 mod spool;
+mod surveyor;
 mod unsent;
 
 use muster_core::payload::BlobId;

@@ -38,6 +38,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+/// How long the end of a short task may wait to be said with the next, milliseconds.
+const TOGETHER_MS: i64 = 4;
+/// How many must be to come for that.
+const ENOUGH: usize = 6;
+
 /// How the process is connected.
 enum Link {
     /// To an agent; its end is the end of the connection, which is as sure as a pidfd and hears of a clean stop, too.
@@ -63,6 +68,9 @@ struct Process {
     /// The last payload, since the elements of an array share one.
     payload: Option<(BlobId, Payload)>,
     inputs: VecDeque<(AttemptId, ShepherdInput)>,
+    /// What is to be said to the agent, in frames, and when at the latest.
+    unsaid: Vec<u8>,
+    say_at: Time,
     dismissed: bool,
     /// Locked for as long as this process lives.
     _life: File,
@@ -99,6 +107,8 @@ pub fn shepherd(state: &Path) -> Result<(), String> {
         line: VecDeque::new(),
         payload: None,
         inputs: VecDeque::new(),
+        unsaid: Vec::new(),
+        say_at: Time::NEVER,
         dismissed: false,
         _life: life,
     };
@@ -110,13 +120,16 @@ impl Process {
     fn serve(&mut self) -> Result<(), String> {
         loop {
             self.settle();
+            if self.say_at <= clock::now() {
+                self.say_all();
+            }
             let alone = self.dismissed || matches!(self.link, Link::Waiting(_));
             if alone && self.running.is_none() && self.line.is_empty() {
                 return Ok(());
             }
             let running = self.running.and_then(|id| self.attempts.get(&id));
             let next = self.line.iter().map(|next| next.lease).min().unwrap_or(Time::NEVER);
-            self.alarm.set(running.map_or(next, Attempt::next))?;
+            self.alarm.set(running.map_or(next, Attempt::next).min(self.say_at))?;
             let connection = match &self.link {
                 Link::Agent(stream, _) => PollFd::new(stream, PollFlags::IN),
                 Link::Waiting(watch) => PollFd::new(watch, PollFlags::IN),
@@ -357,15 +370,33 @@ impl Process {
         self.inputs.extend(std::iter::once(ShepherdInput::Begin).chain(told).map(|input| (id, input)));
     }
 
+    /// Has something said to the agent, with what else there is: at once, but for the ends of short tasks of which enough are
+    /// to come, since to wake an agent costs a good part of what such a task does.
     fn say(&mut self, message: &FromProcess) {
+        if !matches!(self.link, Link::Agent(..)) {
+            return;
+        }
+        let Ok(bytes) = frame::bytes(message) else { return };
+        self.unsaid.extend(bytes);
+        let is_end = matches!(message, FromProcess::Said(_, FromShepherd::Ended(_)) | FromProcess::Left(_));
+        let may_wait = is_end && self.line.len() >= ENOUGH;
+        let now = clock::now();
+        self.say_at = self.say_at.min(if may_wait { now.after(TOGETHER_MS) } else { now });
+    }
+
+    fn say_all(&mut self) {
+        self.say_at = Time::NEVER;
+        let said = std::mem::take(&mut self.unsaid);
         if let Link::Agent(stream, _) = &mut self.link {
             // An agent that has died is heard of by the end of its stream.
-            let _ = frame::write(stream, message);
+            let _ = stream.write_all(&said);
         }
     }
 
     /// The agent is gone. What is over is on the spool, and the next agent finds it there.
     fn lose_agent(&mut self) {
+        // The next one asks.
+        self.unsaid.clear();
         let Ok(watch) = watch(&self.state) else {
             // What runs must not go on unheard of for ever: it ends by its lease, or with its limit; nothing begins.
             self.line.clear();

@@ -20,6 +20,7 @@ use muster_core::time::Time;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,6 +73,8 @@ struct Process {
     knows: Option<BlobId>,
     /// Since when nothing runs in it.
     idle: Time,
+    /// What is to be said to it, in frames.
+    unsaid: Vec<u8>,
 }
 
 /// What a dead process leaves.
@@ -114,7 +117,16 @@ impl Roster {
         let _ = guest.stream.set_write_timeout(Some(PATIENCE));
         let (running, lease, idle) = (guest.running, Time(i64::MIN), clock::now());
         let line = guest.line.iter().map(|id| (*id, None)).collect();
-        let process = Process { running, line, over: BTreeSet::new(), lease, knows: None, idle, guest };
+        let process = Process {
+            running,
+            line,
+            over: BTreeSet::new(),
+            lease,
+            knows: None,
+            idle,
+            guest,
+            unsaid: Vec::new(),
+        };
         self.processes.insert(process.guest.pid, process);
         self.serve(spool);
     }
@@ -128,6 +140,12 @@ impl Roster {
     pub(super) fn held(&self) -> BTreeSet<AttemptId> {
         let next = |p: &Process| p.line.iter().map(|(id, _)| *id).collect::<Vec<AttemptId>>();
         self.processes.values().flat_map(|p| p.over.iter().copied().chain(p.running).chain(next(p))).collect()
+    }
+
+    /// Whether nothing runs, or is about to.
+    pub(super) fn is_quiet(&self) -> bool {
+        let rests = |p: &Process| p.running.is_none() && p.line.is_empty();
+        self.queue.is_empty() && self.starting.is_empty() && self.processes.values().all(rests)
     }
 
     /// Has something begun as soon as a process is free, or what it follows is over.
@@ -233,6 +251,12 @@ impl Roster {
         true
     }
 
+    /// Says what there is to be said, to each process at once.
+    pub(super) fn say_all(&mut self) {
+        let all = self.processes.iter_mut().filter(|(_, process)| !process.unsaid.is_empty());
+        all.for_each(|(pid, process)| process.say_all(*pid));
+    }
+
     /// Asks the shepherd's process that holds an attempt for a process of it, if there is one.
     pub(super) fn remote(&mut self, remote: Remote) {
         if let Some((pid, process)) = self.processes.iter_mut().find(|(_, p)| p.running == Some(remote.id)) {
@@ -293,6 +317,7 @@ impl Roster {
         for pid in &idle {
             if let Some(mut process) = self.processes.remove(pid) {
                 say(*pid, &mut process, &ToProcess::Dismiss);
+                process.say_all(*pid);
             }
         }
         idle
@@ -355,16 +380,27 @@ impl Roster {
     }
 }
 
-/// A process that does not take what is said is as good as dead, and its end is heard of as any other.
+/// Has something said with what else there is to say.
 fn say(pid: u32, process: &mut Process, message: &ToProcess) {
-    match frame::write(&mut process.guest.stream, message) {
-        // It is dead.
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
-        Err(e) => {
-            complain("agent", format!("the shepherd of process {pid} does not listen and ends: {e}"));
-            kill(pid);
+    match frame::bytes(message) {
+        Ok(bytes) => process.unsaid.extend(bytes),
+        Err(e) => complain("agent", format!("the shepherd of process {pid} cannot be told: {e}")),
+    }
+}
+
+impl Process {
+    /// A process that does not take what is said is as good as dead, and its end is heard of as any other.
+    fn say_all(&mut self, pid: u32) {
+        let unsaid = std::mem::take(&mut self.unsaid);
+        match self.guest.stream.write_all(&unsaid) {
+            // It is dead.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(e) => {
+                complain("agent", format!("the shepherd of process {pid} does not listen and ends: {e}"));
+                kill(pid);
+            }
+            Ok(()) => {}
         }
-        Ok(()) => {}
     }
 }
 

@@ -18,9 +18,11 @@ use super::roll;
 use super::roster::{self, Roster, Waiting};
 use super::scout;
 use super::spool::Spool;
+use super::surveyor::Surveyor;
 use super::unsent::Unsent;
 use super::{AgentConfig, Payloads};
 use crossbeam_channel::{Receiver, Sender, after, bounded, select, unbounded};
+use muster_core::ceilings::Ceilings;
 use muster_core::job::outcome::Outcome;
 use muster_core::job::usage::Usage;
 use muster_core::payload::BlobId;
@@ -29,7 +31,7 @@ use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::line::{FromHost, ToHost};
-use muster_core::protocol::message::{self, Ended, Ending, FromShepherd, Start, ToShepherd};
+use muster_core::protocol::message::{self, Ended, Ending, FromShepherd, Start, ToController, ToShepherd};
 use muster_core::protocol::output::Delivery;
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_core::protocol::stamp::AttemptId;
@@ -55,6 +57,8 @@ pub(super) enum Event {
     Unnoted(AttemptId),
     /// Input files were looked for.
     Probed(ProbeId, Finding),
+    /// What this host can do at most was measured, or that had to give way.
+    Measured(Option<Ceilings>),
     /// What a blob holds, or why nobody knows.
     Fetched(BlobId, Result<Vec<u8>, String>),
     /// A process of a job has come in.
@@ -90,6 +94,7 @@ struct Shell<'a> {
     /// The groups of attempts whose shepherd is dead.
     orphans: BTreeMap<AttemptId, Vec<PathBuf>>,
     unsent: Unsent,
+    surveyor: Surveyor,
     /// Output of jobs that were submitted here.
     returns: Sender<Delivery>,
 }
@@ -133,6 +138,7 @@ pub fn run(
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
+        let surveyor = Surveyor::open(&state, &shape, events.clone());
         let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
             here: Here { state, host: &config.host, site: &config.site, shape },
@@ -148,6 +154,7 @@ pub fn run(
             wake: clock::now(),
             orphans: BTreeMap::new(),
             unsent,
+            surveyor,
             returns,
         };
         shell.gather(expected.into_iter().collect(), &happen, config.rules.kill_ms);
@@ -203,10 +210,15 @@ impl Shell<'_> {
     fn serve(&mut self, happen: &Receiver<Event>, hear: &Receiver<ToHost>, stop: &Receiver<()>) {
         loop {
             self.settle();
+            self.roster.say_all();
             let now = clock::now();
             let wait = Duration::from_millis((self.wake.0.saturating_sub(now.0)).max(0).unsigned_abs());
+            let wait = self.survey().map_or(wait, |rest| rest.min(wait));
             select! {
-                recv(happen) -> event => if let Ok(event) = event { self.happened(event) },
+                recv(happen) -> event => {
+                    let more = happen.try_iter().take(MOST_AT_ONCE);
+                    event.into_iter().chain(more).for_each(|event| self.happened(event));
+                }
                 recv(hear) -> message => match message {
                     Ok(message) => self.told(message),
                     Err(_) => return,
@@ -218,6 +230,15 @@ impl Shell<'_> {
                 }
             }
         }
+    }
+
+    /// Has this host measured when nothing runs on it; how long until that is to be looked at again.
+    fn survey(&mut self) -> Option<Duration> {
+        if self.roster.is_quiet() {
+            return self.surveyor.rest(&self.here.shape);
+        }
+        self.surveyor.give_way();
+        None
     }
 
     /// Closes the doors and lets go of what is idle; what runs goes on.
@@ -313,6 +334,10 @@ impl Shell<'_> {
                 self.roster.cleared(id);
                 self.begin_freed();
             }
+            Event::Measured(found) => {
+                self.surveyor.measured(found);
+                self.tell_ceilings();
+            }
             Event::Probed(id, finding) => self.inputs.push_back(AgentInput::Probed(id, finding)),
             Event::Fetched(blob, payload) => self.fetched(blob, payload),
         }
@@ -355,7 +380,13 @@ impl Shell<'_> {
 
     fn perform(&mut self, output: AgentOutput) {
         match output {
-            AgentOutput::Send(message) => drop(self.send.send(FromHost::Agent(message))),
+            AgentOutput::Send(message) => {
+                let begins = matches!(message, ToController::Hello { .. });
+                let _ = self.send.send(FromHost::Agent(message));
+                if begins {
+                    self.tell_ceilings();
+                }
+            }
             // It is noted when a process is handed it: what nobody was handed has not begun, and is not lost with the agent.
             AgentOutput::Note(_) => {}
             AgentOutput::Launch(start, lease) => self.launch(start, lease),
@@ -381,7 +412,12 @@ impl Shell<'_> {
         }
     }
 
+    fn tell_ceilings(&self) {
+        let _ = self.surveyor.known().map(|known| self.send.send(FromHost::Measured(known)));
+    }
+
     fn launch(&mut self, start: Start, lease: Time) {
+        self.surveyor.give_way();
         let id = start.id;
         match self.errand(start, lease) {
             Ok(errand) => {
@@ -470,6 +506,8 @@ fn end_of(id: AttemptId, ending: Box<Ending>) -> Vec<AgentInput> {
     vec![AgentInput::Shepherd(id, FromShepherd::Ended(ending)), AgentInput::ShepherdDied(id)]
 }
 
+/// How many things that have happened are looked at before what they lead to is done.
+const MOST_AT_ONCE: usize = 64;
 /// How many pieces of output may wait until they are written.
 const MOST_RETURNS: usize = 64;
 

@@ -66,6 +66,12 @@ pub enum AgentOutput {
     Wake(Time),
 }
 
+/// How long what one of many short tasks leads to may wait to be told with the next, milliseconds: each report costs the
+/// host and the controller a good part of what such a task does.
+const TOGETHER_MS: i64 = 4;
+/// How many tasks must wait behind each that runs for that.
+const ENOUGH: usize = 6;
+
 /// The agent of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agent {
@@ -127,7 +133,7 @@ impl Agent {
             AgentInput::Shepherd(id, FromShepherd::Ended(end)) => {
                 if let Some(held @ Held::Shepherd(_)) = self.holds.get_mut(&id) {
                     *held = Held::Over(end, true);
-                    self.speaks = now;
+                    self.speak_soon(now);
                 }
             }
             AgentInput::Shepherd(id, FromShepherd::Running) => self.stands(now, id, None),
@@ -154,6 +160,14 @@ impl Agent {
         let end = if self.is_joined() && now < self.lease { self.lease } else { Time::NEVER };
         out.push(AgentOutput::Wake(next.min(end)));
         out
+    }
+
+    /// Has something told: at once, but where it is known for long enough what comes next, with what else there is by then.
+    fn speak_soon(&mut self, now: Time) {
+        let waits = self.after.len();
+        let live = self.holds.values().filter(|held| held.is_live()).count();
+        let has_enough = waits > 0 && waits >= ENOUGH * live.saturating_sub(waits);
+        self.speaks = self.speaks.min(if has_enough { now.after(TOGETHER_MS) } else { now });
     }
 
     /// Whether it has a session.
@@ -204,7 +218,7 @@ impl Agent {
             Some(Held::Leaving(_)) => {
                 out.push(AgentOutput::Unnote(id));
                 self.holds.remove(&id);
-                self.speaks = now;
+                self.speak_soon(now);
             }
             _ => {}
         }
@@ -230,7 +244,7 @@ impl Agent {
                 self.extend(now, sent, out);
                 self.obey(done, (first, orders), out);
                 if self.link != Link::Joined(mine, done) {
-                    self.speaks = now;
+                    self.speak_soon(now);
                 }
             }
             ToAgent::Stale { stamp, term } => {

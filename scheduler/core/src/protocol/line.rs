@@ -8,6 +8,7 @@ use super::ledger::{FromStore, ToStore};
 use super::message::{ToAgent, ToController};
 use super::output::{Delivered, Delivery, Had, Sent};
 use super::stamp::AttemptId;
+use crate::ceilings::Ceilings;
 use crate::cluster::HostId;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub enum FromHost {
     Output(Sent),
     /// What is written of one that was submitted here.
     Delivered(Delivered),
+    /// What the host can do at most; said in each session, once it is known.
+    Measured(Ceilings),
 }
 
 /// Pool to host.

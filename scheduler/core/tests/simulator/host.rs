@@ -23,7 +23,7 @@ use muster_core::protocol::probe::ProbeId;
 use muster_core::protocol::shepherd::{Shepherd, ShepherdInput, ShepherdOutput};
 use muster_core::protocol::stamp::{AttemptId, Boot};
 use muster_core::time::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) struct Host {
     pub(crate) clock: Clock,
@@ -37,6 +37,8 @@ pub(crate) struct Host {
     pub(crate) shepherds: BTreeMap<AttemptId, Herd>,
     /// What each follows that was told ahead and has not begun.
     after: BTreeMap<AttemptId, AttemptId>,
+    /// What the spool says no end of, and nothing is left of: its group was killed.
+    gone: BTreeSet<AttemptId>,
     /// When the last message on this host arrives: they keep their order.
     local: i64,
 }
@@ -70,6 +72,7 @@ impl Host {
             spool: BTreeMap::new(),
             shepherds: BTreeMap::new(),
             after: BTreeMap::new(),
+            gone: BTreeSet::new(),
             local: 0,
         }
     }
@@ -131,6 +134,7 @@ impl World {
             }
             Event::GroupKilled { host, boot, life, id } if self.hosts[host].boot == Some(boot) => {
                 self.checks.running.remove(&(id, host));
+                self.hosts[host].gone.insert(id);
                 self.move_up(host, id);
                 if self.hosts[host].life == life {
                     return self.agent_hears(host, AgentInput::GroupGone(id));
@@ -284,6 +288,7 @@ impl World {
         known.spool.clear();
         known.shepherds.clear();
         known.after.clear();
+        known.gone.clear();
         self.checks.running.retain(|(_, at), _| *at != host);
         self.after(away, Event::HostStart { host });
     }
@@ -323,7 +328,10 @@ impl World {
                 let bytes = Format::Message.encode(&message);
                 self.send_to_controller(host, &Event::ToController { host, bytes });
             }
-            AgentOutput::Note(id) => drop(self.hosts[host].spool.insert(id, None)),
+            AgentOutput::Note(id) => {
+                self.hosts[host].spool.insert(id, None);
+                self.hosts[host].gone.remove(&id);
+            }
             AgentOutput::Launch(start, lease) => {
                 let launch: Launch = Format::Message.decode(&start.launch).expect("the desk has encoded it");
                 let part = launch.on.allocation.parts.iter().find(|part| part.host.0 as usize == host);
@@ -335,7 +343,8 @@ impl World {
                 let herd = Herd { machine, spec, cores, role, wake, ran, exit, stop: None, office: None };
                 let known = &mut self.hosts[host];
                 known.shepherds.insert(start.id, herd);
-                let unended = |id: &AttemptId| known.spool.get(id).is_some_and(Option::is_none);
+                let is_open = |id: &AttemptId| known.spool.get(id).is_some_and(Option::is_none);
+                let unended = |id: &AttemptId| is_open(id) && !known.gone.contains(id);
                 match start.after.filter(unended) {
                     Some(after) => drop(known.after.insert(start.id, after)),
                     None => self.begins(host, start.id),
@@ -350,7 +359,10 @@ impl World {
                 let boot = self.hosts[host].boot.expect("a host with an agent is up");
                 self.after(delay, Event::GroupKilled { host, boot, life, id });
             }
-            AgentOutput::Unnote(id) => drop(self.hosts[host].spool.remove(&id)),
+            AgentOutput::Unnote(id) => {
+                self.hosts[host].spool.remove(&id);
+                self.hosts[host].gone.remove(&id);
+            }
             AgentOutput::Probe(id, what) => {
                 let delay = self.random.between(50, 20_000);
                 self.after(delay, Event::Probed { host, life, id, what });
