@@ -16,6 +16,7 @@ use muster_core::protocol::stamp::AttemptId;
 use muster_core::protocol::standing::{Record, Standing};
 use muster_core::time::Time;
 use rusqlite::{Connection, params};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -230,7 +231,7 @@ pub(crate) fn write(connection: &Connection, row: &Row) -> Result<(), rusqlite::
 }
 
 /// A job, or one of its attempts, as `muster history` shows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Past {
     /// `12`, or `12_3` for an element.
     pub job: String,
@@ -259,6 +260,7 @@ pub struct Past {
     /// Why it could not start, and where; none when it could.
     pub why: Option<String>,
     /// What it used on all its hosts, as far as they have said; none while it is not over.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, u64>>")]
     pub usage: Option<Usage>,
 }
 

@@ -30,6 +30,7 @@ use muster_core::protocol::clerk::{Ask, Refusal, Told};
 use muster_core::protocol::controller::{Answer, Request};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::lease::Lease;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -69,16 +70,18 @@ pub(crate) type Api = State<Arc<Shared>>;
 pub(crate) type From = ConnectInfo<Caller>;
 
 /// A job to be taken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Submission {
     /// What it asks for.
+    #[schemars(with = "serde_json::Value")]
     pub spec: JobSpec,
     /// What it runs.
+    #[schemars(with = "serde_json::Value")]
     pub payload: Payload,
 }
 
 /// Elements of an array, first and last of each range; all of the job where there are none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Which {
     /// The ranges.
     #[serde(default)]
@@ -86,7 +89,7 @@ pub struct Which {
 }
 
 /// Why a host is drained.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Because {
     /// In the operator's words.
     #[serde(default)]

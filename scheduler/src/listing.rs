@@ -17,12 +17,13 @@ use muster_core::payload::Payload;
 use muster_core::protocol::format::Format;
 use muster_core::protocol::output::{OutputFile, Stream, StreamId};
 use muster_slurm::pattern::{Names, default_output, fill};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A job, an element of an array, or elements that wait alike.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobRow {
     /// `12`, `12_3`, or `12_[4-9]` for elements that wait alike.
     pub job: String,
@@ -61,13 +62,14 @@ pub struct JobRow {
 }
 
 /// Everything about a job.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobDetail {
     /// Its rows, as the queue shows them.
     pub rows: Vec<JobRow>,
     /// Whose: number.
     pub uid: u32,
     /// What it asks for.
+    #[schemars(with = "serde_json::Value")]
     pub spec: JobSpec,
     /// Whether all of it is over.
     pub over: bool,
@@ -76,7 +78,7 @@ pub struct JobDetail {
 }
 
 /// A host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostRow {
     /// Its name.
     pub host: String,
@@ -97,6 +99,7 @@ pub struct HostRow {
     /// GPUs, by their types.
     pub gpus: Vec<String>,
     /// What all its cores reach together, once it is measured.
+    #[schemars(with = "Option<BTreeMap<String, u64>>")]
     pub ceilings: Option<Ceilings>,
     /// Its partitions.
     pub partitions: Vec<String>,
@@ -107,7 +110,7 @@ pub struct HostRow {
 }
 
 /// Why a job waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyRow {
     /// Of which job or elements.
     pub job: String,
@@ -294,7 +297,7 @@ pub fn hosts(view: &View) -> Vec<HostRow> {
 }
 
 /// Where a job's streams are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Streams {
     /// Its standard output.
     pub output: String,

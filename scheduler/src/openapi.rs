@@ -1,89 +1,311 @@
-//! The OpenAPI document of the API, version 1.
+//! The OpenAPI document of the API, version 1, with the schemas of what is asked and answered.
 
+use crate::accounting::Past;
+use crate::api::{Because, Submission, Which};
+use crate::listing::{HostRow, JobDetail, JobRow, Streams, WhyRow};
+use crate::network::clients::ClientRow;
+use crate::network::wire::{Invitation, Wanted};
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-/// Methods, paths, and what each does.
-const ROUTES: [(&str, &str, &str); 28] = [
-    ("get", "/v1/pool", "What the pool is: version, state directory, counts"),
-    ("post", "/v1/pool/down", "End the pool; what runs goes on until its agents' lease ends"),
-    ("get", "/v1/jobs", "Jobs that are not over; with all=true, all that are remembered"),
-    ("post", "/v1/jobs", "Submit a job: a jobspec and what it runs; answered when it is on disk"),
-    ("get", "/v1/jobs/{job}", "Everything about a job"),
-    ("get", "/v1/jobs/{job}/why", "Why a job waits, with every reason and the start that is foretold"),
-    (
-        "get",
-        "/v1/jobs/{job}/over",
-        "Answered when the job is over, with its attempts; with none when it is not within within_s=SECONDS",
-    ),
-    ("get", "/v1/jobs/{job}/streams", "Where a job's output is: element=N for one of an array"),
-    (
-        "get",
-        "/v1/jobs/{job}/output",
-        "What a job has written, as bytes, wherever it ran: element=N, error=true, from=BYTE; the header muster-over says \
+/// Names a type among the document's schemas.
+type Naming = fn(&mut SchemaGenerator) -> Schema;
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// What can be asked for.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    what: &'static str,
+    /// What is asked with it.
+    body: Option<Naming>,
+    answer: Naming,
+}
+
+/// A job was taken.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it is described here, and written by its handler")]
+struct Accepted {
+    /// Its number.
+    job: u32,
+}
+
+const ROUTES: [Route; 28] = [
+    Route {
+        method: "get",
+        path: "/v1/pool",
+        what: "What the pool is: version, state directory, counts",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/pool/down",
+        what: "End the pool; what runs goes on until its agents' lease ends",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs",
+        what: "Jobs that are not over; with all=true, all that are remembered",
+        body: None,
+        answer: of::<Vec<JobRow>>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/jobs",
+        what: "Submit a job: a jobspec and what it runs; answered when it is on disk",
+        body: Some(of::<Submission>),
+        answer: of::<Accepted>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs/{job}",
+        what: "Everything about a job",
+        body: None,
+        answer: of::<JobDetail>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs/{job}/why",
+        what: "Why a job waits, with every reason and the start that is foretold",
+        body: None,
+        answer: of::<Vec<WhyRow>>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs/{job}/over",
+        what: "Answered when the job is over, with its attempts; with none when it is not within within_s=SECONDS",
+        body: None,
+        answer: of::<Vec<Past>>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs/{job}/streams",
+        what: "Where a job's output is: element=N for one of an array",
+        body: None,
+        answer: of::<Streams>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/jobs/{job}/output",
+        what: "What a job has written, as bytes, wherever it ran: element=N, error=true, from=BYTE; the header muster-over says \
          whether that is all",
-    ),
-    ("post", "/v1/jobs/{job}/cancel", "Cancel a job, or elements of it"),
-    ("post", "/v1/jobs/{job}/hold", "Hold what waits of a job"),
-    ("post", "/v1/jobs/{job}/release", "Release what is held of a job"),
-    ("post", "/v1/jobs/{job}/requeue", "End what runs of a job, and run it again"),
-    ("get", "/v1/history", "Attempts that were, the newest first: job=N, most=N"),
-    ("get", "/v1/hosts", "Hosts, and what is held of them"),
-    ("post", "/v1/hosts/{host}/drain", "Start nothing new on a host"),
-    ("post", "/v1/hosts/{host}/resume", "Start jobs on a host again"),
-    ("post", "/v1/hosts/{host}/revoke", "Take the credential of a joined host back"),
-    (
-        "post",
-        "/v1/tokens",
-        "Make a token, with which one host may join, or one client log in, within ten minutes",
-    ),
-    ("get", "/v1/clients", "Clients that have logged in"),
-    ("post", "/v1/clients/{client}/revoke", "Take the credential of a client back"),
-    ("post", "/v1/login", "Over the network: the same as join, for a client that gives commands"),
-    ("post", "/v1/logout", "Over the network: give the credential of the client that asks back"),
-    (
-        "post",
-        "/v1/join",
-        "Over the network: hand in a token, a name and the hash of what will be the credential",
-    ),
-    ("post", "/v1/agent", "For agents: say what a host has"),
-    ("get", "/v1/agent/line", "For agents: a WebSocket for the messages of the protocol"),
-    ("get", "/v1/agent/blobs/{blob}", "For agents: what a job runs that has something on this host"),
-    ("get", "/openapi.json", "This document"),
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/jobs/{job}/cancel",
+        what: "Cancel a job, or elements of it",
+        body: Some(of::<Which>),
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/jobs/{job}/hold",
+        what: "Hold what waits of a job",
+        body: Some(of::<Which>),
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/jobs/{job}/release",
+        what: "Release what is held of a job",
+        body: Some(of::<Which>),
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/jobs/{job}/requeue",
+        what: "End what runs of a job, and run it again",
+        body: Some(of::<Which>),
+        answer: of::<Value>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/history",
+        what: "Attempts that were, the newest first: job=N, most=N",
+        body: None,
+        answer: of::<Vec<Past>>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/hosts",
+        what: "Hosts, and what is held of them",
+        body: None,
+        answer: of::<Vec<HostRow>>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/hosts/{host}/drain",
+        what: "Start nothing new on a host",
+        body: Some(of::<Because>),
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/hosts/{host}/resume",
+        what: "Start jobs on a host again",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/hosts/{host}/revoke",
+        what: "Take the credential of a joined host back",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/tokens",
+        what: "Make a token, with which one host may join, or one client log in, within ten minutes",
+        body: Some(of::<Wanted>),
+        answer: of::<Invitation>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/clients",
+        what: "Clients that have logged in",
+        body: None,
+        answer: of::<Vec<ClientRow>>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/clients/{client}/revoke",
+        what: "Take the credential of a client back",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/login",
+        what: "Over the network: the same as join, for a client that gives commands",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/logout",
+        what: "Over the network: give the credential of the client that asks back",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/join",
+        what: "Over the network: hand in a token, a name and the hash of what will be the credential",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "post",
+        path: "/v1/agent",
+        what: "For agents: say what a host has",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/agent/line",
+        what: "For agents: a WebSocket for the messages of the protocol",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/agent/blobs/{blob}",
+        what: "For agents: what a job runs that has something on this host",
+        body: None,
+        answer: of::<Value>,
+    },
+    Route { method: "get", path: "/openapi.json", what: "This document", body: None, answer: of::<Value> },
 ];
 
 /// The document.
 pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|with| with.definitions_path = "/components/schemas".into())
+        .into_generator();
     let mut paths = serde_json::Map::new();
-    for (method, path, summary) in ROUTES {
-        let parameters: Vec<Value> = path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-            .map(|name| {
-                let kind = if name == "job" { "integer" } else { "string" };
-                json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
-            })
-            .collect();
-        let error = json!({
-            "description": "What is wrong, and the next command to try",
-            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
-        });
-        let operation = json!({
-            "summary": summary,
-            "parameters": parameters,
-            "responses": {
-                "200": { "description": "Done", "content": { "application/json": {} } },
-                "default": error,
-            },
-        });
-        let entry = paths.entry(path).or_insert_with(|| json!({}));
-        entry[method] = operation;
+    for route in &ROUTES {
+        let entry = paths.entry(route.path).or_insert_with(|| json!({}));
+        entry[route.method] = operation(route, &mut generator);
     }
+    let mut schemas = generator.take_definitions(true);
+    let error =
+        json!({ "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } } });
+    schemas.insert("Error".into(), error);
     json!({
         "openapi": "3.1.0",
         "info": { "title": "Muster", "version": env!("CARGO_PKG_VERSION") },
         "paths": paths,
-        "components": { "schemas": { "Error": {
-            "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } },
-        } } },
+        "components": { "schemas": schemas },
     })
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let parts = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let parameter = |name: &str| {
+        let kind = if name == "job" { "integer" } else { "string" };
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
+    };
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let error = json!({
+        "description": "What is wrong, and the next command to try",
+        "content": content(json!({ "$ref": "#/components/schemas/Error" })),
+    });
+    let mut operation = json!({
+        "summary": route.what,
+        "parameters": parts.map(parameter).collect::<Vec<Value>>(),
+        "responses": {
+            "200": { "description": "Done", "content": content((route.answer)(generator).to_value()) },
+            "default": error,
+        },
+    });
+    if let Some(body) = route.body {
+        operation["requestBody"] = json!({ "content": content(body(generator).to_value()) });
+    }
+    operation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every `$ref` in a value.
+    fn references(value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(name, value)| match value.as_str() {
+                    Some(target) if name == "$ref" => vec![target.to_owned()],
+                    _ => references(value),
+                })
+                .collect(),
+            Value::Array(all) => all.iter().flat_map(references).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn whatever_is_referred_to_is_there() {
+        let document = document();
+        let all = references(&document);
+        assert!(all.iter().any(|target| target == "#/components/schemas/JobRow"), "{all:?}");
+        for target in all {
+            assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target}");
+        }
+        let row = &document["components"]["schemas"]["HostRow"]["properties"]["memory_mib"];
+        assert_eq!(row["description"], "Memory, mebibytes.");
+        let count: usize =
+            document["paths"].as_object().unwrap().values().map(|of| of.as_object().unwrap().len()).sum();
+        assert_eq!(count, ROUTES.len());
+    }
 }

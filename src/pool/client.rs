@@ -168,8 +168,8 @@ fn unreachable(state: &Path, error: &std::io::Error) -> Failed {
             )
         }
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
-            "no pool is up in {state}: `muster up` starts one (`muster run JOB.SH` runs a script without), and --state \
-             DIR or MUSTER_STATE names another"
+            "no pool is up in {state}: `muster up` starts one (`muster run JOB.SH` runs a script without), `muster login` \
+             gives commands to one on another machine, and --state DIR or MUSTER_STATE names another"
         ),
         ErrorKind::PermissionDenied => format!("the pool in {state} is another user's: {error}"),
         _ => format!("the pool in {state} does not answer: {error}"),

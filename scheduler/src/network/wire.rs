@@ -3,6 +3,7 @@
 use super::secret::SecretHash;
 use muster_core::cluster::Shape;
 use muster_core::protocol::lease::Lease;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -53,7 +54,7 @@ pub struct Greeting {
 }
 
 /// What is asked for with a token.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Wanted {
     /// To log in as a client, and not to join as a host.
     #[serde(default)]
@@ -61,7 +62,7 @@ pub struct Wanted {
 }
 
 /// What an operator gives to a host that is to join, or a client that is to log in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Invitation {
     /// `HOST:PORT#FINGERPRINT`.
     pub place: String,

@@ -4,10 +4,11 @@
 //! nobody can be born into a group: the shepherd itself moves into it, once, and what it starts is in it, too.
 //! Moving a process costs milliseconds in either version, so none is moved for an attempt.
 
-use super::groups::{Groups, Tree, inherit};
+use super::groups::{Groups, Tree, clear, inherit};
 use crate::pin::bind_thread;
 use std::cell::Cell;
 use std::fs::{File, OpenOptions, create_dir, read_to_string, remove_dir, write};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -222,7 +223,14 @@ fn number(file: &File) -> Option<u64> {
 }
 
 fn enter(tree: Tree, root: &Path, folder: &Path) -> std::io::Result<()> {
-    create_dir(folder)?;
+    if let Err(error) = create_dir(folder) {
+        if error.kind() != ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        // Of a shepherd that had this number, and died with its agent: what is in it is nobody's any more.
+        clear(&[folder.to_owned()]);
+        create_dir(folder)?;
+    }
     let entered = match tree {
         Tree::Unified => Ok(()),
         Tree::Cpuset => inherit(root, folder).and_then(|()| write(folder.join("cgroup.procs"), "0")),
@@ -242,5 +250,33 @@ fn set(path: &Path, value: &str) -> Result<(), String> {
             Err(format!("cannot set {} to {value}: {e} (it is {})", path.display(), now.trim()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_group_of_a_dead_shepherd_with_the_same_number_is_made_anew() {
+        let all = Groups::make(&format!("test-{}", std::process::id()));
+        let mut groups = all.clone();
+        // In version 1 this process itself would have to move.
+        groups.trees.retain(|(tree, _)| *tree == Tree::Unified);
+        let Some((_, root)) = groups.trees.first().cloned() else {
+            all.remove();
+            return eprintln!("left out: this host lets us make no group of version 2");
+        };
+        let folder = root.join(std::process::id().to_string());
+        create_dir(&folder).unwrap();
+        let mut left = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        write(folder.join("cgroup.procs"), left.id().to_string()).unwrap();
+        let reaper = std::thread::spawn(move || left.wait().unwrap());
+        let slot = Slot::make(&groups);
+        assert!(slot.cradle().is_some(), "there is a group to be born into");
+        assert!(!reaper.join().unwrap().success(), "what was left in it is killed");
+        drop(slot);
+        all.remove();
     }
 }
