@@ -5,7 +5,7 @@
 
 use super::background::host_name;
 use super::client::{Failed, NO_POOL, exit};
-use super::{Which, typed};
+use super::{Which, kept, typed};
 use hyper::Method;
 use muster_scheduler::home;
 use muster_scheduler::network::client::{ClientError, Dialer, Place};
@@ -14,7 +14,6 @@ use muster_scheduler::network::secret::Secret;
 use muster_scheduler::network::wire::{self, Joining};
 use muster_worker::command::BAD_INPUT;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
@@ -54,20 +53,10 @@ struct Kept {
 impl Login {
     /// What is kept in a state directory.
     pub(super) fn read(state: &Path) -> Result<Option<Login>, String> {
-        let path = file(state);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
-        let read = || {
-            let kept: Kept = serde_json::from_slice(&bytes).ok()?;
+        kept::read(&file(state), "log in again", |kept: Kept| {
             let (place, credential) = (kept.place.parse().ok()?, Secret::read(&kept.credential)?);
             Some(Login { place, name: kept.name, credential })
-        };
-        let damaged =
-            || format!("{} cannot be read: remove it, and log in again with a token", path.display());
-        read().map(Some).ok_or_else(damaged)
+        })
     }
 
     fn keep(&self, state: &Path) -> Result<(), Failed> {
@@ -77,9 +66,7 @@ impl Login {
             name: self.name.clone(),
             credential: self.credential.text().to_owned(),
         };
-        let (path, bytes) = (file(state), serde_json::to_vec(&kept).expect("texts encode"));
-        private::keep(&path, &bytes)
-            .map_err(|e| here(format!("{}: {e} (--state DIR names another state directory)", path.display())))
+        kept::keep(&file(state), &kept).map_err(here)
     }
 
     /// The way to the pool.

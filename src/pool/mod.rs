@@ -11,6 +11,7 @@ mod install;
 mod job;
 mod join;
 mod journal;
+mod kept;
 mod login;
 mod logs;
 mod queue;

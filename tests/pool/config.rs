@@ -80,6 +80,36 @@ fn a_job_does_not_begin_after_a_prolog_that_fails() {
 }
 
 #[test]
+fn who_is_cancelled_in_the_prolog_does_not_begin_and_the_host_is_fit() {
+    let pool = Pool::configured(|work| {
+        let at = |name: &str| work.join(name).display().to_string();
+        for pipe in ["here", "go"] {
+            assert!(std::process::Command::new("mkfifo").arg(at(pipe)).status().unwrap().success());
+        }
+        // What it leaves in the background ends with it, and is no trouble to the job.
+        let text = format!("sleep 1000 & echo > {}; read x < {}\n", at("here"), at("go"));
+        format!("prolog = \"{}\"\n", program(&work.join("prolog"), &text))
+    });
+    let tell = |pipe: &str| std::fs::write(pool.work().join(pipe), "go\n").unwrap();
+    let begins = || drop(std::fs::read(pool.work().join("here")).unwrap());
+    let job = pool.submit(&["-o", "/dev/null", "--wrap", "touch ran"]);
+    begins();
+    pool.ok(&["cancel", &job]);
+    tell("go");
+    let next = pool.submit(&["-o", "/dev/null", "--mem=64", "--wrap", "touch next"]);
+    begins();
+    tell("go");
+    // Whoever would wait for both would have a prolog, too.
+    let ended = |job: &str| pool.past(job).first().map(|one| one.0.clone()).unwrap_or_default();
+    while ended(&next).is_empty() || ended(&job).is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!((ended(&job), ended(&next)), ("CANCELLED".to_owned(), "COMPLETED".to_owned()));
+    assert!(!pool.work().join("ran").exists() && pool.work().join("next").exists());
+    assert_eq!(pool.json(&["hosts"])[0]["state"], "up");
+}
+
+#[test]
 fn who_asks_for_gpus_has_them_and_nobody_else() {
     let pool =
         Pool::configured(|_| "gpus = [\"a100\", \"a100\", \"h100\"]\nlabels = [\"region=eu\"]\n".to_owned());

@@ -3,13 +3,12 @@
 //! Invariant: a credential is on disk before the pool hears of it, so that no crash leaves a name bound to a credential
 //! that nobody has.
 
+use crate::pool::kept;
 use muster_core::protocol::lease::Lease;
 use muster_scheduler::network::client::Place;
-use muster_scheduler::network::private;
 use muster_scheduler::network::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// A host's place in a pool.
@@ -40,14 +39,7 @@ fn file(state: &Path) -> PathBuf {
 impl Membership {
     /// What is kept in a state directory.
     pub(super) fn read(state: &Path) -> Result<Option<Membership>, String> {
-        let path = file(state);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
-        let read = || {
-            let kept: Kept = serde_json::from_slice(&bytes).ok()?;
+        kept::read(&file(state), "join again", |kept: Kept| {
             Some(Membership {
                 place: kept.place.parse().ok()?,
                 name: kept.name,
@@ -55,9 +47,7 @@ impl Membership {
                 labels: kept.labels,
                 rules: kept.rules,
             })
-        };
-        let damaged = || format!("{} cannot be read: remove it, and join again with a token", path.display());
-        read().map(Some).ok_or_else(damaged)
+        })
     }
 
     /// Keeps it.
@@ -70,9 +60,7 @@ impl Membership {
             labels: self.labels.clone(),
             rules: self.rules,
         };
-        let (path, bytes) = (file(state), serde_json::to_vec(&kept).expect("texts encode"));
-        private::keep(&path, &bytes)
-            .map_err(|e| format!("{}: {e} (--state DIR names another state directory)", path.display()))
+        kept::keep(&file(state), &kept)
     }
 }
 

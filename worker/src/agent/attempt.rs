@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     leader: Option<Pid>,
     /// What that is.
     phase: Phase,
-    /// Whether it was told to die: nothing of the job begins any more.
+    /// Whether it was told to end: nothing of the job begins any more.
     killed: bool,
     /// When a prolog or epilog that still runs is killed.
     hook_until: Time,
@@ -224,9 +224,14 @@ impl Attempt {
     }
 
     /// Tells its processes that they have to end; of a kernel the foreman alone, so that its team can hand in what it has.
-    /// On other hosts than its batch host nobody is told: mpirun passes it on.
-    pub(super) fn warn_of_end(&self, slot: &Slot) {
-        let Some(leader) = self.leader.filter(|_| !matches!(self.phase, Phase::Epilog(..))) else { return };
+    /// On other hosts than its batch host nobody is told: mpirun passes it on. A prolog comes to its end, and nothing begins
+    /// after it.
+    pub(super) fn warn_of_end(&mut self, slot: &Slot) {
+        let Some(leader) = self.leader else { return };
+        if !matches!(self.phase, Phase::Job) {
+            self.killed = true;
+            return;
+        }
         signal_all(slot, Signal::CONT);
         if self.kernel {
             let _ = kill_process(leader, Signal::TERM);
@@ -295,13 +300,18 @@ impl Attempt {
         state: &Path,
         slot: &mut Slot,
     ) -> Option<ShepherdInput> {
-        if self.killed || status != Status::Exited(0) {
-            self.count_slot(slot);
+        self.count_slot(slot);
+        if self.killed {
+            return Some(ShepherdInput::Exited(Outcome::NotStarted));
+        }
+        if status != Status::Exited(0) {
             self.why = Some(hooked.failed(Hook::Prolog, status));
             return Some(ShepherdInput::Unfit);
         }
         let (launch, payload) = self.payload.take()?;
-        let born = self.start((&launch, &payload), state, slot);
+        // What the prolog had left was killed, and with it the group, which is another now.
+        let begun = slot.begin(&prepare::limits(&self.errand, &launch)).map_err(Failure::of_host);
+        let born = begun.and_then(|()| self.start((&launch, &payload), state, slot));
         self.payload = Some((launch, payload));
         let failure = born.err()?;
         let outcome = failure.outcome;

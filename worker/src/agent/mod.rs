@@ -22,7 +22,8 @@
 //!
 //! What a job finds around it, besides what `sbatch` would give it: `MUSTER_RUN=1`, `MUSTER_STATE`, `MUSTER_JOB` (`12`, or
 //! `12_3` for an element), `MUSTER_ATTEMPT` (from 1), and `MUSTER_MARK`, by which an agent finds its processes when their
-//! shepherd is dead. An agent that is started with `MUSTER_CGROUPS=off` makes no control groups.
+//! shepherd is dead. An agent that is started with `MUSTER_CGROUPS=off` makes no control groups, and with `MUSTER_CEILINGS=off`
+//! does not measure its host.
 
 mod alarm;
 mod attempt;

@@ -1,7 +1,8 @@
 //! Who measures this host's ceilings: once for a state directory and a machine, when nothing has run here for a while, and
 //! out of the way as soon as something does.
 //!
-//! Part of step 6 of a job's way (DESIGN section 4). Kept in `STATE/ceilings.json`.
+//! Part of step 6 of a job's way (DESIGN section 4). Kept in `STATE/ceilings.json`. `MUSTER_CEILINGS=off` measures nothing,
+//! for those who measure something else.
 
 use super::shell::Event;
 use crossbeam_channel::Sender;
@@ -34,6 +35,7 @@ pub(super) struct Surveyor {
     quiet: Option<Instant>,
     /// Set to end what is being measured.
     stop: Option<Arc<AtomicBool>>,
+    off: bool,
 }
 
 impl Surveyor {
@@ -42,7 +44,8 @@ impl Surveyor {
         let (path, machine) = (state.join("ceilings.json"), machine(host));
         let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
         let known = kept.filter(|kept| kept.machine == machine).map(|kept| kept.ceilings);
-        Surveyor { path, machine, events, known, quiet: None, stop: None }
+        let off = std::env::var_os("MUSTER_CEILINGS").is_some_and(|value| value == "off");
+        Surveyor { path, machine, events, known, quiet: None, stop: None, off }
     }
 
     /// What is known.
@@ -60,7 +63,7 @@ impl Surveyor {
 
     /// Nothing runs here. Says how long to wait until it is to be called again, if at all.
     pub(super) fn rest(&mut self, host: &HostShape) -> Option<Duration> {
-        if self.known.is_some() || self.stop.is_some() {
+        if self.off || self.known.is_some() || self.stop.is_some() {
             return None;
         }
         let left = QUIET.saturating_sub(self.quiet.get_or_insert_with(Instant::now).elapsed());
