@@ -21,7 +21,7 @@ help:
 	@echo 'make demo    value at risk of a portfolio, on a team that loses a rank on the way'
 	@echo 'make test    set up, check format and lints, run every test'
 	@echo 'make soak    every product of teams and a thousand kills: one hash (an hour)'
-	@echo 'make soak-hosts  jobs of every kind on four hosts, and a hundred kills (half an hour, as root)'
+	@echo 'make soak-hosts  jobs of every kind on four hosts, and a hundred kills (ten minutes, as root)'
 	@echo 'make seeds   the protocol: 20,000 seeds of faults, and each guard taken out (minutes)'
 	@echo 'make goldens TABLE=FILE TRACES=FOLDER   schedules of complete traces beside golden values'
 	@echo 'make bench   speed beside the ceiling and the peers, measured in one run'

@@ -6,8 +6,9 @@ use crate::listing::{HostRow, JobDetail, JobRow, Streams, WhyRow};
 use crate::network::clients::ClientRow;
 use crate::network::wire::{Invitation, Wanted};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// Names a type among the document's schemas.
 type Naming = fn(&mut SchemaGenerator) -> Schema;
@@ -33,6 +34,26 @@ struct Accepted {
     /// Its number.
     job: u32,
 }
+
+/// What is answered as it is, and not as JSON.
+struct Bytes;
+
+impl JsonSchema for Bytes {
+    fn schema_name() -> Cow<'static, str> {
+        BYTES.into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "binary" })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+/// The type of such an answer.
+const BYTES: &str = "application/octet-stream";
 
 const ROUTES: [Route; 28] = [
     Route {
@@ -97,7 +118,7 @@ const ROUTES: [Route; 28] = [
         what: "What a job has written, as bytes, wherever it ran: element=N, error=true, from=BYTE; the header muster-over says \
          whether that is all",
         body: None,
-        answer: of::<Value>,
+        answer: of::<Bytes>,
     },
     Route {
         method: "post",
@@ -256,7 +277,10 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         let kind = if name == "job" { "integer" } else { "string" };
         json!({ "name": name, "in": "path", "required": true, "schema": { "type": kind } })
     };
-    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let content = |schema: Value| {
+        let kind = if schema["format"] == "binary" { BYTES } else { "application/json" };
+        json!({ kind: { "schema": schema } })
+    };
     let error = json!({
         "description": "What is wrong, and the next command to try",
         "content": content(json!({ "$ref": "#/components/schemas/Error" })),
@@ -304,6 +328,8 @@ mod tests {
         }
         let row = &document["components"]["schemas"]["HostRow"]["properties"]["memory_mib"];
         assert_eq!(row["description"], "Memory, mebibytes.");
+        let output = &document["paths"]["/v1/jobs/{job}/output"]["get"]["responses"]["200"]["content"];
+        assert_eq!(output[BYTES]["schema"]["format"], "binary", "{output}");
         let count: usize =
             document["paths"].as_object().unwrap().values().map(|of| of.as_object().unwrap().len()).sum();
         assert_eq!(count, ROUTES.len());

@@ -88,7 +88,8 @@ fn who_is_cancelled_in_the_prolog_leaves_a_host_that_is_fit() {
         }
         // What it leaves in the background ends with it, and is no trouble to the job.
         let text = format!("sleep 1000 & echo > {}; read x < {}\n", at("here"), at("go"));
-        format!("prolog = \"{}\"\n", program(&work.join("prolog"), &text))
+        let cleans = program(&work.join("epilog"), &format!("echo cleaned $SLURM_JOB_ID >> {}\n", at("log")));
+        format!("prolog = \"{}\"\nepilog = \"{cleans}\"\n", program(&work.join("prolog"), &text))
     });
     let tell = |pipe: &str| std::fs::write(pool.work().join(pipe), "go\n").unwrap();
     let begins = || drop(std::fs::read(pool.work().join("here")).unwrap());
@@ -108,6 +109,9 @@ fn who_is_cancelled_in_the_prolog_leaves_a_host_that_is_fit() {
     // Whether its end was heard of before the prolog was over is not ours to say.
     assert!(pool.work().join("next").exists());
     assert_eq!(pool.json(&["hosts"])[0]["state"], "up");
+    let log = log_of(&pool);
+    let cleaned: std::collections::BTreeSet<&str> = log.lines().collect();
+    assert_eq!(cleaned, [&format!("cleaned {job}")[..], &format!("cleaned {next}")].into(), "{log}");
 }
 
 #[test]

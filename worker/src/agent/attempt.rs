@@ -302,7 +302,8 @@ impl Attempt {
     ) -> Option<ShepherdInput> {
         self.count_slot(slot);
         if self.killed {
-            return Some(ShepherdInput::Exited(Outcome::NotStarted));
+            // What the prolog has set up is taken down.
+            return self.finish(Outcome::NotStarted, state, slot).map(ShepherdInput::Exited);
         }
         if status != Status::Exited(0) {
             self.why = Some(hooked.failed(Hook::Prolog, status));

@@ -90,7 +90,6 @@ struct Shell<'a> {
     scout: Sender<(ProbeId, Vec<u8>)>,
     inputs: VecDeque<AgentInput>,
     wake: Time,
-    /// What the spool did not take: it must not begin.
     /// The groups of attempts whose shepherd is dead.
     orphans: BTreeMap<AttemptId, Vec<PathBuf>>,
     unsent: Unsent,
