@@ -5,6 +5,7 @@ use muster_core::jobspec::{JobSpec, Work};
 use muster_core::payload::Program;
 use muster_slurm::variables::from_environment;
 use muster_slurm::{Given, Mistake, Origin, Place, Script, jobspec, words};
+use muster_worker::program::ProgramFile;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -16,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) program: Program,
     /// All options, those of the command line last.
     pub(crate) given: Vec<Given>,
+    /// The program of the user's own that has its kernel.
+    pub(crate) kernel: Option<ProgramFile>,
 }
 
 /// What is wrong: where, and what.
@@ -81,6 +84,7 @@ fn of_kernel(
     let description = crate::kernel::describe(words).map_err(|_| Vec::new())?;
     request.spec.work =
         if description.described.inputs.is_empty() { Work::Kernel } else { Work::KernelOnFiles };
+    request.kernel = description.described.program;
     Ok(request)
 }
 
@@ -133,7 +137,7 @@ fn finish(
     given.extend(from_environment(place, |name| std::env::var(name).ok()));
     given.extend(line);
     let spec = jobspec(&given, name, place).map_err(|mistakes| told(file, mistakes))?;
-    Ok(Request { spec, program, given })
+    Ok(Request { spec, program, given, kernel: None })
 }
 
 fn told(name: &str, mistakes: Vec<Mistake>) -> Told {

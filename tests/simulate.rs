@@ -220,7 +220,7 @@ fn malleable_jobs_are_told_beside_rigid_ones() {
 
 #[test]
 fn a_journal_is_replayed_as_a_trace_is() {
-    const JOURNAL: &str = "scheduler/core/tests/journal-v3.bin";
+    const JOURNAL: &str = "scheduler/core/tests/journal-v4.bin";
     let replayed = json(&[JOURNAL, "--json"]);
     assert_eq!((&replayed["jobs"], &replayed["procs"]), (&6.into(), &12.into()));
     // The first job ends at 30 s and the second, which takes all processors for 21 s, at 51; the third came at 4.

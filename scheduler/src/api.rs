@@ -11,6 +11,7 @@ use crate::journal;
 use crate::listing;
 use crate::network::{Network, agents, clients};
 use crate::output;
+use crate::programs;
 use crate::returns::Returns;
 use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -49,7 +50,7 @@ pub struct Shared {
     /// Who decides.
     pub engine: Engine,
     /// Scripts and environments.
-    pub blobs: Blobs,
+    pub blobs: Arc<Blobs>,
     /// Output that has come back.
     pub returns: Arc<Returns>,
     /// The journal's file, for accounting.
@@ -154,6 +155,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .nest("/v1/hosts", hosts)
         .merge(agents::routes())
         .merge(clients::routes())
+        .nest("/v1/programs", programs::routes())
         .route("/openapi.json", get(|| async { Json(crate::openapi::document()) }))
         .layer(DefaultBodyLimit::max(MOST_BYTES))
         .with_state(shared)
@@ -266,6 +268,10 @@ async fn submit(
         Way::Client(name) => Some(name.clone()),
         Way::Socket | Way::Host(_) | Way::Network(_) => None,
     };
+    if spec.program.is_some_and(|program| !shared.blobs.has(program)) {
+        let what = "the program of this job is not here: PUT it to /v1/programs/HASH first";
+        return Err(Failure(StatusCode::CONFLICT, what.into()));
+    }
     let bytes = Format::Message.encode(&payload);
     let keeper = shared.clone();
     let kept = tokio::task::spawn_blocking(move || keeper.blobs.put(&bytes)).await;

@@ -15,4 +15,5 @@ pub mod network;
 pub mod openapi;
 pub mod output;
 pub mod pool;
+pub mod programs;
 pub mod returns;

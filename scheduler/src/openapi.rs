@@ -5,6 +5,7 @@ use crate::api::{Because, Submission, Which};
 use crate::listing::{HostRow, JobDetail, JobRow, Streams, WhyRow};
 use crate::network::clients::ClientRow;
 use crate::network::wire::{Invitation, Wanted};
+use crate::programs::Kept;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ impl JsonSchema for Bytes {
 /// The type of such an answer.
 const BYTES: &str = "application/octet-stream";
 
-const ROUTES: [Route; 28] = [
+const ROUTES: [Route; 30] = [
     Route {
         method: "get",
         path: "/v1/pool",
@@ -83,6 +84,20 @@ const ROUTES: [Route; 28] = [
         what: "Submit a job: a jobspec and what it runs; answered when it is on disk",
         body: Some(of::<Submission>),
         answer: of::<Accepted>,
+    },
+    Route {
+        method: "get",
+        path: "/v1/programs/{program}",
+        what: "Whether the pool has a user's program, named by its BLAKE3 hash in hexadecimal, for jobs of kernels",
+        body: None,
+        answer: of::<Kept>,
+    },
+    Route {
+        method: "put",
+        path: "/v1/programs/{program}",
+        what: "Have the pool keep a user's program: a job that is submitted within five minutes may name it",
+        body: Some(of::<Bytes>),
+        answer: of::<Kept>,
     },
     Route {
         method: "get",

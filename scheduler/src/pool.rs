@@ -10,7 +10,7 @@ use crate::network::{self, Network, NetworkError};
 use crate::returns::Returns;
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
-use crossbeam_channel::bounded;
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use muster_core::books::Books;
 use muster_core::books::event::Event;
 use muster_core::books::partition::Partition;
@@ -25,7 +25,11 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 use tokio::net::UnixListener;
+
+/// How often what no job has any more is looked for.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// The partition of a pool that nobody has configured.
 pub const PARTITION: &str = "main";
@@ -37,6 +41,8 @@ pub struct Pool {
     home: Home,
     /// Where other hosts come in.
     listener: Option<std::net::TcpListener>,
+    /// Ends with the pool what removes blobs.
+    _sweeper: Sender<()>,
 }
 
 /// Why a pool does not come up.
@@ -84,15 +90,15 @@ impl Pool {
             let what = what.to_owned();
             move |error| PoolError::Io { what, error }
         };
-        let blobs = Blobs::open(state).map_err(io("cannot keep scripts"))?;
+        let blobs = Arc::new(Blobs::open(state).map_err(io("cannot keep scripts"))?);
         let (journal, standing) = Journal::open(&home.journal(), fresh())?;
         blobs.keep_only(&used(&standing)).map_err(io("cannot look through scripts"))?;
         let is_known = |job| standing.desk.books().job(job).is_some();
         let returns = Returns::open(state, is_known).map_err(io("cannot look through output"))?;
         let running = Running::start(rules, journal, standing);
-        let again = Blobs::open(state).map_err(io("cannot keep scripts"))?;
         // The engine has just begun.
-        let _ = running.engine().returns(returns.serve(running.engine().clone(), again));
+        let _ = running.engine().returns(returns.serve(running.engine().clone(), blobs.clone()));
+        let sweeper = sweep(running.engine().clone(), blobs.clone());
         let shared = Arc::new(Shared {
             engine: running.engine().clone(),
             blobs,
@@ -104,7 +110,7 @@ impl Pool {
             rules,
             network: OnceLock::new(),
         });
-        Ok(Pool { running, shared, home, listener: None })
+        Ok(Pool { running, shared, home, listener: None, _sweeper: sweeper })
     }
 
     /// For those who ask.
@@ -231,9 +237,24 @@ impl Pool {
     }
 }
 
+/// Has what jobs ran that are forgotten removed now and then, until what it returns is dropped.
+fn sweep(engine: Engine, blobs: Arc<Blobs>) -> Sender<()> {
+    let (sweeper, ended) = bounded::<()>(0);
+    std::thread::spawn(move || {
+        while ended.recv_timeout(SWEEP) == Err(RecvTimeoutError::Timeout) {
+            let (send, found) = bounded(1);
+            let asked = engine.look(move |view| drop(send.send(used(view.standing))));
+            let (Ok(()), Ok(used)) = (asked, found.recv()) else { return };
+            // What cannot be looked through now is looked through the next time.
+            let _ = blobs.sweep(&used, SystemTime::now());
+        }
+    });
+    sweeper
+}
+
 /// The blobs of jobs that are remembered.
 fn used(standing: &Standing<Clerk>) -> BTreeSet<BlobId> {
-    standing.desk.books().jobs().filter_map(|job| job.spec().payload).collect()
+    standing.desk.books().jobs().flat_map(|job| job.spec().blobs()).collect()
 }
 
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {

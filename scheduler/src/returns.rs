@@ -126,10 +126,10 @@ impl Returns {
     }
 
     /// Begins to hear what hosts send; for the engine.
-    pub(crate) fn serve(self: &Arc<Self>, engine: Engine, blobs: Blobs) -> Sender<Heard> {
+    pub(crate) fn serve(self: &Arc<Self>, engine: Engine, blobs: Arc<Blobs>) -> Sender<Heard> {
         let (send, heard) = bounded(MOST_HEARD);
         let began = Instant::now();
-        let (shared, blobs, bytes) = (self.clone(), Arc::new(blobs), self.bytes());
+        let (shared, blobs, bytes) = (self.clone(), blobs, self.bytes());
         let mut keeper = Keeper { shared, engine, blobs, began, live: BTreeMap::new(), bytes };
         std::thread::spawn(move || keeper.run(&heard));
         send

@@ -80,6 +80,11 @@ impl Client {
         self.call(Method::POST, path, body)
     }
 
+    /// Has the pool keep these bytes there.
+    pub(crate) fn put(&self, path: &str, bytes: Vec<u8>) -> Result<(), Failed> {
+        self.answer((Method::PUT, path), bytes).map(drop)
+    }
+
     /// Asks for a piece of a job's output, and whether nothing is added to it any more.
     pub(crate) fn bytes(&self, path: &str) -> Result<(Bytes, bool), Failed> {
         let (head, bytes) = self.answer((Method::GET, path), Vec::new())?;

@@ -6,13 +6,15 @@ use super::Which;
 use super::client::{Client, Failed, NO_POOL};
 use super::table::now_ms;
 use crate::request::{self, After, Request};
-use muster_core::payload::Payload;
+use muster_core::payload::{BlobId, Payload};
 use muster_scheduler::accounting::Past;
 use muster_scheduler::api::Submission;
+use muster_scheduler::programs::Kept;
 use muster_slurm::Place;
 use muster_slurm::flags::{Flags, Says};
 use muster_slurm::moment::Now;
 use muster_worker::command::BAD_INPUT;
+use muster_worker::program::ProgramFile;
 use rustix::fs::Mode;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -75,7 +77,9 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
         client: None,
     };
     let client = Client::new(&args.which.dir());
-    let submission = Submission { spec: request.spec, payload };
+    let mut spec = request.spec;
+    spec.program = request.kernel.map(|program| hand_over(&client, &program)).transpose()?;
+    let submission = Submission { spec, payload };
     let answer: Value = client.post("/v1/jobs", &submission)?;
     let job =
         answer["job"].as_u64().ok_or_else(|| Failed::new("the pool's answer has no number", NO_POOL))?;
@@ -94,6 +98,24 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
             return Ok(ExitCode::from(exit_code(&past)));
         }
     }
+}
+
+/// Has the pool keep the program of a kernel of the user's own, if it does not have it, and says by what name.
+fn hand_over(client: &Client, program: &ProgramFile) -> Result<BlobId, Failed> {
+    let name = program.path.display();
+    let wrong = |what: String| Failed::new(what, BAD_INPUT);
+    let id = program.hash.parse::<BlobId>().map_err(|error| wrong(format!("{name}: {error}")))?;
+    let path = format!("/v1/programs/{id}");
+    if client.get::<Kept>(&path)?.kept {
+        return Ok(id);
+    }
+    let bytes =
+        std::fs::read(&program.path).map_err(|error| wrong(format!("{name} cannot be read: {error}")))?;
+    if blake3::hash(&bytes).as_bytes() != &id.0 {
+        return Err(wrong(format!("{name} was built anew at this moment: submit again")));
+    }
+    client.put(&path, bytes)?;
+    Ok(id)
 }
 
 /// The exit code of a job that is over: the highest of its elements' last attempts.

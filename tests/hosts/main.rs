@@ -173,6 +173,30 @@ fn a_script_that_is_run_again_finds_what_its_steps_had_done() {
 }
 
 #[test]
+fn a_program_of_the_users_own_goes_where_its_job_goes() {
+    let Some(pool) = with_mpi(3) else { return };
+    pool.hosts.ok(1, &["cp", "/mnt/pi-rank", "mine"]);
+    let (points, own) = (["--points", "2e8"], ["--ranks", "1", "--json", "--no-ledger"]);
+    let here = pool.hosts.ok(1, &[&["./mine"], &points[..], &own].concat());
+    let options = ["--exclude=h1", "--nodes=2", "--exclusive", "-o", "out", "--kernel", "./mine"];
+    let job = pool.submit(&[&options[..], &points, &["--json", "--progress", "json"]].concat());
+    // It is built anew, and gone, while the job waits or runs: what was submitted is computed.
+    pool.hosts.ok(1, &["rm", "mine"]);
+    let past = pool.wait(&job);
+    let said = pool.read(1, "out", |_| true);
+    assert_eq!(past, once("COMPLETED", "h2,h3"), "{said}");
+    assert_eq!((teams(&said), hash(&said)), (vec![2], hash(&here)));
+    // The files of a kernel are looked for by the program that reads them, where they are.
+    pool.hosts.ok(1, &["cp", "/mnt/words-rank", "count"]);
+    for (number, text) in [(1, "one two three"), (3, "one two three")] {
+        pool.hosts.ok(number, &["sh", "-c", &format!("printf '{text}\\n' > text")]);
+    }
+    let words = ["--exclude=h1", "-o", "words", "--kernel", "./count", "/tmp/work/text", "--json"];
+    let job = pool.submit(&words);
+    assert_eq!(pool.wait(&job), once("COMPLETED", "h3"), "{}", pool.read(1, "words", |_| true));
+}
+
+#[test]
 fn hosts_are_taken_from_a_kernel_step_and_given_back() {
     let Some(pool) = with_mpi(4) else { return };
     let job = submit_kernel(&pool, &["--nodes=2-4"]);
@@ -184,6 +208,31 @@ fn hosts_are_taken_from_a_kernel_step_and_given_back() {
     let said = pool.read(1, "out", |_| true);
     assert!(events(&said, "lost").is_empty(), "a team that makes way is not lost: {said}");
     assert_eq!(hash(&said), calm(&pool));
+}
+
+#[test]
+fn hosts_come_and_go_while_a_script_has_a_kernel_step() {
+    let Some(pool) = with_mpi(4) else { return };
+    let other =
+        pool.submit(&["--nodes=2", "--exclude=h1,h2", "--exclusive", "-o", "/dev/null", "--wrap", WAITS]);
+    pool.read(3, "began", |text| text.ends_with('\n'));
+    let kernel = format!("muster kernel {} --json --progress json > step 2>&1", KERNEL[1..].join(" "));
+    let script = format!("mpirun hostname | sort > before; {kernel}; mpirun hostname | sort > after");
+    let options = ["--nodes=1-4", "--cpus-per-task=1", "--exclusive", "-o", "out", "--wrap", &script];
+    let job = pool.submit(&options);
+    pool.read(1, "step", |text| teams(text) == [2] && percent(text) >= 5);
+    pool.hosts.ok(3, &["sh", "-c", ": > pipe"]);
+    pool.read(1, "step", |text| teams(text) == [2, 4]);
+    let short = ["submit", "--quiet", "--wait", "--nodes=3", "--exclusive", "-o", "/dev/null", "--"];
+    pool.ok(&[&short[..], &["/bin/true"]].concat());
+    pool.read(1, "step", |text| teams(text) == [2, 4, 1, 4]);
+    assert_eq!(pool.wait(&job), once("COMPLETED", "h1,h2"), "{}", pool.read(1, "out", |_| true));
+    assert_eq!(pool.wait(&other), once("COMPLETED", "h3,h4"));
+    let said = pool.read(1, "step", |_| true);
+    assert!(events(&said, "lost").is_empty(), "a team that makes way is not lost: {said}");
+    assert_eq!(hash(&said), calm(&pool));
+    let read = |name: &str| pool.read(1, name, |_| true);
+    assert_eq!((&*read("before"), &*read("after")), ("h1\nh2\n", "h1\nh2\n"), "{}", read("out"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Step 8 of a job's way (DESIGN section 4), as a command.
 
+use crate::agent;
 use crate::foreman::{Answered, Foreman, ForemanError, Mark, Outcome, Request, mark};
 use crate::launch::{self, Launch, MpiLaunch, ProgramLaunch};
 use crate::ledger::{Header, Ledger, LedgerError};
@@ -284,7 +285,13 @@ fn compute_in_pool(
     let began = Instant::now();
     let state = args.state.clone().unwrap_or_else(state::dir);
     let run_dir = state::folder(&state, "run").map_err(|why| Problem::new("--state", why))?;
-    let launcher = |shares: &[HostShare]| pool_launch(shares, program.as_deref(), &run_dir);
+    let laid = program.as_ref().filter(|program| program.starts_with(agent::programs(&state)));
+    let named = laid.and_then(|program| program.file_name()).map(PathBuf::from);
+    let launcher = |shares: &[HostShare]| match &named {
+        // Each host has it in a folder of its own: by its name alone it is found there.
+        Some(named) if shares.len() > 1 => pool_launch(shares, Some(named), &run_dir),
+        _ => pool_launch(shares, program.as_deref(), &run_dir),
+    };
     let request = request(described, args);
     let mut tell = |event| progress.tell(&event);
     let foreman = PoolForeman::new(&request, (programs, &launcher), &mut tell, interrupts, (&state, step));
@@ -319,8 +326,7 @@ fn pool_launch(shares: &[HostShare], program: Option<&Path>, run_dir: &Path) -> 
     // By its name alone it is found on each host beside that host's muster.
     let program = program.map_or_else(|| PathBuf::from("muster-rank"), Path::to_owned);
     let hosts = run_dir.join(format!("hosts-{}", std::process::id()));
-    let line = |share: &HostShare| format!("{} slots={}\n", share.name, share.tasks.max(1));
-    std::fs::write(&hosts, shares.iter().map(line).collect::<String>())
+    agent::write_hosts(&hosts, shares.iter().map(|share| (&*share.name, share.tasks)))
         .map_err(|e| format!("cannot write {}: {e}", hosts.display()))?;
     Ok(Launch::Mpi(MpiLaunch { ranks, mpirun, program, hosts: Some(hosts), slurm, run_dir }))
 }

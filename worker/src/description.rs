@@ -12,6 +12,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+/// The variable that says by which path the user named the program of a job, whose file lies elsewhere on its hosts.
+pub const PROGRAM: &str = "MUSTER_PROGRAM";
+
 /// A checked request: what to compute, and how to run it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Description {
@@ -82,8 +85,11 @@ impl Description {
                     .hint("its main is muster_rank::main!(MyKernel), see docs/writing-a-kernel.md"));
             }
         }
-        serde_json::from_slice(&output.stdout)
-            .map(Told::Description)
-            .map_err(|e| Problem::new(place(), format!("its request cannot be read: {e}")))
+        let mut told: Box<Description> = serde_json::from_slice(&output.stdout)
+            .map_err(|e| Problem::new(place(), format!("its request cannot be read: {e}")))?;
+        if let (Some(named), Some(file)) = (std::env::var_os(PROGRAM), &mut told.described.program) {
+            file.path = named.into();
+        }
+        Ok(Told::Description(told))
     }
 }

@@ -261,6 +261,10 @@ fn command(mpi: &MpiLaunch, socket: &Path) -> Command {
     command.args(["-n", &mpi.ranks.to_string()]);
     if let Some(hosts) = &mpi.hosts {
         command.arg("--hostfile").arg(hosts);
+        // These, whatever the script around has.
+        for name in ["OMPI_MCA_orte_default_hostfile", "PRTE_MCA_prte_default_hostfile"] {
+            command.env_remove(name);
+        }
     }
     for variable in [FOREMAN, "MUSTER_SIMD", "HWLOC_SYNTHETIC", "HWLOC_XMLFILE"] {
         if variable == FOREMAN || std::env::var_os(variable).is_some() {

@@ -5,7 +5,7 @@
 //! store, and what the store keeps of it is enough to go on from, on any host; the answer is out only when the store has
 //! it, so that a successor finds it.
 
-use crate::agent::{FromJob, JobLink, ToJob, job_around, jobs_door, now};
+use crate::agent::{FromJob, HOSTS_FILE, JobLink, ToJob, job_around, jobs_door, now, write_hosts};
 use crate::foreman::{Answered, ForemanError, Mark, Outcome, Request, mark, other_version};
 use crate::kept::{self, Kept, Whole};
 use crate::launch::{self, Launch, Running};
@@ -96,6 +96,8 @@ pub(crate) struct PoolForeman<'a> {
     hosts: BTreeMap<HostId, HostShare>,
     /// What it shall use, when not all of it is known yet.
     wanted: Option<Vec<HostId>>,
+    /// What it was told last to use, if it was.
+    has: Vec<HostId>,
     team: Option<Current>,
     book: Book,
     resumed: Option<Mark>,
@@ -137,6 +139,7 @@ impl<'a> PoolForeman<'a> {
             foreman: None,
             hosts: BTreeMap::new(),
             wanted: None,
+            has: Vec::new(),
             team: None,
             book: Book::new(request.described.grid),
             resumed: None,
@@ -239,7 +242,8 @@ impl<'a> PoolForeman<'a> {
                 let hosts: Vec<HostId> = shares.iter().map(|share| share.host).collect();
                 self.hosts.extend(shares.into_iter().map(|share| (share.host, share)));
                 if self.foreman.is_none() {
-                    self.foreman = Some(Foreman::new(self.id, self.step(), hosts));
+                    let foreman = Foreman::new(self.id, self.step(), hosts);
+                    self.foreman = Some(if is_whole_job() { foreman } else { foreman.of_script() });
                     self.feed(ForemanInput::Begin);
                 }
                 self.resize();
@@ -276,6 +280,7 @@ impl<'a> PoolForeman<'a> {
             return self.link.say(&FromJob::Hosts(self.id));
         }
         let hosts = self.wanted.take().unwrap_or_default();
+        self.has.clone_from(&hosts);
         self.feed(ForemanInput::Resize(hosts));
     }
 
@@ -300,6 +305,7 @@ impl<'a> PoolForeman<'a> {
             ForemanOutput::StopTeam(number) => self.stop(number),
             ForemanOutput::Complain(why) => (self.tell)(Event::Warning { text: why.to_string() }),
             ForemanOutput::Exit(Ended::Completed) => {
+                self.leave_hosts();
                 let answered = self.answer.take().map(|whole| Box::new(self.answered(whole)));
                 let lost = || ForemanError::Broken("the store has an answer that nobody has given".into());
                 self.end = Some(answered.map(Outcome::Answered).ok_or_else(lost));
@@ -309,6 +315,17 @@ impl<'a> PoolForeman<'a> {
                 self.end = Some(Err(ForemanError::Broken(why.into())));
             }
             ForemanOutput::Wake(at) => self.wake = at,
+        }
+    }
+
+    /// Says to the script which hosts it has now: what it starts next reads that.
+    fn leave_hosts(&mut self) {
+        let Some(path) = std::env::var_os(HOSTS_FILE).filter(|_| !self.has.is_empty()) else { return };
+        let hosts = self.has.iter().filter_map(|host| self.hosts.get(host));
+        let written = write_hosts(Path::new(&path), hosts.map(|share| (&*share.name, share.tasks)));
+        if let Err(error) = written {
+            let text = format!("cannot write {}: {error}", path.display());
+            (self.tell)(Event::Warning { text });
         }
     }
 

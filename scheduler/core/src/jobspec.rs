@@ -35,6 +35,9 @@ pub struct JobSpec {
     pub needs: Needs,
     /// What it runs, with its environment, kept apart; none where nothing is really run.
     pub payload: Option<BlobId>,
+    /// The program of the user's own that has its kernel, kept apart, too: it goes to each host of the job.
+    #[serde(default)]
+    pub program: Option<BlobId>,
 }
 
 /// What a job runs.
@@ -181,12 +184,13 @@ impl JobSpec {
             when: When::default(),
             needs: Needs::default(),
             payload: None,
+            program: None,
         }
     }
 
-    /// Whether its hosts may come and go while it runs.
-    pub fn is_malleable(&self) -> bool {
-        self.work.is_kernel() && self.size.max_nodes.is_some_and(|most| most > self.size.nodes)
+    /// All that is kept apart of it.
+    pub fn blobs(&self) -> impl Iterator<Item = BlobId> {
+        self.payload.into_iter().chain(self.program)
     }
 }
 
@@ -233,6 +237,11 @@ impl Size {
     /// Hosts, at most: never more than it has tasks, where their number is given.
     pub fn most_nodes(&self) -> u32 {
         self.max_nodes.or(self.ntasks).unwrap_or(self.nodes).max(self.nodes)
+    }
+
+    /// Whether a kernel may have more hosts and fewer while it runs: it has so many tasks on each.
+    pub fn is_malleable(&self) -> bool {
+        self.ntasks.is_none() && self.max_nodes.is_some_and(|most| most > self.nodes)
     }
 
     /// How many tasks the job has.

@@ -303,7 +303,7 @@ fn a_probe_that_is_lost_is_asked_again_and_holds_nothing_up() {
 }
 
 /// What a controller wrote in the test below when probes and rounds were new.
-const FIXTURE: &[u8] = include_bytes!("journal-v3-files.bin");
+const FIXTURE: &[u8] = include_bytes!("journal-v4-files.bin");
 
 #[test]
 fn a_step_has_the_grid_and_the_files_that_were_found() {

@@ -266,13 +266,14 @@ async fn blob(
 /// Whether a host has something to do now that is in this blob: an attempt that is not over there, or a look for files.
 fn is_due(view: &View, blob: BlobId, host: HostId) -> bool {
     let (standing, books) = (view.standing, view.clerk.books());
-    let is_in = |job| books.job(job).is_some_and(|job| job.spec().payload == Some(blob));
+    let has = |spec: &muster_core::jobspec::JobSpec| spec.blobs().any(|of| of == blob);
+    let is_in = |job| books.job(job).is_some_and(|job| has(job.spec()));
     let here = |open: &muster_core::protocol::standing::Open| {
         open.parts.get(&host).is_some_and(|part| part.over.is_none())
     };
     let look = |job| ProbeId { job, look: standing.probes.get(&job).map_or(0, |probe| probe.look()) };
     standing.open.iter().any(|(run, open)| here(open) && is_in(run.job))
-        || books.jobs().any(|job| job.spec().payload == Some(blob) && standing.awaits(look(job.id()), host))
+        || books.jobs().any(|job| has(job.spec()) && standing.awaits(look(job.id()), host))
 }
 
 #[cfg(test)]

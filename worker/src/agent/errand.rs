@@ -21,7 +21,9 @@ pub(super) struct Errand {
     pub(super) lease: Time,
     /// What it runs.
     pub(super) blob: BlobId,
-    /// The same, where the process has not just had it.
+    /// The program of the user's own that has its kernel.
+    pub(super) program: Option<BlobId>,
+    /// What it runs, where the process has not just had it.
     pub(super) payload: Option<Vec<u8>>,
     /// The operating system's numbers of its CPUs; none where nothing can be bound.
     pub(super) cpus: Vec<u32>,
@@ -31,6 +33,16 @@ pub(super) struct Errand {
     pub(super) site: Site,
     /// What its shepherd was told before there was one, in order.
     pub(super) told: Vec<ToShepherd>,
+}
+
+/// What has to be on a host before something begins: what it runs, and the program of its kernel.
+pub(super) type Wish = (BlobId, Option<BlobId>);
+
+impl Errand {
+    /// What it needs.
+    pub(super) fn wish(&self) -> Wish {
+        (self.blob, self.program)
+    }
 }
 
 /// Agent to process.

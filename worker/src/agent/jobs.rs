@@ -13,7 +13,7 @@ use muster_core::protocol::ledger::{FromStore, StepId, ToStore};
 use muster_core::protocol::line::{HostShare, Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::stamp::AttemptId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +97,8 @@ pub(super) struct Jobs {
     foremen: BTreeMap<StepId, (u64, u32)>,
     /// The hosts that attempts shall use, as far as they were told here.
     hosts: BTreeMap<AttemptId, Vec<HostId>>,
+    /// Steps whose foreman is gone and has not closed them.
+    unclosed: BTreeSet<StepId>,
 }
 
 impl Jobs {
@@ -109,7 +111,14 @@ impl Jobs {
     pub(super) fn leave(&mut self, number: u64) {
         self.streams.remove(&number);
         self.asks.retain(|_, who| *who != number);
+        let gone = self.foremen.iter().filter(|(_, (who, _))| *who == number);
+        self.unclosed.extend(gone.map(|(step, _)| *step));
         self.foremen.retain(|_, (who, _)| *who != number);
+    }
+
+    /// What is to be said for foremen that are gone, until it is heard.
+    pub(super) fn close(&self) -> impl Iterator<Item = ToStore> {
+        self.unclosed.iter().map(|(id, spec)| ToStore::Close(*id, *spec))
     }
 
     /// One is the foreman of a step, unless another process is.
@@ -118,6 +127,7 @@ impl Jobs {
             return self.write(number, &ToJob::Taken(other));
         }
         self.foremen.insert(step, (number, pid));
+        self.unclosed.remove(&step);
         if let Some(hosts) = self.hosts.get(&step.0).cloned() {
             self.write(number, &ToJob::Resize(hosts));
         }
@@ -132,13 +142,17 @@ impl Jobs {
     /// An attempt is over here.
     pub(super) fn forget(&mut self, id: AttemptId) {
         self.hosts.remove(&id);
+        self.unclosed.retain(|(of, _)| *of != id);
     }
 
     /// Tells the foreman of a step, if it is here.
     pub(super) fn tell(&mut self, step: StepId, what: &ToJob) {
-        if let Some((number, _)) = self.foremen.get(&step).copied() {
-            self.write(number, what);
+        let number = self.foremen.get(&step).map(|(number, _)| *number);
+        if let ToJob::Foreman(FromStore::Closed(step)) = what {
+            self.foremen.remove(step);
+            self.unclosed.remove(step);
         }
+        number.into_iter().for_each(|number| self.write(number, what));
     }
 
     /// Tells the foremen of an attempt that are here.

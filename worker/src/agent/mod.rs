@@ -16,6 +16,8 @@
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
 //! | `output/JOB.ATTEMPT.out`, `.err` | what a job has written that was submitted elsewhere, until the pool has it |
+//! | `hosts/JOB.ATTEMPT` | the hosts of a script whose kernel steps may have more of them, or fewer |
+//! | `programs/HASH/NAME` | programs of users that jobs have needed here |
 //! | `ceilings.json` | what this host can do at most, as it was measured |
 //! | `work/JOB.ATTEMPT` | where such a job runs when its directory is not on this host |
 //! | `returned/JOB.out`, `.err` | what is written here of the output of jobs that run elsewhere |
@@ -47,6 +49,7 @@ mod log;
 mod mpirun;
 mod prepare;
 mod process;
+mod programs;
 mod reading;
 mod remote;
 mod returned;
@@ -70,7 +73,9 @@ pub(crate) use job_link::JobLink;
 pub(crate) use jobs::{FromJob, ToJob, path as jobs_door};
 pub(crate) use launch_agent::job_around;
 pub use launch_agent::launch;
+pub(crate) use mpirun::{HOSTS_FILE, write_hosts};
 pub use process::shepherd;
+pub(crate) use programs::folder as programs;
 pub use shape::shape;
 pub use shell::run;
 

@@ -1,9 +1,11 @@
-//! What lets a user's `mpirun` find the hosts of its job and start its daemons there, with no flags: variables of the job.
+//! What lets a user's `mpirun` find the hosts of its job and start its daemons there, with no flags: variables of the job,
+//! and a file with its hosts where those may change under a script.
 //!
 //! Part of step 7 of a job's way (DESIGN section 4). What the user has set stays.
 
+use muster_core::protocol::stamp::AttemptId;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Interfaces of containers and guests: nothing on another host is behind them.
 const INNER: [&str; 6] = ["docker", "br-", "virbr", "veth", "cni", "podman"];
@@ -45,6 +47,40 @@ pub(super) fn variables(program: &Path, networks: Option<&str>) -> Vec<(&'static
         out.extend(networks.map(|networks| (name, networks.to_owned())));
     }
     out
+}
+
+/// The variable that names the file with the hosts of a script whose kernel steps may have more of them, or fewer.
+pub(crate) const HOSTS_FILE: &str = "MUSTER_HOSTS";
+
+/// That file; it goes with the attempt.
+pub(super) fn hosts_file(state: &Path, id: AttemptId) -> PathBuf {
+    state.join("hosts").join(id.to_string())
+}
+
+/// Writes it anew: hosts by name, and how many tasks each has.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_hosts<'a>(
+    path: &Path,
+    hosts: impl Iterator<Item = (&'a str, u32)>,
+) -> std::io::Result<()> {
+    let lines: String = hosts.map(|(name, tasks)| format!("{name} slots={}\n", tasks.max(1))).collect();
+    let beside = path.with_file_name(format!(".hosts-{}", std::process::id()));
+    std::fs::write(&beside, lines)?;
+    std::fs::rename(&beside, path)
+}
+
+/// The variables by which Open MPI 4 and 5 read the hosts from that file, and not from what the job was given first.
+pub(super) fn from_file(path: &Path) -> [(&'static str, String); 5] {
+    let path = path.display().to_string();
+    [
+        (HOSTS_FILE, path.clone()),
+        ("OMPI_MCA_orte_default_hostfile", path.clone()),
+        ("OMPI_MCA_ras", "^slurm".into()),
+        ("PRTE_MCA_prte_default_hostfile", path),
+        ("PRTE_MCA_ras", "^slurm".into()),
+    ]
 }
 
 /// The private networks that this host is on by an interface of its own; none when there is none.

@@ -6,9 +6,11 @@
 use super::errand::Errand;
 use super::leader::Plan;
 use super::mpirun;
+use super::programs;
 use super::slot::Limits;
 use super::spool;
 use super::unsent;
+use crate::description::PROGRAM;
 use crate::job_environment::{Variables, environment};
 use crate::marked::Mark;
 use crate::pool_foreman::STEP;
@@ -117,7 +119,8 @@ pub(super) fn plan(
         failure
     };
     let variables = variables(errand, launch, payload, around);
-    let words = words(payload, (&folder, &variables), around).map_err(tell)?;
+    let own = programs::path(around.state, payload, launch.spec.program);
+    let words = words((payload, own), (&folder, &variables), around).map_err(tell)?;
     let environment = texts(variables).map_err(tell)?;
     let data_limit = data_limit(errand, launch, around);
     let program = text(words.program.into_os_string().into_vec()).map_err(tell)?;
@@ -370,17 +373,32 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
     let ours = matches!(payload.program, Program::Kernel(_));
+    let own_program = programs::path(around.state, payload, launch.spec.program);
+    if let (Program::Kernel(words), Some(_)) = (&payload.program, &own_program) {
+        let name = words.first().map_or("", |name| name);
+        set(PROGRAM, Path::new(&payload.submit_dir).join(name).display().to_string());
+    }
     if ours && errand.start.role == Role::Batch {
         set(STEP, std::process::id().to_string());
     }
-    if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 && ours {
+    if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
         for (name, value) in mpirun::variables(&program, networks(errand).as_deref()) {
             out.entry(name.into()).or_insert_with(|| value.into());
         }
-        // Each host has a rank program beside its own muster.
+        if launch.spec.size.is_malleable() && !ours && errand.start.role == Role::Batch {
+            let path = mpirun::hosts_file(around.state, id);
+            let tasks = launch.hosts.iter().zip(parts).map(|(host, part)| (host.as_str(), part.tasks));
+            // Where it cannot be written, the hosts that the job was given first are those that it has.
+            let written = crate::state::folder(around.state, "hosts")
+                .is_ok_and(|_| mpirun::write_hosts(&path, tasks).is_ok());
+            let from_file = written.then(|| mpirun::from_file(&path));
+            out.extend(from_file.into_iter().flatten().map(|(name, value)| (name.into(), value.into())));
+        }
+        // Each host has a rank program beside its own muster, and that of the job where it was laid.
         let path = out.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| OsString::from(PATH));
-        let beside = program.parent().map(Path::to_owned).into_iter();
+        let beside = [own_program.as_deref(), Some(&*program)].into_iter().flatten();
+        let beside = beside.filter_map(|program| Some(program.parent()?.to_owned()));
         if let Ok(path) = std::env::join_paths(beside.chain(std::env::split_paths(&path))) {
             out.insert("PATH".into(), path);
         }
@@ -401,7 +419,7 @@ struct Words {
 }
 
 fn words(
-    payload: &Payload,
+    (payload, own): (&Payload, Option<PathBuf>),
     (folder, variables): (&Path, &Variables),
     around: &Around,
 ) -> Result<Words, Failure> {
@@ -419,10 +437,15 @@ fn words(
             Words { program: find(first, folder, &path)?, words: bytes(words) }
         }
         // This very program, even if its file has been replaced by a newer one.
-        Program::Kernel(words) => Words {
-            program: "/proc/self/exe".into(),
-            words: [b"muster".to_vec(), b"kernel".to_vec()].into_iter().chain(bytes(words)).collect(),
-        },
+        Program::Kernel(words) => {
+            let own = own.map(|own| own.into_os_string().into_vec());
+            let name = own.into_iter().chain(bytes(words)).next();
+            let rest = bytes(words).into_iter().skip(1);
+            Words {
+                program: "/proc/self/exe".into(),
+                words: [b"muster".to_vec(), b"kernel".to_vec()].into_iter().chain(name).chain(rest).collect(),
+            }
+        }
     })
 }
 

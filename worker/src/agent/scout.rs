@@ -3,7 +3,7 @@
 //! The program that would compute the kernel says what its words stand for here (`muster describe`), and is ended when it
 //! takes too long.
 
-use super::Payloads;
+use super::{Payloads, programs};
 use crate::description::Description;
 use crossbeam_channel::{Receiver, bounded};
 use muster_core::job::inputs::{Found, Lack};
@@ -12,6 +12,7 @@ use muster_core::protocol::format::Format;
 use muster_core::protocol::inputs::LookFor;
 use muster_core::protocol::probe::{Finding, ProbeId};
 use muster_kernels::hash::first16;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,19 +21,20 @@ use std::time::Duration;
 /// After so many seconds it gives a job's files up.
 const MOST_S: u32 = 60;
 
-/// Looks for what is asked until nobody asks any more, and tells each finding.
+/// Looks for what is asked until nobody asks any more, and tells each finding: with this muster, and programs of users in
+/// this state directory.
 pub(super) fn look(
-    program: &Path,
+    here: (&Path, &Path),
     payloads: &dyn Payloads,
     asked: &Receiver<(ProbeId, Vec<u8>)>,
     tell: impl Fn(ProbeId, Finding),
 ) {
     for (id, what) in asked {
-        tell(id, find(program, payloads, &what));
+        tell(id, find(here, payloads, &what));
     }
 }
 
-fn find(program: &Path, payloads: &dyn Payloads, what: &[u8]) -> Finding {
+fn find((program, state): (&Path, &Path), payloads: &dyn Payloads, what: &[u8]) -> Finding {
     let LookFor { spec, .. } = Format::Message.decode(what).map_err(|e| Lack::Spec(e.to_string()))?;
     let blob = spec.payload.ok_or_else(|| Lack::Spec("the job does not say what it runs".into()))?;
     let bytes = payloads.fetch(blob).map_err(Lack::Spec)?;
@@ -40,13 +42,16 @@ fn find(program: &Path, payloads: &dyn Payloads, what: &[u8]) -> Finding {
     let Program::Kernel(words) = &payload.program else {
         return Err(Lack::Spec("the job is no kernel".into()));
     };
+    programs::lay(state, (&payload, spec.program), payloads).map_err(Lack::Spec)?;
+    let own = programs::path(state, &payload, spec.program);
+    let name = own.map(PathBuf::into_os_string).into_iter().chain(words.first().map(OsString::from)).next();
     let folder = PathBuf::from(spec.files.chdir.as_ref().unwrap_or(&payload.submit_dir));
     let folder = Path::new(&payload.submit_dir).join(folder);
     if !folder.is_dir() {
         return Err(Lack::Missing(folder.display().to_string()));
     }
     let mut command = Command::new(program);
-    command.arg("describe").args(words).current_dir(folder);
+    command.arg("describe").args(name).args(words.iter().skip(1)).current_dir(folder);
     command.env_clear().envs(payload.environment);
     let (code, out, err) = run(command)?;
     if code != Some(0) {

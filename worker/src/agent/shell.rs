@@ -6,12 +6,14 @@
 use super::clock;
 use super::complaint::complain;
 use super::door::{Door, Guest};
-use super::errand::{Errand, FromProcess};
+use super::errand::{Errand, FromProcess, Wish};
 use super::groups::{self, Groups};
 use super::hooks::Site;
 use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
+use super::mpirun;
 use super::prepare::{self, mark};
+use super::programs;
 use super::reading;
 use super::returned::Returned;
 use super::roll;
@@ -25,7 +27,6 @@ use crossbeam_channel::{Receiver, Sender, after, bounded, select, unbounded};
 use muster_core::ceilings::Ceilings;
 use muster_core::job::outcome::Outcome;
 use muster_core::job::usage::Usage;
-use muster_core::payload::BlobId;
 use muster_core::plan::HostShape;
 use muster_core::protocol::agent::{Agent, AgentInput, AgentOutput, Found};
 use muster_core::protocol::clerk::Launch;
@@ -60,7 +61,7 @@ pub(super) enum Event {
     /// What this host can do at most was measured, or that had to give way.
     Measured(Option<Ceilings>),
     /// What a blob holds, or why nobody knows.
-    Fetched(BlobId, Result<Vec<u8>, String>),
+    Fetched(Wish, Result<Vec<u8>, String>),
     /// A process of a job has come in.
     JobJoined(u64, UnixStream),
     /// It speaks.
@@ -120,17 +121,17 @@ pub fn run(
     let (events, happen) = unbounded();
     let (wanted, wants) = unbounded();
     std::thread::scope(|scope| {
-        let fetched = events.clone();
+        let (fetched, at) = (events.clone(), &state);
         scope.spawn(move || {
-            for blob in wants {
-                let _ = fetched.send(Event::Fetched(blob, payloads.fetch(blob)));
+            for wish in wants {
+                let _ = fetched.send(Event::Fetched(wish, programs::fetch(at, payloads, wish)));
             }
         });
         let (scout, asked) = unbounded();
         let told = events.clone();
         scope.spawn(move || {
             let tell = |id, finding| drop(told.send(Event::Probed(id, finding)));
-            scout::look(&config.program, payloads, &asked, tell);
+            scout::look((&config.program, at), payloads, &asked, tell);
         });
         let unsent = Unsent::open(&state, send.clone(), events.clone())?;
         let returns = take_back(Returned::open(&state)?, send.clone());
@@ -140,14 +141,14 @@ pub fn run(
         let surveyor = Surveyor::open(&state, &shape, events.clone());
         let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
-            here: Here { state, host: &config.host, site: &config.site, shape },
+            here: Here { state: state.clone(), host: &config.host, site: &config.site, shape },
             agent: Agent::new(config.rules, spool.life()),
             spool,
             roster,
             send,
             jobs: Jobs::default(),
             events,
-            larder: Larder::new(wanted),
+            larder: Larder::new(wanted, &state),
             scout,
             inputs: VecDeque::new(),
             wake: clock::now(),
@@ -323,7 +324,10 @@ impl Shell<'_> {
             }
             Event::JobSaid(_, FromJob::Foreman(said)) => drop(self.send.send(FromHost::Foreman(said))),
             Event::JobSaid(_, FromJob::Hosts(id)) => drop(self.send.send(FromHost::Hosts(id))),
-            Event::JobGone(number) => self.jobs.leave(number),
+            Event::JobGone(number) => {
+                self.jobs.leave(number);
+                self.close_steps();
+            }
             Event::Gone(pid) => self.gone(pid),
             Event::Cleared(id) => {
                 match self.unsent.has(id) {
@@ -338,7 +342,7 @@ impl Shell<'_> {
                 self.tell_ceilings();
             }
             Event::Probed(id, finding) => self.inputs.push_back(AgentInput::Probed(id, finding)),
-            Event::Fetched(blob, payload) => self.fetched(blob, payload),
+            Event::Fetched(wish, payload) => self.fetched(wish, payload),
         }
     }
 
@@ -382,6 +386,7 @@ impl Shell<'_> {
             AgentOutput::Send(message) => {
                 let begins = matches!(message, ToController::Hello { .. });
                 let _ = self.send.send(FromHost::Agent(message));
+                self.close_steps();
                 if begins {
                     self.tell_ceilings();
                 }
@@ -404,11 +409,17 @@ impl Shell<'_> {
             AgentOutput::Unnote(id) => {
                 self.orphans.remove(&id);
                 self.jobs.forget(id);
+                let _ = std::fs::remove_file(mpirun::hosts_file(&self.here.state, id));
                 self.unsent.forget(id);
                 self.spool.remove(id);
             }
             AgentOutput::Wake(at) => self.wake = at,
         }
+    }
+
+    /// Says again which steps have no foreman any more: it may have been lost.
+    fn close_steps(&self) {
+        self.jobs.close().for_each(|close| drop(self.send.send(FromHost::Foreman(close))));
     }
 
     fn tell_ceilings(&self) {
@@ -430,11 +441,13 @@ impl Shell<'_> {
     fn errand(&self, start: Start, lease: Time) -> Result<Errand, String> {
         let launch: Launch = Format::Message.decode(&start.launch).map_err(|e| e.to_string())?;
         let blob = launch.spec.payload.ok_or("the job does not say what it runs")?;
+        let program = launch.spec.program;
         let mine = prepare::part(&launch, self.here.host).filter(|_| self.here.shape.real);
         let within = mine.map(|part| part.within(&self.here.shape));
         let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
         let (host, site) = (self.here.host.to_owned(), self.here.site.clone());
-        Ok(Errand { start, lease, blob, payload: None, cpus: cpus.collect(), host, site, told: Vec::new() })
+        let cpus = cpus.collect();
+        Ok(Errand { start, lease, blob, program, payload: None, cpus, host, site, told: Vec::new() })
     }
 
     /// Has begun what waited for something that is over, and has no process.
@@ -448,14 +461,14 @@ impl Shell<'_> {
         }
     }
 
-    fn fetched(&mut self, blob: BlobId, payload: Result<Vec<u8>, String>) {
+    fn fetched(&mut self, wish: Wish, payload: Result<Vec<u8>, String>) {
         match payload {
             Ok(payload) => {
-                self.larder.store(blob, payload).into_iter().for_each(|waiting| self.begin(waiting));
+                self.larder.store(wish, payload).into_iter().for_each(|waiting| self.begin(waiting));
             }
             Err(why) => {
                 let why = format!("what it runs cannot be fetched: {why}");
-                self.larder.give_up(blob).into_iter().for_each(|id| self.cannot_start(id, &why));
+                self.larder.give_up(wish).into_iter().for_each(|id| self.cannot_start(id, &why));
             }
         }
     }

@@ -91,6 +91,8 @@ pub struct Scheduler {
     foresight: Foresight,
     files: Files,
     halted: Halted,
+    /// Scripts that have kernel steps under way: their hosts may come and go.
+    stepping: BTreeSet<RunId>,
     lines: Lines,
 }
 
@@ -185,6 +187,7 @@ impl Scheduler {
             foresight: Foresight::default(),
             files: Files::default(),
             halted: Halted::default(),
+            stepping: BTreeSet::new(),
             lines: Lines::default(),
         }
     }

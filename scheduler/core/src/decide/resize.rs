@@ -1,4 +1,5 @@
-//! Resizing: hosts that nobody waits for are lent to running kernels, and taken back when a waiting job can start with them.
+//! Resizing: hosts that nobody waits for are lent to running kernels, those of scripts included, and taken back when a
+//! waiting job can start with them.
 //!
 //! Plans alone: nothing has changed until the new places are recorded. Hosts that leave are free when nothing of the
 //! kernel is left there, and are planned as its own until then; those that join are its own from the record on. Invariant:
@@ -60,7 +61,7 @@ impl Scheduler {
     /// Who shall have other hosts after a pass whose starts are recorded: fewer, so that the first that could not start
     /// can; or more, when none waits for room.
     pub fn resize(&self, books: &Books, hosts: &Hosts, passed: &Passed) -> Vec<Resize> {
-        let all = malleable(books, hosts);
+        let all = self.malleable(books, hosts);
         if all.is_empty() {
             return Vec::new();
         }
@@ -70,21 +71,6 @@ impl Scheduler {
         let class = listed.iter().find(|(waiting, ..)| *waiting == head.waiting);
         class.map_or(Vec::new(), |&(_, class, _)| shrunk(&mut trial, all, class))
     }
-}
-
-/// Running kernels with so many tasks on each host that they have, the oldest first.
-fn malleable<'a>(books: &'a Books, hosts: &Hosts) -> Vec<Malleable<'a>> {
-    let one = |(run, live): (RunId, &Run)| {
-        let State::Running { placed, .. } = &live.state else { return None };
-        let job =
-            books.job(run.job).filter(|job| job.spec().is_malleable() && job.spec().size.ntasks.is_none())?;
-        let running = number::running(run.job, job.place(run.element));
-        let (_, held) = hosts.allocation(running)?;
-        Some(Malleable { run, running, job, placed: placed.clone(), parts: held.parts.clone() })
-    };
-    let mut all: Vec<Malleable<'_>> = books.live().filter_map(one).collect();
-    all.sort_by_key(|one| (one.placed.started, one.running));
-    all
 }
 
 /// The youngest give hosts back, one by one, until the class fits; nothing when it would not.
@@ -120,6 +106,45 @@ fn shrunk(trial: &mut Hosts, mut all: Vec<Malleable<'_>>, class: ClassId) -> Vec
 }
 
 impl Scheduler {
+    /// Running kernels, and scripts that have one under way, with so many tasks on each host that they have, the oldest
+    /// first.
+    fn malleable<'a>(&self, books: &'a Books, hosts: &Hosts) -> Vec<Malleable<'a>> {
+        let one = |(run, live): (RunId, &Run)| {
+            let State::Running { placed, .. } = &live.state else { return None };
+            let is = |job: &&Job| {
+                let spec = job.spec();
+                (spec.work.is_kernel() || self.stepping.contains(&run)) && spec.size.is_malleable()
+            };
+            let job = books.job(run.job).filter(is)?;
+            let running = number::running(run.job, job.place(run.element));
+            let (_, held) = hosts.allocation(running)?;
+            Some(Malleable { run, running, job, placed: placed.clone(), parts: held.parts.clone() })
+        };
+        let mut all: Vec<Malleable<'_>> = books.live().filter_map(one).collect();
+        all.sort_by_key(|one| (one.placed.started, one.running));
+        all
+    }
+
+    /// The same when these scripts have kernel steps under way, as a snapshot says.
+    #[must_use]
+    pub fn with_stepping(self, stepping: impl IntoIterator<Item = RunId>) -> Scheduler {
+        Scheduler { stepping: stepping.into_iter().collect(), ..self }
+    }
+
+    /// The scripts that have kernel steps under way.
+    pub fn stepping(&self) -> impl Iterator<Item = RunId> {
+        self.stepping.iter().copied()
+    }
+
+    /// A script has kernel steps under way, or has not any more.
+    pub fn steps(&mut self, run: RunId, steps: bool) {
+        if steps {
+            self.stepping.insert(run)
+        } else {
+            self.stepping.remove(&run)
+        };
+    }
+
     /// The oldest get as many hosts more as they may have and there are.
     fn grown(&self, trial: &mut Hosts, all: Vec<Malleable<'_>>) -> Vec<Resize> {
         let grow = |mut one: Malleable<'_>| {

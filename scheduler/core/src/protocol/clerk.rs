@@ -108,20 +108,24 @@ struct Written {
     foresight: Foresight,
     /// What is being stopped to make room.
     stopping: BTreeSet<RunId>,
+    /// Scripts that have kernel steps under way.
+    stepping: BTreeSet<RunId>,
     used: Option<Used>,
 }
 
 impl From<Clerk> for Written {
     fn from(clerk: Clerk) -> Written {
         let stopping = clerk.planner.scheduler.stopping().collect();
+        let stepping = clerk.planner.scheduler.stepping().collect();
         let (foresight, used) = (clerk.foresight().clone(), clerk.used());
-        Written { foresight, stopping, used, books: clerk.books }
+        Written { foresight, stopping, stepping, used, books: clerk.books }
     }
 }
 
 impl From<Written> for Clerk {
-    fn from(Written { books, foresight, stopping, used }: Written) -> Clerk {
+    fn from(Written { books, foresight, stopping, stepping, used }: Written) -> Clerk {
         let scheduler = Scheduler::default().with_foresight(foresight).with_stopping(stopping);
+        let scheduler = scheduler.with_stepping(stepping);
         let scheduler = scheduler.with_used(&books, used);
         let sought = Sought::of(&books);
         Clerk { books, planner: Box::new(Planner::new(scheduler)), usable: BTreeSet::new(), sought }
@@ -148,14 +152,16 @@ impl PartialEq for Clerk {
             && self.foresight() == other.foresight()
             && self.used() == other.used()
             && mine.stopping().eq(theirs.stopping())
+            && mine.stepping().eq(theirs.stepping())
     }
 }
 
 impl Clerk {
     /// A desk with these books, which decides by the shipped policy until another scheduler is set.
     pub fn new(books: Books) -> Clerk {
-        let (foresight, stopping) = (Foresight::default(), BTreeSet::new());
-        Clerk::from(Written { books, foresight, stopping, used: None })
+        let foresight = Foresight::default();
+        let (stopping, stepping) = (BTreeSet::new(), BTreeSet::new());
+        Clerk::from(Written { books, foresight, stopping, stepping, used: None })
     }
 
     /// Decides by this scheduler from now on; it has not looked at any books, and is told what was learnt of jobs so far,
@@ -163,7 +169,8 @@ impl Clerk {
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
         let (foresight, used) = (self.foresight().clone(), self.used());
         let stopping: Vec<RunId> = self.planner.scheduler.stopping().collect();
-        let scheduler = scheduler.with_foresight(foresight).with_stopping(stopping);
+        let stepping: Vec<RunId> = self.planner.scheduler.stepping().collect();
+        let scheduler = scheduler.with_foresight(foresight).with_stopping(stopping).with_stepping(stepping);
         *self.planner = Planner::new(scheduler.with_used(&self.books, used));
         self.sought.tell_again();
     }
@@ -476,6 +483,21 @@ impl Desk for Clerk {
         }
     }
 
+    fn stepped(&mut self, _: Time, id: AttemptId, steps: bool) {
+        self.planner.scheduler.steps(id.run, steps);
+    }
+
+    fn keeping(&self, id: AttemptId, hosts: &[HostId]) -> Option<Resized> {
+        let run = self.books.run(id.run)?;
+        let on = &run.state.placed()?.on;
+        let mut parts = on.allocation.parts.clone();
+        parts.retain(|part| hosts.contains(&part.host));
+        (parts.len() < on.allocation.parts.len()).then(|| {
+            let on = with_parts(on, parts);
+            Resized { id, places: places(&on), plan: Format::Journal.encode(&on) }
+        })
+    }
+
     fn paced(&mut self, at: Time, id: AttemptId, pace: Pace) {
         self.planner.scheduler.stops(id.run, pace == Pace::Stop);
         let attempt = id.attempt;
@@ -496,6 +518,7 @@ impl Desk for Clerk {
 
     fn closed(&mut self, at: Time, id: AttemptId, end: AttemptEnd, usage: Usage) {
         self.planner.scheduler.stops(id.run, false);
+        self.planner.scheduler.steps(id.run, false);
         let (attempt, outcome) = (id.attempt, end.outcome());
         // What never began does not run twice.
         let may = end == AttemptEnd::NeverBegan || self.may_requeue(id.run.job);

@@ -274,8 +274,13 @@ impl<D: Desk> Controller<D> {
         if let ToStore::Uses(id, hosts) = &message {
             self.handed_in(*id, hosts);
         }
-        let (record, answer) = self.standing.hear_foreman(message);
-        if let Some(record) = record {
+        if let ToStore::Close(id, spec) = &message {
+            self.go_home(now, *id, *spec);
+        }
+        let (records, answer) = self.standing.hear_foreman(message);
+        for record in records {
+            // Who runs has other hosts to be lent, or none any more.
+            self.turn.decide |= matches!(record, Record::Stepped(..));
             self.note(now, record);
         }
         self.turn.tells.extend(answer.map(|answer| (host, answer)));
@@ -389,9 +394,9 @@ impl<D: Desk> Controller<D> {
         }
     }
 
-    /// Orders that a kernel step that goes on use the hosts that it has, and no other.
+    /// Orders that a kernel step that goes on, or that a script has, use the hosts that it has, and no other.
     fn keep_to_hosts(&mut self, now: Time, run: RunId) {
-        if self.standing.open[&run].begun.conduct != Conduct::Fenced {
+        if !self.standing.open[&run].is_malleable() {
             return;
         }
         self.give_back(now, run);
@@ -453,7 +458,7 @@ impl<D: Desk> Controller<D> {
     }
 
     /// Gives an open attempt other hosts, if it can have them now.
-    fn resize(&mut self, now: Time, resized: Resized) {
+    pub(super) fn resize(&mut self, now: Time, resized: Resized) {
         let id = resized.id;
         let Some(open) = self.standing.attempt(id).filter(|open| open.can_resize(&resized)) else { return };
         let joins: Vec<Place> = open.joins(&resized).collect();

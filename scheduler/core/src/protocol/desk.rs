@@ -87,6 +87,12 @@ pub trait Desk: Clone + Debug + PartialEq + Serialize + DeserializeOwned {
     /// Nothing of it is left, or can do harm, on a host that leaves.
     fn left(&mut self, at: Time, id: AttemptId, host: HostId);
 
+    /// A script has kernel steps under way, or has not any more: meanwhile its hosts may come and go.
+    fn stepped(&mut self, at: Time, id: AttemptId, steps: bool);
+
+    /// An open attempt on these of its hosts alone, in their order; none where it has no others.
+    fn keeping(&self, id: AttemptId, hosts: &[HostId]) -> Option<Resized>;
+
     /// It is to stop, stands still, or goes on.
     fn paced(&mut self, at: Time, id: AttemptId, pace: Pace);
 

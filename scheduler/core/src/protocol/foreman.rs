@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 /// After how long without an answer a foreman asks the store again, in milliseconds.
 const ASK_AGAIN_MS: i64 = 5_000;
 
+/// The same when it waits to be let go.
+const CLOSE_AGAIN_MS: i64 = 100;
+
 /// How the foreman ends where another attempt would be refused as well: its input is at fault.
 const REFUSED: Outcome = Outcome::Failed(2);
 
@@ -93,6 +96,8 @@ pub struct Foreman {
     step: Step,
     hosts: Vec<HostId>,
     piece_bytes: u32,
+    /// Whether its step is a script's, which goes on.
+    of_script: bool,
     state: State,
 }
 
@@ -103,6 +108,8 @@ enum State {
     /// Waits for the partials of it.
     Fetching(Fetch),
     Working(Work),
+    /// Waits for the store to hear that it goes; then it ends so.
+    Closing(Outcome),
     Over,
 }
 
@@ -135,7 +142,13 @@ enum Entry {
 impl Foreman {
     /// The foreman of `id`, for a step, with these hosts to begin with.
     pub fn new(id: AttemptId, step: Step, hosts: Vec<HostId>) -> Self {
-        Foreman { id, step, hosts, piece_bytes: PIECE_BYTES, state: State::Opening }
+        Foreman { id, step, hosts, piece_bytes: PIECE_BYTES, of_script: false, state: State::Opening }
+    }
+
+    /// The same for a step of a script, which goes on with its own hosts when the step is over.
+    #[must_use]
+    pub fn of_script(self) -> Self {
+        Foreman { of_script: true, ..self }
     }
 
     /// Fetches what is done in pieces of so many bytes, at least 1.
@@ -163,13 +176,12 @@ impl Foreman {
             ForemanInput::Resize(hosts) => self.resize(hosts, &mut out),
         }
         let waits = match &self.state {
-            State::Opening | State::Fetching(_) => true,
-            State::Working(work) => !work.sent.is_empty(),
-            State::Over => false,
+            State::Opening | State::Fetching(_) => Some(ASK_AGAIN_MS),
+            State::Working(work) => (!work.sent.is_empty()).then_some(ASK_AGAIN_MS),
+            State::Closing(_) => Some(CLOSE_AGAIN_MS),
+            State::Over => None,
         };
-        if waits {
-            out.push(ForemanOutput::Wake(now.after(ASK_AGAIN_MS)));
-        }
+        out.extend(waits.map(|ms| ForemanOutput::Wake(now.after(ms))));
         out
     }
 
@@ -183,6 +195,9 @@ impl Foreman {
                 out.extend(fetch.map(ForemanOutput::Send));
             }
             State::Working(work) => out.extend(work.sent.values().map(|entry| self.entry(entry))),
+            State::Closing(_) => {
+                out.push(ForemanOutput::Send(ToStore::Close(self.id, self.step.spec)));
+            }
             State::Over => {}
         }
     }
@@ -205,6 +220,10 @@ impl Foreman {
             (FromStore::Stored(_, number), State::Working(work)) => {
                 work.sent.retain(|other, _| *other > number);
                 self.look_whether_done(out);
+            }
+            (FromStore::Closed(_), State::Closing(outcome)) => {
+                let outcome = *outcome;
+                self.exit(outcome, out);
             }
             (FromStore::Refused(_, why), State::Opening | State::Fetching(_) | State::Working(_)) => {
                 out.push(ForemanOutput::Complain(why));
@@ -329,7 +348,16 @@ impl Foreman {
         }
     }
 
+    /// Ends, once the store knows where a script goes on: what is lent to it goes back, and what was taken is gone.
     fn end(&mut self, outcome: Outcome, out: &mut Vec<ForemanOutput>) {
+        if self.of_script && !matches!(self.state, State::Opening) {
+            self.state = State::Closing(outcome);
+            return self.ask(out);
+        }
+        self.exit(outcome, out);
+    }
+
+    fn exit(&mut self, outcome: Outcome, out: &mut Vec<ForemanOutput>) {
         self.state = State::Over;
         out.push(ForemanOutput::Exit(outcome));
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a value of another version is refused with what to do. Version 2 came when an end began to say what was
 //! used, and 3 when hosts were told ahead what comes next; version 4 of messages when output came back and scripts had
-//! steps, and 5 when there were clients and prologs, before there was a release.
+//! steps, and 5 when there were clients and prologs; version 4 of the journal, and 6 of messages, when programs of users
+//! went along; all before there was a release.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -58,8 +59,8 @@ impl Format {
     /// The version that is written.
     pub fn version(self) -> u16 {
         match self {
-            Format::Message => 5,
-            Format::Journal => 3,
+            Format::Message => 6,
+            Format::Journal => 4,
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
     fn another_version_is_refused_with_what_to_do() {
         let bytes = postcard::to_stdvec(&(7u16, "anything")).unwrap();
         let error = Format::Message.decode::<String>(&bytes).unwrap_err();
-        assert_eq!(error, FormatError::Newer { format: Format::Message, theirs: 7, ours: 5 });
+        assert_eq!(error, FormatError::Newer { format: Format::Message, theirs: 7, ours: 6 });
         assert!(error.to_string().contains("install the newer muster"), "{error}");
         let bytes = postcard::to_stdvec(&(1u16, "anything")).unwrap();
         let error = Format::Journal.decode::<String>(&bytes).unwrap_err();

@@ -7,6 +7,7 @@ use super::controller::Entry;
 use super::desk::Desk;
 use super::format::{Format, FormatError};
 use super::ledger::Verdict;
+use super::message::Conduct;
 use super::standing::{Open, Record, Standing};
 
 /// Why a journal cannot be read.
@@ -129,6 +130,11 @@ fn follows<D: Desk>(standing: &Standing<D>, record: &Record<D::Event>) -> bool {
             standing.attempt(resized.id).is_some_and(fits) && standing.desk.may_resize(resized)
         }
         Record::Paced(id, pace) => standing.attempt(*id).is_some_and(|open| open.can_pace(*pace)),
+        Record::Stepped(id, spec, begins) => {
+            let fits =
+                |open: &Open| open.begun.conduct != Conduct::Fenced && open.steps.contains(spec) != *begins;
+            standing.attempt(*id).is_some_and(fits)
+        }
         Record::GivenBack(id, host) => standing.attempt(*id).is_some_and(|open| open.has_lost(*host)),
     }
 }

@@ -80,6 +80,8 @@ pub enum ToStore {
     Fetch(AttemptId, [u8; 16], Want),
     /// For the controller itself: its teams use these hosts, and what others had done for it is handed in.
     Uses(AttemptId, Vec<HostId>),
+    /// The step with this spec has no team any more, and its foreman goes. Said until that is heard.
+    Close(AttemptId, [u8; 16]),
 }
 
 /// Some bytes of an entry.
@@ -107,6 +109,8 @@ pub enum FromStore {
     Refused(StepId, Refusal),
     /// What it wanted.
     Piece(StepId, Piece),
+    /// The step is closed, and the hosts of a script are those that it began with, as far as it has them.
+    Closed(StepId),
 }
 
 impl FromStore {
@@ -116,7 +120,8 @@ impl FromStore {
             FromStore::Opened(id, _)
             | FromStore::Stored(id, _)
             | FromStore::Refused(id, _)
-            | FromStore::Piece(id, _) => *id,
+            | FromStore::Piece(id, _)
+            | FromStore::Closed(id) => *id,
         }
     }
 }

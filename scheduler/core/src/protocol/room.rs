@@ -96,6 +96,17 @@ impl<D: Desk> Controller<D> {
         self.turn.touched.insert(id.run);
     }
 
+    /// The last step of a script closes: what it was lent goes back, since the script knows nothing of it.
+    pub(super) fn go_home(&mut self, now: Time, id: AttemptId, spec: [u8; 16]) {
+        let Some(open) = self.standing.attempt(id).filter(|open| open.steps.iter().eq([&spec])) else {
+            return;
+        };
+        let first: Vec<HostId> = open.hosts().into_iter().filter(|host| open.first.contains(host)).collect();
+        if let Some(resized) = self.standing.desk.keeping(id, &first) {
+            self.resize(now, resized);
+        }
+    }
+
     /// Kills what a kernel step has on hosts that leave, when its team has handed in, or has had time to.
     pub(super) fn drain(&mut self, now: Time, run: RunId) {
         let open = &self.standing.open[&run];

@@ -54,6 +54,8 @@ pub enum Record<E> {
     GivenBack(AttemptId, HostId),
     /// Why a host could not start it, in its agent's words; before the record that it is over there.
     Unable(AttemptId, HostId, String),
+    /// A script has a kernel step under way, by its spec, or has not any more: meanwhile its hosts may come and go.
+    Stepped(AttemptId, [u8; 16], bool),
 }
 
 /// Why what an attempt had on a host is over.
@@ -91,6 +93,10 @@ pub struct Open {
     notice_ms: Option<i64>,
     /// What it used on hosts where it is over.
     pub used: Usage,
+    /// The kernel steps that a script has under way.
+    pub steps: BTreeSet<[u8; 16]>,
+    /// The hosts that it began with.
+    pub first: BTreeSet<HostId>,
 }
 
 /// What an attempt has on one host.
@@ -206,6 +212,7 @@ impl<D: Desk> Standing<D> {
                     self.left(at, *id, *host);
                 }
             }
+            Record::Stepped(id, spec, begins) => self.stepped(at, *id, (*spec, *begins)),
             // For those who ask afterwards.
             Record::Unable(..) => {}
         }
@@ -219,6 +226,20 @@ impl<D: Desk> Standing<D> {
             self.left(at, id, host);
         } else {
             self.attempt_changes(at, id, |open| open.over(host, end));
+        }
+    }
+
+    fn stepped(&mut self, at: Time, id: AttemptId, (spec, begins): ([u8; 16], bool)) {
+        let Some(open) = self.attempt_mut(id) else { return };
+        let before = open.steps.is_empty();
+        if begins {
+            open.steps.insert(spec)
+        } else {
+            open.steps.remove(&spec)
+        };
+        let after = open.steps.is_empty();
+        if before != after {
+            self.desk.stepped(at, id, before);
         }
     }
 
@@ -329,7 +350,8 @@ impl Open {
         let part = |role, boot| Part { role, boot, over: None };
         let parts = begun.places.iter().zip(boots).map(|(place, boot)| (place.host, part(place.role, *boot)));
         let (parts, pause, used) = (parts.collect(), Pause::Off(0), Usage::default());
-        Open { parts, begun, up: false, cause: None, pause, notice_ms: None, used }
+        let (steps, first) = (BTreeSet::new(), begun.places.iter().map(|place| place.host).collect());
+        Open { parts, begun, up: false, cause: None, pause, notice_ms: None, used, steps, first }
     }
 
     /// Whether nothing of it is left that could do harm.
@@ -381,24 +403,39 @@ impl Open {
         self.parts.iter().filter(|(_, part)| part.over.is_none()).map(|(host, _)| *host)
     }
 
-    /// Whether it is a kernel step that has lost its member on a host, which is still its own.
+    /// Whether it has lost a member without which it goes on, on a host that is still its own: one of a kernel step, or that
+    /// a script was lent.
     pub fn has_lost(&self, host: HostId) -> bool {
         let lost = |part: &Part| part.role == Role::Member && part.over.is_some();
-        self.begun.conduct == Conduct::Fenced && !self.leaves(host) && self.parts.get(&host).is_some_and(lost)
+        self.spares(host) && !self.leaves(host) && self.parts.get(&host).is_some_and(lost)
     }
 
-    /// Whether it can have these hosts now: it is a kernel step that runs and goes on, keeps its foreman where it is, and
-    /// gets no host back that is still on its way out.
+    /// Whether it can have these hosts now: it is a kernel step, or has one, that runs and goes on, keeps its foreman where
+    /// it is, and gets no host back that is still on its way out.
     pub fn can_resize(&self, resized: &Resized) -> bool {
         let Resized { places, .. } = resized;
         let runs = self.up && self.cause.is_none() && matches!(self.pause, Pause::Off(_));
-        let goes_on = self.begun.conduct == Conduct::Fenced && runs;
+        let goes_on = runs && (self.begun.conduct == Conduct::Fenced || !self.steps.is_empty());
         let hosts = |places: &[Place]| places.iter().map(|place| place.host).collect::<BTreeSet<HostId>>();
         let new = hosts(places);
         let members = places.iter().skip(1).all(|place| place.role == Role::Member);
         let sound = places.first() == self.begun.places.first() && members && new.len() == places.len();
         let free = new.iter().all(|host| !self.parts.contains_key(host) || !self.leaves(*host));
         goes_on && sound && free && new != hosts(&self.begun.places)
+    }
+
+    /// Whether it goes on without its member on a host.
+    fn spares(&self, host: HostId) -> bool {
+        self.begun.conduct == Conduct::Fenced || !self.first.contains(&host)
+    }
+
+    /// Whether its hosts come and go: it is a kernel step, or has one, or something is on its way out.
+    pub fn is_malleable(&self) -> bool {
+        let leaves = || self.live_hosts().any(|host| self.leaves(host));
+        self.begun.conduct == Conduct::Fenced
+            || !self.steps.is_empty()
+            || leaves()
+            || self.live_hosts().any(|host| self.spares(host))
     }
 
     /// The places that are new in `resized`.
@@ -452,10 +489,10 @@ impl Open {
         if well && makes_room && role == Role::Batch && self.notice_ms.take().is_some() {
             self.cause = Some(AttemptEnd::Exited(Outcome::Completed));
         }
-        let fenced = self.begun.conduct == Conduct::Fenced;
+        let spared = self.spares(host);
         let cause = match (role, end) {
             // A team goes on without a rank's host.
-            (Role::Member, _) if fenced => return,
+            (Role::Member, _) if spared => return,
             // What a member holds ends when it has nothing to hold any more.
             (Role::Member, PartEnd::Reported(Ended::Exited(Outcome::Completed))) => return,
             (_, PartEnd::Reported(Ended::Exited(outcome))) => AttemptEnd::Exited(outcome),

@@ -8,12 +8,13 @@ use super::guard::Guard;
 use super::ledger::{
     Commit, FromStore, Ledger, MOST_STEPS, Opened, Refusal, Round, Step, StepId, ToStore, Verdict, Want,
 };
+use super::message::Conduct;
 use super::stamp::AttemptId;
 use super::standing::{Record, Standing};
 use crate::job::id::RunId;
 
 /// What is noted on a foreman's word, and what it is told.
-type Heard<E> = (Option<Record<E>>, Option<FromStore>);
+type Heard<E> = (Vec<Record<E>>, Option<FromStore>);
 
 impl<D: Desk> Standing<D> {
     /// What is noted on a foreman's word, and what it is told.
@@ -22,9 +23,10 @@ impl<D: Desk> Standing<D> {
             ToStore::Open(id, step) => self.open_ledger(id, step),
             ToStore::Commit(id, spec, commit) => self.commit(id, spec, commit),
             ToStore::Round(id, spec, round) => self.round(id, spec, round),
-            ToStore::Fetch(id, spec, want) => (None, self.fetch((id, spec), want)),
+            ToStore::Fetch(id, spec, want) => (Vec::new(), self.fetch((id, spec), want)),
             // Nothing that is kept.
-            ToStore::Uses(..) => (None, None),
+            ToStore::Uses(..) => (Vec::new(), None),
+            ToStore::Close(id, spec) => self.close_step(id, spec),
         }
     }
 
@@ -44,16 +46,32 @@ impl<D: Desk> Standing<D> {
                 refused((id, step.spec), Refusal::OtherInputs)
             }
             Some(ledger) if ledger.step == step => {
-                (None, Some(FromStore::Opened((id, step.spec), ledger.list())))
+                let begins = self.begins(id, step.spec).into_iter().collect();
+                (begins, Some(FromStore::Opened((id, step.spec), ledger.list())))
             }
             Some(_) => refused((id, step.spec), Refusal::OtherStep),
             None if self.steps(id.run) >= MOST_STEPS => refused((id, step.spec), Refusal::TooManySteps),
             None => {
                 let opened = Opened { round: 1, state: None, done: Vec::new() };
                 let opened = FromStore::Opened((id, step.spec), opened);
-                (Some(Record::Step(id.run, step)), Some(opened))
+                let begins = self.begins(id, step.spec);
+                (std::iter::once(Record::Step(id.run, step)).chain(begins).collect(), Some(opened))
             }
         }
+    }
+
+    /// What is noted when a script begins a kernel step: a job that is one itself has no other.
+    fn begins(&self, id: AttemptId, spec: [u8; 16]) -> Option<Record<D::Event>> {
+        let open = self.attempt(id).filter(|open| open.begun.conduct != Conduct::Fenced)?;
+        (!open.steps.contains(&spec)).then_some(Record::Stepped(id, spec, true))
+    }
+
+    /// A step is closed when no host is on its way out: who asks before hears nothing, and asks again.
+    fn close_step(&self, id: AttemptId, spec: [u8; 16]) -> Heard<D::Event> {
+        let Some(open) = self.attempt(id) else { return (Vec::new(), Some(FromStore::Closed((id, spec)))) };
+        let closes = open.steps.contains(&spec).then_some(Record::Stepped(id, spec, false));
+        let rests = !open.live_hosts().any(|host| open.leaves(host));
+        (closes.into_iter().collect(), rests.then_some(FromStore::Closed((id, spec))))
     }
 
     fn steps(&self, run: RunId) -> usize {
@@ -69,9 +87,9 @@ impl<D: Desk> Standing<D> {
             (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused((id, spec), why),
             (Verdict::New, None) => {
                 let stored = FromStore::Stored((id, spec), commit.number);
-                (Some(Record::Commit(id, spec, commit)), Some(stored))
+                (vec![Record::Commit(id, spec, commit)], Some(stored))
             }
-            (Verdict::NotNext, _) => (None, Some(FromStore::Stored((id, spec), ledger.last(id)))),
+            (Verdict::NotNext, _) => (Vec::new(), Some(FromStore::Stored((id, spec), ledger.last(id)))),
         }
     }
 
@@ -84,9 +102,9 @@ impl<D: Desk> Standing<D> {
             (Verdict::New, Some(why)) | (Verdict::Wrong(why), _) => refused((id, spec), why),
             (Verdict::New, None) => {
                 let stored = FromStore::Stored((id, spec), round.number);
-                (Some(Record::Round(id, spec, round)), Some(stored))
+                (vec![Record::Round(id, spec, round)], Some(stored))
             }
-            (Verdict::NotNext, _) => (None, Some(FromStore::Stored((id, spec), ledger.last(id)))),
+            (Verdict::NotNext, _) => (Vec::new(), Some(FromStore::Stored((id, spec), ledger.last(id)))),
         }
     }
 
@@ -112,5 +130,5 @@ impl<D: Desk> Standing<D> {
 }
 
 fn refused<E>(step: StepId, why: Refusal) -> Heard<E> {
-    (None, Some(FromStore::Refused(step, why)))
+    (Vec::new(), Some(FromStore::Refused(step, why)))
 }

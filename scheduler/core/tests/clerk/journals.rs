@@ -14,8 +14,8 @@ use muster_core::trace;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What a controller wrote in the test below when version 3 was new: every journal of this version can be read.
-const FIXTURE: &[u8] = include_bytes!("../journal-v3.bin");
+/// What a controller wrote in the test below when version 4 was new: every journal of this version can be read.
+const FIXTURE: &[u8] = include_bytes!("../journal-v4.bin");
 
 #[test]
 fn a_journal_is_a_log_of_what_ran() {
@@ -45,7 +45,7 @@ fn a_journal_is_a_log_of_what_ran() {
 }
 
 /// What a controller wrote in the test below when resizes were new.
-const RESIZED: &[u8] = include_bytes!("../journal-v3-resized.bin");
+const RESIZED: &[u8] = include_bytes!("../journal-v4-resized.bin");
 
 #[test]
 fn resizes_are_read_back_and_refused_where_they_cannot_follow() {
@@ -79,7 +79,7 @@ fn cannot_follow_itself(records: &[&[u8]], at: usize) {
 }
 
 /// What a controller wrote in the test below when stops, notices and hosts that are given back were new.
-const YIELDS: &[u8] = include_bytes!("../journal-v3-yields.bin");
+const YIELDS: &[u8] = include_bytes!("../journal-v4-yields.bin");
 
 /// Which of the records of those who make room, if it is one.
 fn kind(record: &[u8]) -> Option<usize> {

@@ -406,7 +406,12 @@ impl World {
                 match (role, spec.conduct) {
                     (Role::Member, _) => {}
                     (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
-                    (Role::Batch, _) => self.after(spec.runs_ms, Event::Exit { host, boot, id, number: 0 }),
+                    (Role::Batch, _) => {
+                        self.after(spec.runs_ms, Event::Exit { host, boot, id, number: 0 });
+                        if spec.blocks > 0 {
+                            self.open_office(host, id);
+                        }
+                    }
                 }
             }
             ShepherdOutput::Stop(number) => {

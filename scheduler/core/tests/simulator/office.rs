@@ -7,6 +7,7 @@ use muster_core::job::id::JobId;
 use muster_core::protocol::foreman::{Done, Foreman, ForemanInput, ForemanOutput, Team};
 use muster_core::protocol::format::Format;
 use muster_core::protocol::ledger::{FromStore, Step, ToStore};
+use muster_core::protocol::message::Conduct;
 use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use muster_spec::{BlockSet, Grid, Node};
@@ -48,6 +49,7 @@ impl World {
         let spec = step_name(id.run.job);
         let step = Step { spec, class: "exact".into(), blocks, hosts: (1, herd.spec.hosts) };
         let foreman = Foreman::new(id, step, vec![HostId(host as u32)]).with_piece_bytes(PIECE_BYTES);
+        let foreman = if herd.spec.conduct == Conduct::Fenced { foreman } else { foreman.of_script() };
         let (wake, crew) = ((Time::NEVER, 0), Crew::default());
         herd.office = Some(Office { foreman, wake, crew, uses: Vec::new(), asleep: Vec::new() });
         self.local(host, |boot| Event::Foreman { host, boot, id, input: ForemanInput::Begin });
@@ -140,7 +142,17 @@ impl World {
                     self.after(delay, Event::Foreman { host, boot, id, input });
                 }
             }
-            ForemanOutput::Exit(outcome) => return self.exits(host, id, outcome),
+            ForemanOutput::Exit(outcome) => {
+                let script = self.hosts[host]
+                    .shepherds
+                    .get_mut(&id)
+                    .filter(|herd| herd.spec.conduct != Conduct::Fenced);
+                match script {
+                    // It goes on when its step is over.
+                    Some(herd) => herd.office = None,
+                    None => return self.exits(host, id, outcome),
+                }
+            }
             ForemanOutput::Wake(at) => {
                 let (now, clock) = (self.now, self.hosts[host].clock);
                 let Some(office) = self.office(host, id) else { return Ok(()) };

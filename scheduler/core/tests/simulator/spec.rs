@@ -73,14 +73,16 @@ impl Spec {
         let reads = fenced && random.chance(500);
         let hosts = if !reads && random.chance(300) { 2 } else { 1 };
         let least = cpus.iter().copied().min().unwrap_or(1);
+        // A script may have a kernel step, during which its hosts come and go.
+        let steps = fenced || random.chance(300);
         Spec {
             conduct,
             cpus: random.between(1, i64::from(least)) as u32,
             hosts,
-            most: if fenced { random.between(i64::from(hosts), 4) as u32 } else { hosts },
+            most: if steps { random.between(i64::from(hosts), 4) as u32 } else { hosts },
             runs_ms: random.between(3_000, 150_000),
-            blocks: if fenced { random.between(1, 9) as u32 } else { 0 },
-            rounds: if fenced { random.between(1, 3) as u32 } else { 1 },
+            blocks: if steps { random.between(1, 9) as u32 } else { 0 },
+            rounds: if steps { random.between(1, 3) as u32 } else { 1 },
             reads,
             rush: random.chance(350),
             limit_s: random.chance(150).then(|| random.between(5, 100) as u64),
