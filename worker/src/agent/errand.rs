@@ -3,6 +3,7 @@
 //! A process serves one slot: it holds at most one attempt that runs, those that follow it, and those that are over until
 //! they are let go.
 
+use super::devices::Device;
 use super::hooks::Site;
 use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
@@ -27,6 +28,8 @@ pub(super) struct Errand {
     pub(super) payload: Option<Vec<u8>>,
     /// The operating system's numbers of its CPUs; none where nothing can be bound.
     pub(super) cpus: Vec<u32>,
+    /// Cards of this host that it was not given.
+    pub(super) denied: Vec<Device>,
     /// This host's name.
     pub(super) host: String,
     /// What is set for all that runs here.

@@ -3,8 +3,10 @@
 //! Part of step 6 of a job's way (DESIGN section 4). They are numbered in the order of their places on the bus, as CUDA does
 //! under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A container has those whose device files it has.
 
+use super::devices::Device;
 use muster_core::cluster::Gpu;
 use muster_core::plan::HostShape;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Words that say who made a card or for whom, and not which it is.
@@ -12,6 +14,26 @@ const BRANDS: [&str; 6] = ["nvidia", "tesla", "geforce", "quadro", "titan", "gra
 
 /// The GPUs that are seen under `root`, normally `/`.
 pub(super) fn seen(root: &Path, host: &HostShape) -> Vec<Gpu> {
+    let one = |(place, _, model): (String, u32, String)| {
+        let node = std::fs::read_to_string(root.join("sys/bus/pci/devices").join(place).join("numa_node"));
+        let node = node.ok().and_then(|text| text.trim().parse::<u32>().ok());
+        let domain = host.domains.iter().position(|domain| Some(domain.id) == node).unwrap_or(0);
+        Gpu { kind: kind(&model), domain: domain as u32 }
+    };
+    cards(root).into_iter().map(one).collect()
+}
+
+/// The device numbers of those cards, in the same order.
+pub(super) fn devices(root: &Path) -> Vec<Device> {
+    let number = |(_, minor, _): (String, u32, String)| {
+        let meta = std::fs::metadata(root.join(format!("dev/nvidia{minor}"))).ok()?;
+        Some((libc::major(meta.rdev()), libc::minor(meta.rdev())))
+    };
+    cards(root).into_iter().filter_map(number).collect()
+}
+
+/// The cards that have a device file: place on the bus, minor number, model.
+fn cards(root: &Path) -> Vec<(String, u32, String)> {
     let listed = std::fs::read_dir(root.join("proc/driver/nvidia/gpus"));
     let mut places: Vec<String> = listed
         .into_iter()
@@ -20,22 +42,20 @@ pub(super) fn seen(root: &Path, host: &HostShape) -> Vec<Gpu> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     places.sort_unstable();
-    let one = |place: &String| {
+    let one = |place: String| {
         let text =
-            std::fs::read_to_string(root.join("proc/driver/nvidia/gpus").join(place).join("information"))
+            std::fs::read_to_string(root.join("proc/driver/nvidia/gpus").join(&place).join("information"))
                 .ok()?;
         let field = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.trim_start_matches(':').trim())
         };
-        let minor = field("Device Minor")?;
+        let minor = field("Device Minor")?.parse::<u32>().ok()?;
         root.join(format!("dev/nvidia{minor}")).exists().then_some(())?;
-        let node = std::fs::read_to_string(root.join("sys/bus/pci/devices").join(place).join("numa_node"));
-        let node = node.ok().and_then(|text| text.trim().parse::<u32>().ok());
-        let domain = host.domains.iter().position(|domain| Some(domain.id) == node).unwrap_or(0);
-        Some(Gpu { kind: kind(field("Model").unwrap_or_default()), domain: domain as u32 })
+        let model = field("Model").unwrap_or_default().to_owned();
+        Some((place, minor, model))
     };
-    places.iter().filter_map(one).collect()
+    places.into_iter().filter_map(one).collect()
 }
 
 /// Those that somebody has told of, in the order of their numbers, dealt to the domains in turn.

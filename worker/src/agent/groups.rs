@@ -5,6 +5,7 @@
 //! end of everything from the other. Nothing is ever frozen in version 1, where a frozen process outlives SIGKILL.
 //! Groups are ours alone: `muster-TAG` under the group that the agent was started in, and in it one for each slot.
 
+use super::devices;
 use crate::marked::{open, wait};
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub(super) enum Tree {
     Cpuset,
     /// Version 1: how many processes.
     Pids,
+    /// Version 1: which devices.
+    Devices,
 }
 
 /// The trees in which groups can be made.
@@ -65,10 +68,12 @@ impl Groups {
             has(tree).is_some()
                 || controllers.as_ref().is_some_and(|all| all.split_whitespace().any(|c| c == name))
         };
-        let limits: Vec<&str> = [("memory", Tree::Memory), ("cpuset", Tree::Cpuset), ("pids", Tree::Pids)]
-            .into_iter()
-            .filter_map(|(name, tree)| controls(name, tree).then_some(name))
-            .collect();
+        let all = [("memory", Tree::Memory), ("cpuset", Tree::Cpuset), ("pids", Tree::Pids)];
+        let mut limits: Vec<&str> =
+            all.into_iter().filter_map(|(name, tree)| controls(name, tree).then_some(name)).collect();
+        if has(Tree::Devices).is_some() || unified.is_some() && devices::can_filter() {
+            limits.push("devices");
+        }
         let end = match unified {
             Some(_) => "a job's processes end as one control group",
             None => {
@@ -123,12 +128,15 @@ fn places(mounts: &str, groups: &str) -> Vec<(Tree, PathBuf)> {
         let options = kind.1.rsplit(' ').next().unwrap_or_default();
         let tree = match kind.0 {
             "cgroup2" => (Tree::Unified, ""),
-            "cgroup" => match options.split(',').find(|o| ["memory", "cpuset", "pids"].contains(o)) {
-                Some("memory") => (Tree::Memory, "memory"),
-                Some("cpuset") => (Tree::Cpuset, "cpuset"),
-                Some(_) => (Tree::Pids, "pids"),
-                None => continue,
-            },
+            "cgroup" => {
+                match options.split(',').find(|o| ["memory", "cpuset", "pids", "devices"].contains(o)) {
+                    Some("memory") => (Tree::Memory, "memory"),
+                    Some("cpuset") => (Tree::Cpuset, "cpuset"),
+                    Some("devices") => (Tree::Devices, "devices"),
+                    Some(_) => (Tree::Pids, "pids"),
+                    None => continue,
+                }
+            }
             _ => continue,
         };
         let mine = groups.lines().find_map(|line| {
@@ -158,7 +166,7 @@ fn make(tree: Tree, base: &Path, path: &Path) -> Result<()> {
             // The kernel has had it since 5.14.
             if path.join("cgroup.kill").exists() { Ok(()) } else { Err(ErrorKind::Unsupported.into()) }
         }
-        Tree::Memory | Tree::Pids => Ok(()),
+        Tree::Memory | Tree::Pids | Tree::Devices => Ok(()),
     }
 }
 

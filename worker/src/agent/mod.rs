@@ -32,6 +32,7 @@ mod attempt;
 mod clock;
 mod complaint;
 mod daemon;
+mod devices;
 mod door;
 mod ends;
 mod errand;

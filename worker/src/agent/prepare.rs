@@ -73,7 +73,8 @@ pub(super) struct Around<'a> {
 /// What the order says this host may use for it.
 pub(super) fn limits(errand: &Errand, launch: &Launch) -> Limits {
     let part = part(launch, &errand.host);
-    Limits { memory_mib: part.map_or(0, |part| part.memory()), cpus: errand.cpus.clone() }
+    let (cpus, denied) = (errand.cpus.clone(), errand.denied.clone());
+    Limits { memory_mib: part.map_or(0, |part| part.memory()), cpus, denied }
 }
 
 /// What a host has for it.

@@ -5,8 +5,10 @@
 
 use super::clock;
 use super::complaint::complain;
+use super::devices::Device;
 use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess, Wish};
+use super::gpus;
 use super::groups::{self, Groups};
 use super::hooks::Site;
 use super::jobs::{self, FromJob, Jobs, ToJob};
@@ -39,7 +41,7 @@ use muster_core::protocol::stamp::AttemptId;
 use muster_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What happens on this host.
@@ -76,6 +78,8 @@ struct Here<'a> {
     host: &'a str,
     site: &'a Site,
     shape: HostShape,
+    /// Its cards, in the order of their numbers.
+    cards: Vec<Device>,
 }
 
 struct Shell<'a> {
@@ -139,9 +143,10 @@ pub fn run(
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
         let surveyor = Surveyor::open(&state, &shape, events.clone());
+        let cards = gpus::devices(Path::new("/"));
         let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
         let mut shell = Shell {
-            here: Here { state: state.clone(), host: &config.host, site: &config.site, shape },
+            here: Here { state: state.clone(), host: &config.host, site: &config.site, shape, cards },
             agent: Agent::new(config.rules, spool.life()),
             spool,
             roster,
@@ -443,11 +448,16 @@ impl Shell<'_> {
         let blob = launch.spec.payload.ok_or("the job does not say what it runs")?;
         let program = launch.spec.program;
         let mine = prepare::part(&launch, self.here.host).filter(|_| self.here.shape.real);
+        // Where somebody has told of other cards than there are, nobody knows which is which.
+        let cards = Some(&self.here.cards).filter(|cards| cards.len() == self.here.site.gpus as usize);
+        let given = prepare::part(&launch, self.here.host).map_or(0, |part| part.gpus);
+        let denied = cards.into_iter().flatten().enumerate().take(64).filter(|(at, _)| given >> at & 1 == 0);
+        let denied = denied.map(|(_, device)| *device).collect();
         let within = mine.map(|part| part.within(&self.here.shape));
         let cpus = within.into_iter().flat_map(|host| host.domains).flat_map(|domain| domain.cores);
         let (host, site) = (self.here.host.to_owned(), self.here.site.clone());
         let cpus = cpus.collect();
-        Ok(Errand { start, lease, blob, program, payload: None, cpus, host, site, told: Vec::new() })
+        Ok(Errand { start, lease, blob, program, payload: None, cpus, denied, host, site, told: Vec::new() })
     }
 
     /// Has begun what waited for something that is over, and has no process.

@@ -4,6 +4,7 @@
 //! nobody can be born into a group: the shepherd itself moves into it, once, and what it starts is in it, too.
 //! Moving a process costs milliseconds in either version, so none is moved for an attempt.
 
+use super::devices::{Device, Filter};
 use super::groups::{Groups, Tree, clear, inherit};
 use crate::pin::bind_thread;
 use std::cell::Cell;
@@ -23,6 +24,8 @@ pub(super) struct Limits {
     pub(super) memory_mib: u64,
     /// The operating system's numbers of its CPUs; none where nothing can be bound.
     pub(super) cpus: Vec<u32>,
+    /// Cards that it was not given.
+    pub(super) denied: Vec<Device>,
 }
 
 /// The groups of one slot.
@@ -33,6 +36,10 @@ pub(super) struct Slot {
     cradle: Option<File>,
     meter: Option<Meter>,
     limits: Limits,
+    /// What is denied in the tree of devices of version 1.
+    denied: Vec<Device>,
+    /// What denies devices in version 2.
+    filter: Option<Filter>,
     /// Whether the cradle was killed: it is made anew before somebody is born into it. Linux from 6.14 on kills whoever is
     /// cloned from outside into a group that was killed at any time before (its `kill_seq` is compared with the parent's).
     spent: Cell<bool>,
@@ -109,6 +116,7 @@ impl Slot {
         if self.limits != *limits {
             self.set_memory(limits.memory_mib)?;
             self.set_cpus(&limits.cpus)?;
+            self.set_devices(&limits.denied)?;
             self.limits = limits.clone();
         }
         if let Some(meter) = &mut self.meter {
@@ -130,7 +138,7 @@ impl Slot {
     fn renew(&mut self) {
         let Some((_, folder)) = self.folders.iter().find(|(tree, _)| *tree == Tree::Unified) else { return };
         let made = remove_dir(folder).and_then(|()| create_dir(folder));
-        self.limits = Limits::default();
+        (self.limits, self.filter) = (Limits::default(), None);
         self.open();
         if made.is_err() {
             self.cradle = None;
@@ -171,10 +179,30 @@ impl Slot {
                 Tree::Cpuset => set(&folder.join("cpuset.cpus"), &list)?,
                 Tree::Unified if has_cpuset => set(&folder.join("cpuset.cpus"), &list)?,
                 Tree::Unified => set(&folder.join("cpu.max"), &format!("{} 100000", cpus.len() * 100_000))?,
-                Tree::Memory | Tree::Pids => {}
+                Tree::Memory | Tree::Pids | Tree::Devices => {}
             }
         }
         bind_thread(cpus)
+    }
+
+    /// Denies what the next attempt may not open, and nothing else. Where neither version lets us, nothing is denied,
+    /// which was said when the agent started.
+    fn set_devices(&mut self, denied: &[Device]) -> Result<(), String> {
+        let Some((_, folder)) = self.folders.iter().find(|(tree, _)| *tree == Tree::Devices) else {
+            let filter = self.cradle.as_ref().filter(|_| !denied.is_empty());
+            // The one before goes when the next is there.
+            self.filter = filter.and_then(|group| Filter::put(group, denied).ok());
+            return Ok(());
+        };
+        let word = |(major, minor): &Device| format!("c {major}:{minor} rwm");
+        for device in self.denied.iter().filter(|device| !denied.contains(device)) {
+            set(&folder.join("devices.allow"), &word(device))?;
+        }
+        for device in denied.iter().filter(|device| !self.denied.contains(device)) {
+            set(&folder.join("devices.deny"), &word(device))?;
+        }
+        self.denied = denied.to_vec();
+        Ok(())
     }
 }
 
@@ -234,7 +262,7 @@ fn enter(tree: Tree, root: &Path, folder: &Path) -> std::io::Result<()> {
     let entered = match tree {
         Tree::Unified => Ok(()),
         Tree::Cpuset => inherit(root, folder).and_then(|()| write(folder.join("cgroup.procs"), "0")),
-        Tree::Memory | Tree::Pids => write(folder.join("cgroup.procs"), "0"),
+        Tree::Memory | Tree::Pids | Tree::Devices => write(folder.join("cgroup.procs"), "0"),
     };
     if entered.is_err() {
         let _ = remove_dir(folder);
@@ -257,6 +285,55 @@ fn set(path: &Path, value: &str) -> Result<(), String> {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    /// Whether a process that is in these folders can open a file.
+    fn opens(folders: &[PathBuf], path: &str) -> bool {
+        let procs: Vec<String> =
+            folders.iter().map(|f| f.join("cgroup.procs").display().to_string()).collect();
+        let script = "for procs; do echo $$ > $procs || exit 9; done; (exec 3< $FILE)";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh"]).args(procs).env("FILE", path).stderr(Stdio::null());
+        let code = command.status().unwrap().code();
+        assert_ne!(code, Some(9), "it enters the groups");
+        code == Some(0)
+    }
+
+    #[test]
+    fn what_was_not_given_cannot_be_opened() {
+        const ZERO: (Device, &str) = ((1, 5), "/dev/zero");
+        const FULL: (Device, &str) = ((1, 7), "/dev/full");
+        let all = Groups::make(&format!("devices-{}", std::process::id()));
+        let mut tried = 0;
+        for tree in [Tree::Devices, Tree::Unified] {
+            // The slot's group, without this process in it.
+            let Some((_, root)) = all.trees.iter().find(|(t, _)| *t == tree) else { continue };
+            if tree == Tree::Unified && !crate::agent::devices::can_filter() {
+                continue;
+            }
+            let folder = root.join("slot");
+            create_dir(&folder).unwrap();
+            let mut slot = Slot::default();
+            slot.folders = vec![(tree, folder.clone())];
+            slot.open();
+            for denied in [&[ZERO, FULL][..], &[FULL], &[], &[ZERO]] {
+                let limits = denied.iter().map(|(device, _)| *device).collect();
+                slot.begin(&Limits { denied: limits, ..Limits::default() }).unwrap();
+                for one in [ZERO, FULL] {
+                    assert_eq!(
+                        opens(&[folder.clone()], one.1),
+                        !denied.contains(&one),
+                        "{tree:?} {denied:?}"
+                    );
+                }
+                assert!(opens(&[folder.clone()], "/dev/null"), "others are as they were");
+            }
+            tried += 1;
+        }
+        if tried == 0 {
+            eprintln!("left out: this host lets us deny no device");
+        }
+        all.remove();
+    }
 
     #[test]
     fn a_group_of_a_dead_shepherd_with_the_same_number_is_made_anew() {
