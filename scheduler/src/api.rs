@@ -74,10 +74,8 @@ pub(crate) type From = ConnectInfo<Caller>;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Submission {
     /// What it asks for.
-    #[schemars(with = "serde_json::Value")]
     pub spec: JobSpec,
     /// What it runs.
-    #[schemars(with = "serde_json::Value")]
     pub payload: Payload,
 }
 

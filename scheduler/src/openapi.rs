@@ -341,6 +341,11 @@ mod tests {
         for target in all {
             assert!(document.pointer(target.trim_start_matches('#')).is_some(), "{target}");
         }
+        let size = &document["components"]["schemas"]["Size"]["properties"]["max_nodes"];
+        assert!(
+            size["description"].as_str().is_some_and(|text| text.starts_with("Hosts, at most")),
+            "{size}"
+        );
         let row = &document["components"]["schemas"]["HostRow"]["properties"]["memory_mib"];
         assert_eq!(row["description"], "Memory, mebibytes.");
         let output = &document["paths"]["/v1/jobs/{job}/output"]["get"]["responses"]["200"]["content"];

@@ -4,10 +4,11 @@
 //! to be the same costs a copy, and nothing else.
 
 use crate::protocol::stamp::Boot;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A directory, as a host sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FolderId {
     /// Which life of the host says so: numbers of devices are its own. Containers of one machine share it.
     pub boot: Boot,

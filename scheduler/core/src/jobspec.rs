@@ -3,11 +3,12 @@
 use crate::job::dependency::Dependency;
 use crate::payload::BlobId;
 use crate::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a job asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSpec {
     /// Its name.
     pub name: String,
@@ -41,7 +42,7 @@ pub struct JobSpec {
 }
 
 /// What a job runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Work {
     /// A script: its hosts are its own until it ends.
     #[default]
@@ -63,7 +64,7 @@ impl Work {
 }
 
 /// Who pays for a job, and where it stands in line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Queueing {
     /// Partitions of which it takes the one that lets it start first; the site's default when there is none.
     pub partitions: Vec<String>,
@@ -84,7 +85,7 @@ pub struct Queueing {
 }
 
 /// Whether a job may be started again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Requeue {
     /// It may.
     #[default]
@@ -94,7 +95,7 @@ pub enum Requeue {
 }
 
 /// What must be true before a job starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct When {
     /// It waits for somebody to release it.
     pub hold: bool,
@@ -111,7 +112,7 @@ pub struct When {
 }
 
 /// What becomes of a job whose dependency cannot come true any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum InvalidDependency {
     /// What the site says.
     #[default]
@@ -123,7 +124,7 @@ pub enum InvalidDependency {
 }
 
 /// What a job's hosts must have, and be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Needs {
     /// Features, as `--constraint` writes them.
     pub constraint: Option<String>,
@@ -144,7 +145,7 @@ pub struct Needs {
 }
 
 /// Devices of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gres {
     /// What they are: `gpu`.
     pub name: String,
@@ -157,7 +158,7 @@ pub struct Gres {
 }
 
 /// What a number of devices is counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum GresPer {
     /// Each host.
     Host,
@@ -195,7 +196,7 @@ impl JobSpec {
 }
 
 /// How large a job is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Size {
     /// Hosts, at least.
     pub nodes: u32,
@@ -212,7 +213,7 @@ pub struct Size {
 }
 
 /// An amount of memory in mebibytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Memory {
     /// For each host.
     PerNode(u64),
@@ -256,7 +257,7 @@ impl Size {
 }
 
 /// The elements of an array: ranges of indices, each with a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ArraySpec {
     /// First, last and step of each range, in the order of the request.
     pub ranges: Vec<(u32, u32, u32)>,
@@ -278,7 +279,7 @@ impl ArraySpec {
 }
 
 /// Where a job's streams go: patterns, not yet filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Files {
     /// Standard output.
     pub output: Option<String>,
@@ -293,7 +294,7 @@ pub struct Files {
 }
 
 /// What a job gets of its submitter's environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Export {
     /// Everything, and these.
     All(Vec<(String, String)>),
@@ -302,7 +303,7 @@ pub enum Export {
 }
 
 /// A signal that is sent before the time limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EarlySignal {
     /// Its number.
     pub signal: i32,

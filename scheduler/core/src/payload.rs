@@ -2,15 +2,16 @@
 //! hash of its bytes: the journal holds no script and no secret of anybody's environment.
 
 use crate::folder::FolderId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The name of a blob: the BLAKE3 hash of its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(pub [u8; 32]);
 
 /// What a job runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Payload {
     /// The program.
     pub program: Program,
@@ -32,7 +33,7 @@ pub struct Payload {
 }
 
 /// A program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Program {
     /// A script that is carried along, and its arguments. It begins with `#!`.
     Script {
@@ -51,6 +52,32 @@ impl Payload {
     /// Whether it was submitted on a host of the pool that is called so.
     pub fn is_from(&self, host: &str) -> bool {
         self.client.is_none() && self.submit_host == host
+    }
+}
+
+impl Serialize for BlobId {
+    /// For people its name, and for daemons its bytes.
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { to.collect_str(self) } else { self.0.serialize(to) }
+    }
+}
+
+impl<'de> Deserialize<'de> for BlobId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<BlobId, D::Error> {
+        if from.is_human_readable() {
+            return String::deserialize(from)?.parse().map_err(serde::de::Error::custom);
+        }
+        <[u8; 32]>::deserialize(from).map(BlobId)
+    }
+}
+
+impl JsonSchema for BlobId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "BlobId".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
     }
 }
 
@@ -99,5 +126,9 @@ mod tests {
         for other in ["", &name[1..], &name.to_uppercase(), &format!("{name}0"), &name.replace("07", "+7")] {
             assert_eq!(other.parse::<BlobId>(), Err(NotABlobId), "{other}");
         }
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!((json.trim_matches('"'), serde_json::from_str(&json).unwrap()), (&*name, id));
+        let bytes = postcard::to_stdvec(&id).unwrap();
+        assert_eq!((bytes.len(), postcard::from_bytes(&bytes)), (32, Ok(id)));
     }
 }

@@ -1,11 +1,14 @@
 //! Points in time, as numbers: nothing in this package reads a clock.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::{Add, Sub};
 
 /// A point in time, in ticks since an origin of the caller's. The controller counts milliseconds since 1970, a workload
 /// trace seconds since its first job; the policy compares and subtracts, and never asks which.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Time(pub i64);
 
 impl Time {

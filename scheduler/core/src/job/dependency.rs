@@ -5,10 +5,11 @@
 
 use super::id::JobId;
 use crate::time::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a job asks of others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dependency {
     /// How the clauses join.
     pub join: Join,
@@ -17,7 +18,7 @@ pub struct Dependency {
 }
 
 /// How clauses join.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Join {
     /// All must be met: `,`.
     #[default]
@@ -27,7 +28,7 @@ pub enum Join {
 }
 
 /// One thing that is asked of another job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Clause {
     /// It has started, so many minutes ago, or was ended before: `after:ID+MINUTES`.
     After {
@@ -50,7 +51,7 @@ pub enum Clause {
 }
 
 /// A job, or one element of an array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// The job.
     pub job: JobId,

@@ -1,10 +1,11 @@
 //! The numbers that jobs, elements and attempts go by.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A job's number, from 1, never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct JobId(pub u32);
 
 /// One thing that is placed on hosts: a job, or one element of an array.

@@ -4,6 +4,7 @@
 //! unique within its term; a boot's number is drawn anew whenever a host starts.
 
 use crate::job::id::{Attempt, RunId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,7 +18,7 @@ pub struct Session(pub u32);
 
 /// Which life of a host, by the operating system's random number (`/proc/sys/kernel/random/boot_id`). In what an agent says
 /// of itself its spool has a part in it: one that was lost has forgotten what runs, as a host's start has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Boot(pub u64);
 
 /// What every order and every report quotes.
