@@ -1,6 +1,6 @@
 //! Where blocks are folded: on CPUs, on a GPU of some architecture, or on the software device.
 //!
-//! A request says [`Device`]; the arithmetic class knows a [`Target`] alone, since bits depend on the architecture of a
+//! A request says [`DeviceWord`]; the arithmetic class knows a [`Target`] alone, since bits depend on the architecture of a
 //! card and on nothing else of it. Without a word a request is one for CPUs, so that the class of an answer never
 //! depends by surprise on what a machine has.
 
@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// What a request says of where to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub enum Device {
+pub enum DeviceWord {
     /// On CPUs.
     Cpu,
     /// On the GPUs of the machine that is asked: an error where there is none.
@@ -46,13 +46,13 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for DeviceWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Device::Cpu => f.write_str("cpu"),
-            Device::Gpu => f.write_str("gpu"),
-            Device::Auto => f.write_str("auto"),
-            Device::On(target) => target.fmt(f),
+            DeviceWord::Cpu => f.write_str("cpu"),
+            DeviceWord::Gpu => f.write_str("gpu"),
+            DeviceWord::Auto => f.write_str("auto"),
+            DeviceWord::On(target) => target.fmt(f),
         }
     }
 }
@@ -61,7 +61,8 @@ impl FromStr for Target {
     type Err = NoDevice;
 
     fn from_str(word: &str) -> Result<Target, NoDevice> {
-        let version = || word.strip_prefix("sm_")?.parse().ok().filter(|version| (50..1000).contains(version));
+        let version =
+            || word.strip_prefix("sm_")?.parse().ok().filter(|version| (50..1000).contains(version));
         match word {
             "software" => Ok(Target::Software),
             _ => version().map(Target::Sm).ok_or_else(|| NoDevice(word.to_owned())),
@@ -69,15 +70,15 @@ impl FromStr for Target {
     }
 }
 
-impl FromStr for Device {
+impl FromStr for DeviceWord {
     type Err = NoDevice;
 
-    fn from_str(word: &str) -> Result<Device, NoDevice> {
+    fn from_str(word: &str) -> Result<DeviceWord, NoDevice> {
         match word {
-            "cpu" => Ok(Device::Cpu),
-            "gpu" => Ok(Device::Gpu),
-            "auto" => Ok(Device::Auto),
-            _ => word.parse().map(Device::On),
+            "cpu" => Ok(DeviceWord::Cpu),
+            "gpu" => Ok(DeviceWord::Gpu),
+            "auto" => Ok(DeviceWord::Auto),
+            _ => word.parse().map(DeviceWord::On),
         }
     }
 }
@@ -96,16 +97,16 @@ impl TryFrom<String> for Target {
     }
 }
 
-impl From<Device> for String {
-    fn from(device: Device) -> String {
+impl From<DeviceWord> for String {
+    fn from(device: DeviceWord) -> String {
         device.to_string()
     }
 }
 
-impl TryFrom<String> for Device {
+impl TryFrom<String> for DeviceWord {
     type Error = NoDevice;
 
-    fn try_from(word: String) -> Result<Device, NoDevice> {
+    fn try_from(word: String) -> Result<DeviceWord, NoDevice> {
         word.parse()
     }
 }
@@ -117,15 +118,15 @@ mod tests {
     #[test]
     fn a_device_is_one_word() {
         for word in ["cpu", "gpu", "auto", "software", "sm_75", "sm_90", "sm_120"] {
-            let device: Device = word.parse().unwrap();
+            let device: DeviceWord = word.parse().unwrap();
             assert_eq!(device.to_string(), word);
             let json = serde_json::to_string(&device).unwrap();
             assert_eq!(json, format!("\"{word}\""));
-            assert_eq!(serde_json::from_str::<Device>(&json).unwrap(), device);
+            assert_eq!(serde_json::from_str::<DeviceWord>(&json).unwrap(), device);
         }
-        assert_eq!("sm_90".parse(), Ok(Device::On(Target::Sm(90))));
+        assert_eq!("sm_90".parse(), Ok(DeviceWord::On(Target::Sm(90))));
         for word in ["", "cuda", "sm_", "sm_9", "sm_90a", "sm_99999", "GPU"] {
-            assert_eq!(word.parse::<Device>(), Err(NoDevice(word.into())));
+            assert_eq!(word.parse::<DeviceWord>(), Err(NoDevice(word.into())));
         }
     }
 }

@@ -23,6 +23,6 @@ pub mod tree;
 
 pub use blocks::BlockSet;
 pub use class::Class;
-pub use device::{Device, Target};
+pub use device::{DeviceWord, Target};
 pub use problem::{Problem, Problems};
 pub use tree::{Grid, MAX_BLOCKS, Node};

@@ -1,7 +1,7 @@
 //! What of a request a GPU does: by name, so that nothing is left out in silence.
 
-use super::options::Kind;
 use super::MonteCarloSpec;
+use super::options::Kind;
 use crate::problem::Problem;
 
 /// The most monitoring dates that are summed in f32.
@@ -43,7 +43,7 @@ impl MonteCarloSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Device, Target};
+    use crate::device::{DeviceWord, Target};
     use crate::monte_carlo::{OptionSpec, Terms};
 
     #[test]
@@ -53,7 +53,7 @@ mod tests {
             ..OptionSpec::default()
         };
         let mut spec = MonteCarloSpec {
-            device: Some(Device::On(Target::Software)),
+            device: Some(DeviceWord::On(Target::Software)),
             options: vec![option(Kind::Asian, Some(252)), option(Kind::European, None)],
             ..MonteCarloSpec::default()
         };

@@ -14,7 +14,7 @@ pub use cut::{BATCH, Cut, GPU_TILE};
 pub use options::{BarrierKind, Correlation, KEYS, Kind, Market, Monitoring, OptionSpec, Right, Terms};
 pub use risk::{Model, RiskSpec};
 
-use crate::device::{Device, Target};
+use crate::device::{DeviceWord, Target};
 use crate::problem::{Problem, Problems};
 use crate::quantity::{Count, InputPath};
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ pub struct MonteCarloSpec {
     /// options, without Greeks and variance reduction [default: cpu]
     #[arg(long, value_name = "DEVICE")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<Device>,
+    pub device: Option<DeviceWord>,
     /// A book: a TOML or JSON file with a list `option`, whose entries have a kind, a name, a quantity and the keys of
     /// the flags below
     #[arg(long, value_name = "FILE")]
@@ -82,7 +82,7 @@ impl MonteCarloSpec {
     /// What the blocks of a resolved request are folded on, where it is no CPU.
     pub fn target(&self) -> Option<Target> {
         match self.device {
-            Some(Device::On(target)) => Some(target),
+            Some(DeviceWord::On(target)) => Some(target),
             _ => None,
         }
     }
