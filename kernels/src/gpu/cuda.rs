@@ -9,8 +9,9 @@ use super::asian::{self, Asian, ENTRY, SOURCE, Sums, THREADS};
 use super::survey::{Card, Library, Survey};
 use super::{GpuError, cache};
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
+use cudarc::driver::sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC;
 use cudarc::driver::{
-    self, CudaContext, CudaFunction, CudaSlice, CudaStream, PinnedHostSlice, PushKernelArg,
+    self, CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, PinnedHostSlice, PushKernelArg,
 };
 use cudarc::nvrtc;
 use muster_spec::Target;
@@ -39,6 +40,8 @@ pub struct Cards {
 struct Lane {
     stream: Arc<CudaStream>,
     function: CudaFunction,
+    /// Recorded behind the copy of a launch's sums; who waits for it sleeps.
+    done: CudaEvent,
     room: Option<(CudaSlice<f64>, PinnedHostSlice<f64>)>,
 }
 
@@ -74,7 +77,9 @@ impl Cards {
                 module.and_then(|module| module.load_function(ENTRY)).map_err(refused("loading code"))?;
             for _ in 0..LANES {
                 let stream = context.new_stream().map_err(refused("making a stream"))?;
-                lanes.push(Lane { stream, function: function.clone(), room: None });
+                let done =
+                    context.new_event(Some(CU_EVENT_BLOCKING_SYNC)).map_err(refused("making an event"))?;
+                lanes.push(Lane { stream, function: function.clone(), done, room: None });
             }
         }
         // Cards take turns.
@@ -109,7 +114,7 @@ impl Lane {
     fn asian(&mut self, asian: &Asian) -> Result<Sums, GpuError> {
         let tiles = asian.tiles();
         self.make_room(2 * tiles)?;
-        let Lane { stream, function, room } = self;
+        let Lane { stream, function, done, room } = self;
         let (card, host) = room.as_mut().expect("there is room");
         let mut launch = stream.launch_builder(function);
         launch.arg(asian).arg(&mut *card);
@@ -119,9 +124,13 @@ impl Lane {
             shared_mem_bytes: 0,
         };
         // SAFETY: the entry takes an `Asian` by value and a pointer to two f64 for each CUDA block, which `card` has room
-        // for; it reads nothing else, and `card` outlives the launch, since the copy below is waited for.
+        // for; it reads nothing else, and `card` outlives the launch, since what is behind it is waited for.
         unsafe { launch.launch(shape) }.map_err(refused("a launch"))?;
         stream.memcpy_dtoh(card, host).map_err(refused("copying sums from the card"))?;
+        // cudarc has an event of its own behind the copy, and keeps an error of recording it to itself: sums of another
+        // launch would be read then.
+        done.record(stream).map_err(refused("computing on the card"))?;
+        done.synchronize().map_err(refused("computing on the card"))?;
         let sums = host.as_slice().map_err(refused("computing on the card"))?;
         let (pairs, _) = sums[..2 * tiles].as_chunks::<2>();
         Ok(asian::add_up(pairs.iter().copied()))
@@ -180,7 +189,12 @@ fn load(path: PathBuf) -> bool {
 /// Where NVRTC lies in a toolkit.
 fn toolkits() -> Vec<PathBuf> {
     let named = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let usual = ["/usr/local/cuda", "/opt/cuda"].into_iter().map(PathBuf::from);
+    let mut local: Vec<PathBuf> =
+        std::fs::read_dir("/usr/local").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    local.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cuda")));
+    // `cuda` itself comes first, then the newest.
+    local.sort_by_key(|path| (path.as_os_str().len(), std::cmp::Reverse(path.clone())));
+    let usual = local.into_iter().chain([PathBuf::from("/opt/cuda")]);
     let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
     let folders = named.chain(usual).flat_map(|root| ["lib64", "lib"].map(|lib| root.join(lib)));
     folders.flat_map(|folder| names.map(|name| folder.join(name))).collect()
