@@ -5,8 +5,10 @@ use muster_spec::monte_carlo::{Contract, GPU_TILE, Right};
 use std::ops::Range;
 
 /// The CUDA source: the one description of threads, rounds and sums that the software device follows, too.
+#[cfg(any(feature = "gpu", test))]
 pub(super) const SOURCE: &str = include_str!("asian.cu");
 /// The name of its entry.
+#[cfg(feature = "gpu")]
 pub(super) const ENTRY: &str = "asian";
 /// Threads of a CUDA block.
 pub(super) const THREADS: usize = 256;
