@@ -10,8 +10,8 @@ PEERS := $(addprefix $(TARGET)/peers/,asian_plain asian_fast mpi_start $(if $(sh
 define set_up
 tools/setup $(for); case $$? in 0) what='--workspace' build='-p muster -p muster-rank' ;; \
 10) what='--workspace --exclude muster-rank --exclude muster-benches --exclude pi-rank --exclude power-rank \
---exclude words-rank --no-default-features'; \
-build='-p muster --no-default-features' ;; *) exit 1 ;; esac; set -e
+--exclude words-rank --no-default-features --features muster/gpu'; \
+build='-p muster --no-default-features --features gpu' ;; *) exit 1 ;; esac; set -e
 endef
 
 .PHONY: help build demo test soak soak-hosts seeds goldens bench clean

@@ -1,6 +1,7 @@
 //! The command `muster`: parses, calls, prints. One small file for each subcommand.
 
 mod check;
+mod doctor;
 mod kernel;
 mod ledger;
 mod manual;
@@ -71,6 +72,8 @@ enum Subcommands {
     Simulate(simulate::SimulateArgs),
     /// Show the NUMA domains of this host: cores, memory and distances, as teams are planned over them
     Topology(topology::TopologyArgs),
+    /// Show the GPUs of this host, what drives them, and why one is not used
+    Doctor(doctor::DoctorArgs),
     #[command(flatten)]
     Pool(pool::PoolCommand),
     /// Print completions for a shell
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
         Subcommands::Replay(args) => verify::replay(&args),
         Subcommands::Simulate(args) => simulate::run(&args),
         Subcommands::Topology(args) => topology::run(&args),
+        Subcommands::Doctor(args) => doctor::run(&args),
         Subcommands::Ledger(command) => ledger::run(&command),
         Subcommands::Completions(args) => manual::completions(&args),
         Subcommands::Manual(args) => manual::manual(&args),

@@ -70,7 +70,7 @@ pub(crate) fn levels(place: &Place) -> Vec<&'static str> {
 }
 
 /// Kernels, small.
-pub(crate) const JOBS: [&str; 12] = [
+pub(crate) const JOBS: [&str; 13] = [
     "monte-carlo --option asian --steps 12 --paths 150001 --greeks",
     "moments --generate normal:1500001",
     "moments numbers.csv --missing NA",
@@ -83,6 +83,7 @@ pub(crate) const JOBS: [&str; 12] = [
     r"log-scan \d\de(-?\d+)$ groups.csv --group-by 1",
     "k-means --generate mixture:90001x5x7 --clusters 9 --rounds 7",
     "k-means numbers.csv --missing NA --clusters 5 --scale --memory-limit 1M",
+    "monte-carlo --option asian --steps 12 --paths 150001 --device software",
 ];
 
 pub(crate) fn numbers(place: &Place) {

@@ -14,6 +14,7 @@ use std::path::Path;
 
 /// Path prefixes that a rule passes over: rule, prefix, why.
 const EXCEPTIONS: &[(Rule, &str, &str)] = &[
+    (Rule::Unsafe, "kernels/src/gpu/cuda.rs", "binds the CUDA driver and NVRTC"),
     (Rule::Unsafe, "kernels/src/memory.rs", "binds madvise, which is given addresses"),
     (Rule::Unsafe, "kernels/src/simd.rs", "compiles a kernel under the target features that pulp has found"),
     (

@@ -45,7 +45,7 @@ const MAY_DEPEND: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Foreign packages that one folder alone may depend on.
-const KEPT_APART: &[(&str, &str)] = &[("mpi", "worker/rank"), ("hwloc2", "worker")];
+const KEPT_APART: &[(&str, &str)] = &[("mpi", "worker/rank"), ("hwloc2", "worker"), ("cudarc", "kernels")];
 
 /// The breaches of every Cargo.toml.
 pub(crate) fn breaches(files: &[File]) -> Vec<Breach> {

@@ -162,7 +162,10 @@ impl<K: Iterate> Crew<K> {
 /// Calls the kernel's own code: a panic there is its failure, not the rank's.
 fn guarded<K: Iterate, T>(call: impl FnOnce() -> Result<T, Problems>) -> Result<T, Failure> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(Failure::BadInput),
+        Ok(result) => result.map_err(|problems| match problems.0.iter().any(|problem| problem.of_host) {
+            true => Failure::Host(problems.to_string()),
+            false => Failure::BadInput(problems),
+        }),
         Err(panic) => Err(Failure::Broken(format!("the kernel {} panicked: {}", K::NAME, said(&*panic)))),
     }
 }

@@ -272,7 +272,7 @@ impl<'a> Foreman<'a> {
             Ended::Drained => Ok(Outcome::Interrupted(self.mark())),
             Ended::Lost(why) => Err(ForemanError::Lost { attempts: self.attempts, why }),
             Ended::Failed(Failure::BadInput(problems)) => Err(ForemanError::BadInput(problems)),
-            Ended::Failed(Failure::Broken(why)) => Err(ForemanError::Broken(why)),
+            Ended::Failed(Failure::Broken(why) | Failure::Host(why)) => Err(ForemanError::Broken(why)),
         }
     }
 
@@ -379,6 +379,10 @@ impl<'a> Foreman<'a> {
             }
             FromTeam::Finished(finished, rest) => Some(self.answered(team, finished, rest, shape.take())),
             FromTeam::Drained => Some(Ended::Drained),
+            FromTeam::Failed(Failure::Host(why)) => {
+                team.kill();
+                Some(Ended::Lost(why))
+            }
             FromTeam::Failed(failure) => Some(Ended::Failed(failure)),
         }
     }

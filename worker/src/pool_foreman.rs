@@ -450,6 +450,7 @@ impl<'a> PoolForeman<'a> {
             FromTeam::Commit(commit) => self.commits(commit),
             FromTeam::Finished(finished, rest) => self.finished(finished, rest),
             FromTeam::Drained => self.team_gone(),
+            FromTeam::Failed(Failure::Host(why)) => self.lost(why),
             FromTeam::Failed(failure) => self.fails(failure),
         }
     }
@@ -457,7 +458,7 @@ impl<'a> PoolForeman<'a> {
     fn fails(&mut self, failure: Failure) {
         self.end = Some(Err(match failure {
             Failure::BadInput(problems) => ForemanError::BadInput(problems),
-            Failure::Broken(why) => ForemanError::Broken(why),
+            Failure::Broken(why) | Failure::Host(why) => ForemanError::Broken(why),
         }));
     }
 

@@ -7,7 +7,7 @@ use muster_spec::{Node, Problems};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of every message here. A rank and a foreman of different versions do not talk.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Everything that a team must know of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +116,8 @@ pub enum Failure {
     BadInput(Problems),
     /// The program is wrong or the machine unsuitable; the text says which.
     Broken(String),
+    /// Something of this host has failed, such as a GPU: another attempt may succeed, here or elsewhere.
+    Host(String),
 }
 
 /// What the foreman tells rank 0.

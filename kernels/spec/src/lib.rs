@@ -7,6 +7,7 @@
 pub mod blocks;
 pub mod class;
 pub mod command;
+pub mod device;
 pub mod group_by;
 pub mod histogram;
 pub mod k_means;
@@ -22,5 +23,6 @@ pub mod tree;
 
 pub use blocks::BlockSet;
 pub use class::Class;
+pub use device::{DeviceWord, Target};
 pub use problem::{Problem, Problems};
 pub use tree::{Grid, MAX_BLOCKS, Node};

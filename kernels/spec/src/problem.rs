@@ -12,18 +12,29 @@ pub struct Problem {
     pub what: String,
     /// The next thing to try, where there is one.
     pub hint: Option<String>,
+    /// Whether this host is to blame, not the request: elsewhere the same block may well be folded. Known where the
+    /// block was folded alone.
+    #[serde(skip)]
+    pub of_host: bool,
 }
 
 impl Problem {
     /// A problem at `place`.
     pub fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Problem { place: place.into(), what: what.into(), hint: None }
+        Problem { place: place.into(), what: what.into(), hint: None, of_host: false }
     }
 
     /// The same problem with advice.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same problem, for which this host is to blame.
+    #[must_use]
+    pub fn of_host(mut self) -> Self {
+        self.of_host = true;
         self
     }
 }

@@ -46,13 +46,28 @@ impl Philox {
         keys
     }
 
-    /// The four words of one counter.
-    pub fn words(self, counter: [u32; 4]) -> [u32; 4] {
+    /// The keys of the ten rounds, two and two.
+    pub fn keys(self) -> [u32; 20] {
+        let mut keys = [0; 20];
+        for (pair, key) in keys.as_chunks_mut::<2>().0.iter_mut().zip(self.round_keys()) {
+            *pair = [key.0 as u32, key.1 as u32];
+        }
+        keys
+    }
+
+    /// The four words of one counter under such keys.
+    #[inline(always)]
+    pub fn words_by(keys: &[u32; 20], counter: [u32; 4]) -> [u32; 4] {
         let mut c = counter.map(u64::from);
-        for key in self.round_keys() {
-            c = round(c, key);
+        for &[k0, k1] in keys.as_chunks::<2>().0 {
+            c = round(c, (u64::from(k0), u64::from(k1)));
         }
         c.map(|w| w as u32)
+    }
+
+    /// The four words of one counter.
+    pub fn words(self, counter: [u32; 4]) -> [u32; 4] {
+        Philox::words_by(&self.keys(), counter)
     }
 
     /// The words of a batch.

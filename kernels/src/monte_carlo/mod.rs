@@ -5,9 +5,10 @@ pub mod options;
 pub mod risk;
 
 use crate::fold::Fold;
+use crate::gpu;
 use crate::kernel::{Input, Kernel, Order, Partial, Work};
 use muster_spec::monte_carlo::{DEFAULT_PATHS, MonteCarloSpec};
-use muster_spec::{Class, Grid, Problems};
+use muster_spec::{Class, DeviceWord, Grid, Problems};
 use options::{Book, BookAnswer, BookPartial};
 use risk::{Risk, RiskAnswer, RiskPartial};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,9 @@ impl Kernel for MonteCarlo {
                 Err(Problems(more)) => problems.extend(more),
             }
         }
+        if problems.is_empty() {
+            problems.extend(resolve_device(&mut spec).err().into_iter().flat_map(|Problems(more)| more));
+        }
         Problems::check(problems)?;
         Ok(spec)
     }
@@ -97,6 +101,9 @@ impl Kernel for MonteCarlo {
             Ok(MonteCarlo::Book(Box::new(Book::prepare(spec)?)))
         } else {
             Problems::check(spec.problems())?;
+            if spec.target().is_some() {
+                Problems::check(spec.not_on_gpu())?;
+            }
             Ok(MonteCarlo::Risk(Box::new(Risk::prepare(&spec.risk, spec.paths(), spec.seed)?)))
         }
     }
@@ -109,7 +116,10 @@ impl Kernel for MonteCarlo {
     }
 
     fn class(&self) -> Class {
-        Class::PortableF64
+        match self {
+            MonteCarlo::Book(book) => book.class(),
+            MonteCarlo::Risk(_) => Class::PortableF64,
+        }
     }
 
     fn order(&self) -> Order {
@@ -135,7 +145,7 @@ impl Kernel for MonteCarlo {
 
     fn fold(&self, block: u32, cx: &mut Fold) -> Result<MonteCarloPartial, Problems> {
         match self {
-            MonteCarlo::Book(book) => Ok(MonteCarloPartial::Book(book.fold(block, cx.simd))),
+            MonteCarlo::Book(book) => Ok(MonteCarloPartial::Book(book.fold(block, cx.simd)?)),
             MonteCarlo::Risk(risk) => Ok(MonteCarloPartial::Risk(risk.fold(block, cx)?)),
         }
     }
@@ -151,4 +161,28 @@ impl Kernel for MonteCarlo {
             _ => unreachable!("the root's partial is of the kind of its blocks"),
         }
     }
+}
+
+/// Puts a target in the place of what was said of the device, so that the request means the same everywhere: nothing
+/// where it is a CPU.
+fn resolve_device(spec: &mut MonteCarloSpec) -> Result<(), Problems> {
+    let said = spec.device.take().unwrap_or(DeviceWord::Cpu);
+    let target = match said {
+        DeviceWord::Cpu => return Ok(()),
+        DeviceWord::On(target) => target,
+        // A request that GPUs do not compute is one for CPUs, whether there is one or not.
+        DeviceWord::Auto if !spec.not_on_gpu().is_empty() => return Ok(()),
+        DeviceWord::Auto => match gpu::here() {
+            Ok(target) => target,
+            Err(_) => return Ok(()),
+        },
+        DeviceWord::Gpu => gpu::here().map_err(|error| {
+            let Problems(mut problems) = error.into();
+            problems.iter_mut().for_each(|problem| problem.place = "--device gpu".into());
+            Problems(problems)
+        })?,
+    };
+    Problems::check(spec.not_on_gpu())?;
+    spec.device = Some(DeviceWord::On(target));
+    Ok(())
 }

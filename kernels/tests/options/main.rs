@@ -3,6 +3,7 @@
 
 mod book;
 mod formulas;
+mod gpu;
 mod laws;
 mod prices;
 mod reference;

@@ -14,6 +14,12 @@ const BLOCK_COST: u64 = 1 << 22;
 const LEAST_BLOCKS: u64 = 32;
 /// A block is not made smaller than this for the sake of [`LEAST_BLOCKS`]: about 0.1 ms.
 const LEAST_COST: u64 = 1 << 16;
+/// Paths that a thread block of a GPU walks.
+pub const GPU_TILE: u64 = 2048;
+/// What a block costs on a GPU: one launch, 4 ms of the largest cards and a tenth of a second of small ones.
+const GPU_BLOCK_COST: u64 = 1 << 32;
+/// As [`LEAST_COST`], on a GPU.
+const GPU_LEAST_COST: u64 = 1 << 18;
 
 /// The blocks of a book: those of its first option, then those of its second, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +37,25 @@ impl Cut {
     /// # Panics
     /// When there are more options than blocks may be.
     pub fn new(paths: u64, costs: &[u64]) -> Self {
+        Cut::into_blocks(paths, costs, (LEAST_COST, BLOCK_COST), BATCH)
+    }
+
+    /// As [`Cut::new`], into the larger blocks of a GPU. Its class is another, so its grid may be, too.
+    ///
+    /// # Panics
+    /// When there are more options than blocks may be.
+    pub fn for_gpu(paths: u64, costs: &[u64]) -> Self {
+        Cut::into_blocks(paths, costs, (GPU_LEAST_COST, GPU_BLOCK_COST), GPU_TILE)
+    }
+
+    /// Blocks that cost as much as `bounds` say, and begin at multiples of `batch` paths.
+    fn into_blocks(paths: u64, costs: &[u64], (least, most): (u64, u64), batch: u64) -> Self {
         assert!(costs.len() <= MAX_BLOCKS as usize, "every option has at least one block");
         let total = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(cost.saturating_mul(paths)));
-        let mut block_cost = (total / LEAST_BLOCKS).clamp(LEAST_COST, BLOCK_COST);
+        let mut block_cost = (total / LEAST_BLOCKS).clamp(least, most);
         loop {
             let size =
-                |cost: &u64| (block_cost / cost).max(1).checked_next_multiple_of(BATCH).unwrap_or(paths);
+                |cost: &u64| (block_cost / cost).max(1).checked_next_multiple_of(batch).unwrap_or(paths);
             let sizes: Vec<u64> = costs.iter().map(size).collect();
             let mut first = vec![0];
             for size in &sizes {
@@ -82,6 +101,17 @@ mod tests {
             "large jobs have larger blocks"
         );
         assert_eq!(blocks(2, 1 << 30), 1, "a path is not cut");
+    }
+
+    #[test]
+    fn blocks_of_a_gpu_are_large_launches() {
+        let blocks = |paths, cost| Cut::for_gpu(paths, &[cost]).grid().blocks();
+        assert_eq!(blocks(1_000_000_000, 252), 59, "17 million paths in each");
+        assert_eq!(blocks(1_000_000, 252), 31);
+        assert_eq!(blocks(1_000, 252), 1);
+        let (_, paths) = Cut::for_gpu(1_000_000_000, &[252]).block(1);
+        assert!(paths.start % GPU_TILE == 0);
+        assert!((MAX_BLOCKS / 2..=MAX_BLOCKS).contains(&blocks(1 << 50, 252)));
     }
 
     proptest! {

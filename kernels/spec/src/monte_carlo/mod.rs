@@ -5,14 +5,16 @@
 
 pub mod contract;
 pub mod cut;
+pub mod gpu;
 pub mod options;
 pub mod risk;
 
 pub use contract::{Asset, Contract, Payoff};
-pub use cut::{BATCH, Cut};
+pub use cut::{BATCH, Cut, GPU_TILE};
 pub use options::{BarrierKind, Correlation, KEYS, Kind, Market, Monitoring, OptionSpec, Right, Terms};
 pub use risk::{Model, RiskSpec};
 
+use crate::device::{DeviceWord, Target};
 use crate::problem::{Problem, Problems};
 use crate::quantity::{Count, InputPath};
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,13 @@ pub struct MonteCarloSpec {
     #[arg(long)]
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub greeks: bool,
+    /// Where paths are walked: cpu; gpu, those of this machine (`muster doctor` shows them); auto, gpu where there is one
+    /// that can do it; sm_90, GPUs of this architecture wherever the job runs; software, a GPU's arithmetic in slow
+    /// motion, for tests. GPUs walk in f32, so that their answer is of another class. They price Asian and European
+    /// options, without Greeks and variance reduction [default: cpu]
+    #[arg(long, value_name = "DEVICE")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceWord>,
     /// A book: a TOML or JSON file with a list `option`, whose entries have a kind, a name, a quantity and the keys of
     /// the flags below
     #[arg(long, value_name = "FILE")]
@@ -68,6 +77,14 @@ impl MonteCarloSpec {
     /// Paths, or scenarios.
     pub fn paths(&self) -> u64 {
         self.paths.unwrap_or(DEFAULT_PATHS).0
+    }
+
+    /// What the blocks of a resolved request are folded on, where it is no CPU.
+    pub fn target(&self) -> Option<Target> {
+        match self.device {
+            Some(DeviceWord::On(target)) => Some(target),
+            _ => None,
+        }
     }
 
     /// What is wrong with the flags that all requests share, or with mixing the three kinds of requests.
@@ -129,9 +146,15 @@ impl MonteCarloSpec {
                 format!("has {} options, but at most {MAX_OPTIONS} are priced at once", self.options.len());
             problems.push(Problem::new("--book", what).hint("cut it into several books"));
         }
+        if self.target().is_some() {
+            problems.extend(self.not_on_gpu());
+        }
         Problems::check(problems)?;
         let costs: Vec<u64> = contracts.iter().map(|contract| contract.path_cost(self.greeks)).collect();
-        let cut = Cut::new(self.paths(), &costs);
+        let cut = match self.target() {
+            Some(_) => Cut::for_gpu(self.paths(), &costs),
+            None => Cut::new(self.paths(), &costs),
+        };
         Ok((contracts, cut))
     }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod closed_form;
+mod device;
 mod growth;
 mod partial;
 mod paths;
@@ -17,8 +18,9 @@ pub use partial::{BookPartial, Moments, OptionPartial};
 use crate::kernel::Work;
 use crate::math::philox::Philox;
 use crate::simd::Simd;
+use device::OnDevice;
 use muster_spec::monte_carlo::{Cut, MonteCarloSpec, OptionSpec};
-use muster_spec::{Grid, Problem, Problems};
+use muster_spec::{Class, Grid, Problem, Problems};
 use paths::Block;
 use plan::Plan;
 
@@ -29,6 +31,8 @@ pub struct Book {
     cut: Cut,
     rng: Philox,
     paths: u64,
+    /// What folds blocks in the place of a CPU.
+    device: Option<OnDevice>,
 }
 
 impl Book {
@@ -38,14 +42,10 @@ impl Book {
     /// Everything that is wrong with any of them.
     pub fn prepare(spec: &MonteCarloSpec) -> Result<Book, Problems> {
         let (contracts, cut) = spec.contracts()?;
+        let rng = Philox::new(spec.seed);
+        let device = spec.target().map(|target| OnDevice::new(target, &contracts, rng));
         let plans = contracts.into_iter().map(|contract| Plan::new(contract, spec.greeks)).collect();
-        Ok(Book {
-            options: spec.options.clone(),
-            plans,
-            cut,
-            rng: Philox::new(spec.seed),
-            paths: spec.paths(),
-        })
+        Ok(Book { options: spec.options.clone(), plans, cut, rng, paths: spec.paths(), device })
     }
 
     /// How the paths of all options are cut.
@@ -60,14 +60,27 @@ impl Book {
         Work { total, unit: "path-steps".into() }
     }
 
+    /// What the bits depend on.
+    pub fn class(&self) -> Class {
+        self.device.as_ref().map_or(Class::PortableF64, |device| Class::GpuF32(device.target()))
+    }
+
     /// Simulates the paths of one block.
-    pub fn fold(&self, block: u32, simd: Simd) -> BookPartial {
+    ///
+    /// # Errors
+    /// What is wrong with the card.
+    pub fn fold(&self, block: u32, simd: Simd) -> Result<BookPartial, Problems> {
         let (option, paths) = self.cut.block(block);
         let count = paths.end - paths.start;
-        let plan = &self.plans[option];
-        let spreads = simd.run(Block { plan, rng: self.rng, stream: option as u32, paths });
-        let moments = spreads.iter().map(|spread| Moments::new(spread.mean, spread.m2)).collect();
-        BookPartial(vec![OptionPartial { option: option as u32, paths: count, moments }])
+        let moments = match &self.device {
+            Some(device) => vec![device.fold(option, &paths, simd)?],
+            None => {
+                let plan = &self.plans[option];
+                let spreads = simd.run(Block { plan, rng: self.rng, stream: option as u32, paths });
+                spreads.iter().map(|spread| Moments::new(spread.mean, spread.m2)).collect()
+            }
+        };
+        Ok(BookPartial(vec![OptionPartial { option: option as u32, paths: count, moments }]))
     }
 
     /// The prices.
