@@ -33,21 +33,21 @@ impl Filter {
     /// What the kernel does not allow: it takes root, or `CAP_BPF` and `CAP_NET_ADMIN`.
     pub(super) fn put(group: &File, denied: &[Device]) -> Result<Filter> {
         let filter = Filter { program: load(&program(denied))?, group: group.try_clone()? };
-        filter.call(PROG_ATTACH)?;
+        filter.call(PROG_ATTACH, ALLOW_MULTI)?;
         Ok(filter)
     }
 
-    fn call(&self, what: libc::c_long) -> Result<()> {
+    fn call(&self, what: libc::c_long, flags: u32) -> Result<()> {
         let (group, program) = (self.group.as_raw_fd() as u32, self.program.as_raw_fd() as u32);
         let mut words = [0u32; ATTRIBUTE / 4];
-        words[..4].copy_from_slice(&[group, program, CGROUP_DEVICE.1, ALLOW_MULTI]);
+        words[..4].copy_from_slice(&[group, program, CGROUP_DEVICE.1, flags]);
         bpf(what, &words.map(u32::to_ne_bytes).concat()).map(drop)
     }
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        let _ = self.call(PROG_DETACH);
+        let _ = self.call(PROG_DETACH, 0);
     }
 }
 
@@ -72,7 +72,8 @@ fn program(denied: &[Device]) -> Vec<u8> {
         out.extend(one(0x55, 2, 1, *major));
         out.extend(one(0x15, 3, i16::try_from(to_denial).unwrap_or(i16::MAX), *minor));
     }
-    for answer in [1, 0] {
+    // What nothing leads to is refused.
+    for answer in [1, 0].into_iter().take(1 + usize::from(!denied.is_empty())) {
         out.extend(one(0xb7, 0, 0, answer));
         out.extend(one(0x95, 0, 0, 0));
     }
