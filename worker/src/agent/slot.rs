@@ -320,12 +320,12 @@ mod tests {
                 slot.begin(&Limits { denied: limits, ..Limits::default() }).unwrap();
                 for one in [ZERO, FULL] {
                     assert_eq!(
-                        opens(&[folder.clone()], one.1),
+                        opens(std::slice::from_ref(&folder), one.1),
                         !denied.contains(&one),
                         "{tree:?} {denied:?}"
                     );
                 }
-                assert!(opens(&[folder.clone()], "/dev/null"), "others are as they were");
+                assert!(opens(std::slice::from_ref(&folder), "/dev/null"), "others are as they were");
             }
             tried += 1;
         }
