@@ -5,7 +5,7 @@
 
 use crate::accounting;
 use crate::blobs::Blobs;
-use crate::door::{Caller, Denied, Verb, Way, may};
+use crate::door::{Caller, Denied, Verb, Way, Whose, may};
 use crate::engine::{Down, Engine, View};
 use crate::journal;
 use crate::listing;
@@ -42,6 +42,9 @@ use tokio::sync::{Notify, oneshot};
 /// The largest request: a script with its environment.
 const MOST_BYTES: usize = 64 << 20;
 
+/// Below are accounts of the system, where hosts do not say otherwise: those that say so refuse more of them.
+const LEAST_UID: u32 = 500;
+
 /// How many attempts of a job are shown with it.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -55,8 +58,10 @@ pub struct Shared {
     pub returns: Arc<Returns>,
     /// The journal's file, for accounting.
     pub journal: PathBuf,
-    /// Whose pool it is.
+    /// The user as whom it runs.
     pub owner: u32,
+    /// Whose pool it is.
+    pub whose: Whose,
     /// The state directory.
     pub state: PathBuf,
     /// Told when somebody ends the pool.
@@ -161,7 +166,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
 
 impl Shared {
     pub(crate) fn allow(&self, caller: &Caller, verb: Verb) -> Result<(), Failure> {
-        Ok(may(caller, caller.role(self.owner), verb)?)
+        Ok(may(caller, caller.role(self.owner, &self.whose), verb)?)
     }
 
     pub(crate) async fn look<T: Send + 'static>(
@@ -250,7 +255,7 @@ async fn pool(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<Valu
 }
 
 async fn down(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<Value>, Failure> {
-    shared.allow(&caller, Verb::Operate)?;
+    shared.allow(&caller, Verb::Admit)?;
     shared.stop.notify_one();
     Ok(Json(json!({})))
 }
@@ -261,6 +266,13 @@ async fn submit(
     Json(submission): Json<Submission>,
 ) -> Result<Json<Value>, Failure> {
     shared.allow(&caller, Verb::Submit)?;
+    if matches!(shared.whose, Whose::Everybody { .. }) && caller.uid < LEAST_UID {
+        let what = format!(
+            "{} is an account of the system: jobs in this pool are those of people, submit as one",
+            caller.user
+        );
+        return Err(Failure(StatusCode::FORBIDDEN, what));
+    }
     let Submission { mut spec, mut payload } = submission;
     payload.client = match &caller.way {
         Way::Client(name) => Some(name.clone()),

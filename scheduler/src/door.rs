@@ -19,6 +19,19 @@ pub struct Caller {
     pub way: Way,
 }
 
+/// Whose pool it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// That of the user as whom it runs, alone.
+    #[default]
+    Own,
+    /// That of every user of its machine; those of these names operate it.
+    Everybody {
+        /// Their names.
+        operators: Vec<String>,
+    },
+}
+
 /// How a caller comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -43,7 +56,9 @@ pub enum Role {
     Stranger,
     /// A user.
     User,
-    /// The user whose pool this is, or root: may do all.
+    /// A user who operates a pool of many: cares for its hosts, and for jobs of others.
+    Operator,
+    /// The user as whom the pool runs, or root: may do all.
     Admin,
 }
 
@@ -58,8 +73,10 @@ pub enum Verb {
     Change(u32),
     /// To read the script or the output of a job of this user's.
     Read(u32),
-    /// To change hosts, partitions and rules, to make tokens, or to end the pool.
+    /// To change hosts, partitions and rules.
     Operate,
+    /// To make tokens and take credentials back, or to end the pool.
+    Admit,
     /// To hand in a token for a credential.
     Redeem,
     /// To speak as the agent of the host whose credential one has.
@@ -94,14 +111,19 @@ impl Caller {
         Caller { uid: NOBODY, gid: NOBODY, user, way }
     }
 
-    /// What the caller is in a pool of one user: all to that user and to root, and nothing to others.
-    pub fn role(&self, owner: u32) -> Role {
+    /// What the caller is in a pool that runs as user `owner`: that of one user is all to that user and to root, and nothing
+    /// to others.
+    pub fn role(&self, owner: u32, whose: &Whose) -> Role {
         match self.way {
             Way::Network(_) => Role::Anonymous,
             Way::Host(_) => Role::Host,
             Way::Client(_) => Role::User,
             Way::Socket if self.uid == owner || self.uid == 0 => Role::Admin,
-            Way::Socket => Role::Stranger,
+            Way::Socket => match whose {
+                Whose::Everybody { operators } if operators.contains(&self.user) => Role::Operator,
+                Whose::Everybody { .. } if self.uid != NOBODY => Role::User,
+                Whose::Everybody { .. } | Whose::Own => Role::Stranger,
+            },
         }
     }
 }
@@ -120,6 +142,7 @@ impl Verb {
             Verb::Change(_) => "change this job",
             Verb::Read(_) => "read this job's files",
             Verb::Operate => "operate the pool",
+            Verb::Admit => "make tokens, take credentials back, or end the pool",
             Verb::Redeem => "hand in a token here",
             Verb::Agent => "speak for a host",
             Verb::Fetch => "fetch what jobs run",
@@ -150,9 +173,12 @@ pub fn may(caller: &Caller, role: Role, verb: Verb) -> Result<(), Denied> {
         // What is said for a host is believed of its agent alone.
         (Role::Anonymous | Role::Host, _) | (_, Verb::Redeem | Verb::Agent | Verb::Fetch) => false,
         (Role::Admin, _) => true,
-        (Role::User, Verb::Look | Verb::Submit) => true,
-        (Role::User, Verb::Change(uid) | Verb::Read(uid)) => own(uid),
-        (Role::User, Verb::Operate) | (Role::Stranger, _) => false,
+        (Role::User | Role::Operator, Verb::Look | Verb::Submit) => true,
+        (Role::Operator, Verb::Change(_) | Verb::Operate) => true,
+        (Role::User, Verb::Change(uid)) | (Role::User | Role::Operator, Verb::Read(uid)) => own(uid),
+        (Role::User, Verb::Operate) | (Role::User | Role::Operator, Verb::Admit) | (Role::Stranger, _) => {
+            false
+        }
     };
     if allowed {
         return Ok(());
@@ -196,16 +222,18 @@ mod tests {
             Verb::Read(7),
             Verb::Read(8),
             Verb::Operate,
+            Verb::Admit,
             Verb::Redeem,
             Verb::Agent,
             Verb::Fetch,
         ];
         for (role, allowed) in [
-            (Role::Anonymous, "-------R--"),
-            (Role::Host, "--------AF"),
-            (Role::Stranger, "----------"),
-            (Role::User, "LSC-R-----"),
-            (Role::Admin, "LSCCRRO---"),
+            (Role::Anonymous, "--------R--"),
+            (Role::Host, "---------AF"),
+            (Role::Stranger, "-----------"),
+            (Role::User, "LSC-R------"),
+            (Role::Operator, "LSCCR-O----"),
+            (Role::Admin, "LSCCRROT---"),
         ] {
             let got = verbs.map(|verb| may(&ada(Way::Socket), role, verb).is_ok());
             let expected: Vec<bool> = allowed.chars().map(|letter| letter != '-').collect();
@@ -214,17 +242,29 @@ mod tests {
     }
 
     #[test]
+    fn everybodys_pool_has_users_and_operators() {
+        let whose = Whose::Everybody { operators: vec!["eve".into()] };
+        let user = |name: &str, uid| Caller { uid, user: name.into(), ..ada(Way::Socket) }.role(901, &whose);
+        assert_eq!([user("ada", 7), user("eve", 8)], [Role::User, Role::Operator]);
+        assert_eq!([user("muster", 901), user("root", 0)], [Role::Admin, Role::Admin]);
+        assert_eq!(user("eve", NOBODY), Role::Operator, "by the system's own list of names");
+        assert_eq!(user("", NOBODY), Role::Stranger);
+        // Who is an operator is told by the machine, and not by the network.
+        assert_eq!(Caller { user: "eve".into(), ..ada(Way::Host("b".into())) }.role(901, &whose), Role::Host);
+    }
+
+    #[test]
     fn every_way_in_has_its_role() {
-        assert_eq!(ada(Way::Socket).role(7), Role::Admin);
-        assert_eq!(Caller { uid: 0, ..ada(Way::Socket) }.role(9), Role::Admin);
-        assert_eq!(ada(Way::Socket).role(8), Role::Stranger);
+        assert_eq!(ada(Way::Socket).role(7, &Whose::Own), Role::Admin);
+        assert_eq!(Caller { uid: 0, ..ada(Way::Socket) }.role(9, &Whose::Own), Role::Admin);
+        assert_eq!(ada(Way::Socket).role(8, &Whose::Own), Role::Stranger);
         // The network's word for a user counts for nothing, whatever the numbers.
-        assert_eq!(ada(Way::Host("b".into())).role(7), Role::Host);
-        assert_eq!(ada(Way::Network([127, 0, 0, 1].into())).role(7), Role::Anonymous);
+        assert_eq!(ada(Way::Host("b".into())).role(7, &Whose::Own), Role::Host);
+        assert_eq!(ada(Way::Network([127, 0, 0, 1].into())).role(7, &Whose::Own), Role::Anonymous);
         let client = Caller::over_network(Way::Client("desk".into()), &ada(Way::Socket));
-        assert_eq!((client.role(7), client.uid), (Role::User, 7));
-        assert!(may(&client, client.role(7), Verb::Change(7)).is_ok());
-        let denied = may(&client, client.role(7), Verb::Operate).unwrap_err();
+        assert_eq!((client.role(7, &Whose::Own), client.uid), (Role::User, 7));
+        assert!(may(&client, client.role(7, &Whose::Own), Verb::Change(7)).is_ok());
+        let denied = may(&client, client.role(7, &Whose::Own), Verb::Operate).unwrap_err();
         assert!(denied.to_string().contains("do that on the pool's own host"), "{denied}");
     }
 
@@ -236,10 +276,10 @@ mod tests {
             "{denied}"
         );
         let far = Caller::over_network(Way::Network([10, 0, 0, 1].into()), &ada(Way::Socket));
-        let denied = may(&far, far.role(7), Verb::Submit).unwrap_err();
+        let denied = may(&far, far.role(7, &Whose::Own), Verb::Submit).unwrap_err();
         assert!(denied.to_string().contains("`muster token --login` on the pool's host"), "{denied}");
         let host = Caller::over_network(Way::Host("b".into()), &ada(Way::Socket));
-        let denied = may(&host, host.role(7), Verb::Operate).unwrap_err();
+        let denied = may(&host, host.role(7, &Whose::Own), Verb::Operate).unwrap_err();
         assert!(denied.to_string().starts_with("the agent of host b may not operate the pool"), "{denied}");
     }
 }

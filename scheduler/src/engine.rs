@@ -52,7 +52,7 @@ enum Heard {
     Line(HostId, Line),
     Look(Look),
     Over(JobId, Call),
-    Read(HostId, (String, u64), Reader),
+    Read(HostId, (String, u64, String), Reader),
     Tell(HostId, ToHost),
     Returns(Sender<returns::Heard>),
     Persisted(u64),
@@ -118,14 +118,14 @@ impl Engine {
         self.say(Heard::Over(job, Box::new(call)))
     }
 
-    /// Has a host read a file, from a byte on, and tells what is there; not at all when the host does not answer.
+    /// Has a host read a file, from a byte on, for a user, and tells what is there; not at all when the host does not answer.
     ///
     /// # Errors
     /// When the pool is going down.
     pub fn read(
         &self,
         host: HostId,
-        file: (String, u64),
+        file: (String, u64, String),
         tell: impl FnOnce(Result<Option<Vec<u8>>, String>) + Send + 'static,
     ) -> Result<(), Down> {
         self.say(Heard::Read(host, file, Box::new(tell)))
@@ -317,14 +317,14 @@ impl Thread {
                     self.waiting.entry(job).or_default().push(call);
                 }
             }
-            Heard::Read(host, (path, from), reader) => {
+            Heard::Read(host, (path, from, user), reader) => {
                 self.next_reply += 1;
                 let number = self.next_reply;
                 self.readers.insert(number, (host, reader));
                 if self.readers.len() > MOST_READ {
                     self.readers.pop_first();
                 }
-                self.perform(Act::Send(host, ToHost::Read(Reading { number, path, from })));
+                self.perform(Act::Send(host, ToHost::Read(Reading { number, path, from, user })));
             }
             Heard::Tell(host, what) => self.perform(Act::Send(host, what)),
             Heard::Returns(returns) => self.returns = Some(returns),

@@ -1,10 +1,11 @@
 //! The state directory of a pool: where its files are, who may have it, and that one controller has it at a time.
 
+use crate::door::Whose;
 use muster_core::protocol::lease::Lease;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -94,6 +95,34 @@ impl Home {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(HomeError::Taken { path: path.to_owned() }),
             Err(errno) => Err(unusable(&lock)(errno.into())),
         }
+    }
+
+    /// Lets those pass to its socket who may come in: all else in it is its owner's alone.
+    ///
+    /// # Errors
+    /// When its mode cannot be set.
+    pub fn admit(&self, whose: &Whose) -> Result<(), HomeError> {
+        if *whose == Whose::Own {
+            return Ok(());
+        }
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let allow = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+        let lock_up = || {
+            // What is there may be of a time when nobody could pass.
+            for entry in std::fs::read_dir(&self.path)? {
+                let (path, kind) = {
+                    let entry = entry?;
+                    (entry.path(), entry.file_type()?)
+                };
+                match (kind.is_dir(), kind.is_file()) {
+                    (true, _) => allow(&path, 0o700)?,
+                    (_, true) => allow(&path, 0o600)?,
+                    _ => {}
+                }
+            }
+            allow(&self.path, 0o711)
+        };
+        lock_up().map_err(|error| HomeError::Unusable { path: self.path.clone(), error })
     }
 
     /// The directory.

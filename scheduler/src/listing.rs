@@ -307,6 +307,8 @@ pub struct Streams {
     pub over: bool,
     /// The host that writes them, or has; none when nothing has begun.
     pub host: Option<String>,
+    /// Whose job it is.
+    pub user: String,
 }
 
 /// Where the streams of a job, or of an element, are, which has run on the host of this name, if it has; none when there is
@@ -332,7 +334,8 @@ pub fn streams(
     let host = first.and_then(|part| view.clerk.books().hosts().get(part.host.0 as usize));
     let host = host.map(|host| host.name.clone()).or(ran_on);
     let (output, error) = paths(job, element, &payload, host.as_deref().unwrap_or(&payload.submit_host));
-    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)), host }))
+    let user = job.owner().user.clone();
+    Some(Ok(Streams { output, error, over: matches!(run.state, State::Done(_)), host, user }))
 }
 
 fn payload(spec: &JobSpec, blobs: &Blobs) -> Result<Payload, String> {
@@ -376,9 +379,15 @@ pub(crate) fn destination(
         Stream::Output => output,
         Stream::Error => error,
     };
-    let file = OutputFile { path, append: job.spec().files.append, mode: 0o666 & !payload.umask & 0o777 };
+    let (append, mode) = (job.spec().files.append, 0o666 & !payload.umask & 0o777);
+    let file = OutputFile { path, append, mode, user: job.owner().user.clone() };
+    // Where the pool has no host of its own, the machine of its socket has joined it under its name.
+    let named = || {
+        let at = hosts.iter().position(|host| host.name == payload.submit_host)?;
+        u32::try_from(at).ok().map(HostId)
+    };
     // A client's directory is on no host of the pool, though one may have the same name.
-    let to = to.filter(|_| payload.client.is_none());
+    let to = to.or_else(named).filter(|_| payload.client.is_none());
     Some(Destination { to, host, file })
 }
 

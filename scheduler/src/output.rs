@@ -56,7 +56,8 @@ pub(crate) async fn output(
     Path(job): Path<u32>,
     Query(of): Query<Of>,
 ) -> Result<Response, Failure> {
-    let Streams { output, error, over, host } = find(&shared, &caller, (JobId(job), of.element)).await?;
+    let Streams { output, error, over, host, user } =
+        find(&shared, &caller, (JobId(job), of.element)).await?;
     let apart = of.error && error != output;
     let path = if of.error { error } else { output };
     let answer = |bytes: Vec<u8>| ([(OVER, over.to_string())], bytes).into_response();
@@ -79,7 +80,8 @@ pub(crate) async fn output(
         return Err(failed(StatusCode::BAD_GATEWAY, "the pool has no such host any more"));
     };
     let (send, read) = oneshot::channel();
-    shared.engine.read(HostId(number), (path.clone(), of.from), move |read| drop(send.send(read)))?;
+    let file = (path.clone(), of.from, user);
+    shared.engine.read(HostId(number), file, move |read| drop(send.send(read)))?;
     match tokio::time::timeout(PATIENCE, read).await {
         Ok(Ok(Ok(Some(bytes)))) => Ok(answer(bytes)),
         Ok(Ok(Ok(None))) if over => Err(failed(StatusCode::NOT_FOUND, "it is not there any more")),

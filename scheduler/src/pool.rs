@@ -2,7 +2,7 @@
 
 use crate::api::{Shared, router};
 use crate::blobs::Blobs;
-use crate::door::{Caller, NOBODY, Way};
+use crate::door::{Caller, NOBODY, Way, Whose};
 use crate::engine::{Engine, Running};
 use crate::home::{Home, HomeError};
 use crate::journal::{Journal, JournalFault};
@@ -82,8 +82,13 @@ impl Pool {
     ///
     /// # Errors
     /// When another pool has the directory, its leases are of another length, or the journal cannot be read.
-    pub fn up(state: &Path, (lease_s, kill_wait_s): (Option<u32>, Option<u32>)) -> Result<Pool, PoolError> {
+    pub fn up(
+        state: &Path,
+        (lease_s, kill_wait_s): (Option<u32>, Option<u32>),
+        whose: Whose,
+    ) -> Result<Pool, PoolError> {
         let home = Home::take(state)?;
+        home.admit(&whose)?;
         let rules =
             Lease { kill_wait_ms: i64::from(home.kill_wait_s(kill_wait_s)?) * 1000, ..home.lease(lease_s)? };
         let io = |what: &str| {
@@ -105,6 +110,7 @@ impl Pool {
             returns,
             journal: home.journal(),
             owner: rustix::process::geteuid().as_raw(),
+            whose,
             state: state.to_owned(),
             stop: tokio::sync::Notify::new(),
             rules,
@@ -123,6 +129,24 @@ impl Pool {
         &self.shared
     }
 
+    /// Makes sure that there is a partition.
+    ///
+    /// # Errors
+    /// When the pool goes down meanwhile.
+    pub fn partition(&self) -> Result<(), PoolError> {
+        let (send, found) = bounded(1);
+        let look = move |view: &crate::engine::View| {
+            let _ = send.send(view.clerk.books().default_partition().is_some());
+        };
+        self.engine().look(look).map_err(|error| PoolError::Refused(error.to_string()))?;
+        let there =
+            found.recv().map_err(|_| PoolError::Refused("the pool went down while it came up".into()))?;
+        if there {
+            return Ok(());
+        }
+        self.site(Event::Partition(Partition { is_default: true, ..Partition::named(PARTITION) }))
+    }
+
     /// Makes the pool's own host known, in its partition, and says its number. It keeps the labels that it had where none are
     /// given.
     ///
@@ -138,16 +162,11 @@ impl Pool {
         let known = name.to_owned();
         let look = move |view: &crate::engine::View| {
             let books = view.clerk.books();
-            let found = (books.default_partition().is_some(), books.host(&known).cloned());
-            drop(send.send(found));
+            drop(send.send(books.host(&known).cloned()));
         };
         let down = |_| PoolError::Refused("the pool went down while it came up".into());
         self.engine().look(look).map_err(|error| PoolError::Refused(error.to_string()))?;
-        let (partition, host) = found.recv().map_err(down)?;
-        if !partition {
-            let main = Partition { is_default: true, ..Partition::named(PARTITION) };
-            self.site(Event::Partition(main))?;
-        }
+        let host = found.recv().map_err(down)?;
         let host = host.unwrap_or_else(|| Host {
             partitions: [PARTITION.to_owned()].into(),
             ..Host::new(name, Shape { domains: Vec::new(), gpus: Vec::new() })
@@ -209,7 +228,9 @@ impl Pool {
         let _ = std::fs::remove_file(&socket);
         let io = |error| PoolError::Io { what: format!("cannot listen on {}", socket.display()), error };
         let listener = UnixListener::bind(&socket).map_err(io)?;
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        // Who comes in is told by the system, and what they may by the door.
+        let mode = if self.shared.whose == Whose::Own { 0o600 } else { 0o666 };
+        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode)).map_err(io)?;
         let router = router(self.shared.clone());
         let door = self.listener.take().zip(self.shared.network.get().cloned());
         let (owner, far) = (Caller::owner(), router.clone());

@@ -558,7 +558,7 @@ mod tests {
     }
 
     fn live(folder: &Path, to: Option<HostId>) -> Live {
-        let file = OutputFile { path: "/work/out".into(), append: false, mode: 0o644 };
+        let file = OutputFile { path: "/work/out".into(), append: false, mode: 0o644, user: "ada".into() };
         let destination = Destination { to, host: "h2".into(), file };
         let handing = if to.is_some() { Handing::Pending } else { Handing::Done };
         let note = Note { stream: stream(), destination, whole: false, handing };

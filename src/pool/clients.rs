@@ -26,11 +26,11 @@ pub(crate) fn run(args: &ClientsArgs) -> ExitCode {
 
 fn revoke(args: &ClientsArgs, client: &str) -> Result<(), Failed> {
     let path = format!("/v1/clients/{client}/revoke");
-    Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop)
+    Client::new(&args.which.pool()).post::<_, Value>(&path, &Value::Null).map(drop)
 }
 
 fn list(args: &ClientsArgs) -> Result<(), Failed> {
-    let rows: Vec<ClientRow> = Client::new(&args.which.dir()).get("/v1/clients")?;
+    let rows: Vec<ClientRow> = Client::new(&args.which.pool()).get("/v1/clients")?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
     } else {

@@ -5,7 +5,8 @@
 
 use super::Which;
 use super::client::{Failed, exit};
-use muster_worker::agent::{Site, check_hook};
+use muster_scheduler::door::Whose;
+use muster_worker::agent::{self, Site, check_hook};
 use muster_worker::command::BAD_INPUT;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
@@ -26,10 +27,20 @@ pub(super) struct Config {
     prolog: Option<PathBuf>,
     epilog: Option<PathBuf>,
     pub(super) gpus: Option<Vec<String>>,
+    users: Option<Users>,
+    operators: Option<Vec<String>>,
+}
+
+/// Whose jobs are taken, and run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Users {
+    Own,
+    All,
 }
 
 /// Each key, what it is in a TOML file, and what it is for; the default stands in the last.
-const KEYS: [(&str, &str, &str); 9] = [
+const KEYS: [(&str, &str, &str); 11] = [
     ("name", "\"ada\"", "this host's name in the pool; default: the system's"),
     (
         "listen",
@@ -70,6 +81,17 @@ const KEYS: [(&str, &str, &str); 9] = [
         "gpus",
         "[\"h100\", \"h100\"]",
         "this host: the kinds of its GPUs, in the order of their numbers; default: those that NVIDIA's driver shows",
+    ),
+    (
+        "users",
+        "\"all\"",
+        "\"own\": jobs of the user as whom it runs; \"all\": the controller, which is not root, takes those of every user of its \
+         machine, and this host's agent, which is root, runs each with its user's rights; default: own",
+    ),
+    (
+        "operators",
+        "[\"ada\"]",
+        "the controller of all users: who may drain hosts, and change jobs of others; default: nobody but root and its user",
     ),
 ];
 
@@ -165,11 +187,23 @@ impl Config {
         Ok(())
     }
 
+    /// Whose pool it is.
+    pub(super) fn whose(&self) -> Whose {
+        match self.users {
+            Some(Users::All) => Whose::Everybody { operators: self.operators.clone().unwrap_or_default() },
+            Some(Users::Own) | None => Whose::Own,
+        }
+    }
+
     /// What is set for all that runs on this host, which has so many GPUs.
     pub(super) fn site(&self, gpus: usize) -> Site {
         let networks = self.networks.clone().unwrap_or_default();
         let gpus = u32::try_from(gpus).unwrap_or(u32::MAX);
-        Site { prolog: self.prolog.clone(), epilog: self.epilog.clone(), networks, gpus }
+        let users = match self.users {
+            Some(Users::All) => agent::Users::All,
+            Some(Users::Own) | None => agent::Users::Own,
+        };
+        Site { prolog: self.prolog.clone(), epilog: self.epilog.clone(), networks, gpus, users }
     }
 }
 

@@ -17,7 +17,7 @@ fn wait_until_gone(state: &std::path::Path) {
 }
 
 fn down(which: &Which) -> Result<(), Failed> {
-    let state = which.dir();
+    let state = which.pool();
     let pool: Value = Client::new(&state).get("/v1/pool")?;
     Client::new(&state).post::<_, Value>("/v1/pool/down", &Value::Null)?;
     wait_until_gone(&state);

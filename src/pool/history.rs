@@ -29,7 +29,7 @@ pub(crate) fn run(args: &HistoryArgs) -> ExitCode {
 fn list(args: &HistoryArgs) -> Result<(), Failed> {
     let of = args.job.map_or(String::new(), |job| format!("&job={job}"));
     let path = format!("/v1/history?most={}{of}", args.most);
-    let rows: Vec<Past> = Client::new(&args.which.dir()).get(&path)?;
+    let rows: Vec<Past> = Client::new(&args.which.pool()).get(&path)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
         return Ok(());

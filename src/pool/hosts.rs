@@ -49,17 +49,17 @@ pub(crate) fn run(args: &HostsArgs) -> ExitCode {
 pub(crate) fn drain(args: &DrainArgs) -> ExitCode {
     let because = Because { reason: args.reason.clone() };
     let path = format!("/v1/hosts/{}/drain", args.host);
-    exit(Client::new(&args.which.dir()).post::<_, Value>(&path, &because).map(drop))
+    exit(Client::new(&args.which.pool()).post::<_, Value>(&path, &because).map(drop))
 }
 
 pub(crate) fn resume(args: &ResumeArgs) -> ExitCode {
     let path = format!("/v1/hosts/{}/resume", args.host);
-    exit(Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop))
+    exit(Client::new(&args.which.pool()).post::<_, Value>(&path, &Value::Null).map(drop))
 }
 
 fn revoke(args: &HostsArgs, host: &str) -> Result<(), Failed> {
     let path = format!("/v1/hosts/{host}/revoke");
-    Client::new(&args.which.dir()).post::<_, Value>(&path, &Value::Null).map(drop)
+    Client::new(&args.which.pool()).post::<_, Value>(&path, &Value::Null).map(drop)
 }
 
 /// How many thousand millions, if it is known.
@@ -68,7 +68,7 @@ fn thousand_millions(number: Option<u64>) -> String {
 }
 
 fn list(args: &HostsArgs) -> Result<(), Failed> {
-    let rows: Vec<HostRow> = Client::new(&args.which.dir()).get("/v1/hosts")?;
+    let rows: Vec<HostRow> = Client::new(&args.which.pool()).get("/v1/hosts")?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
         return Ok(());

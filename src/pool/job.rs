@@ -70,7 +70,7 @@ pub(crate) fn meant(text: &str) -> Result<Meant, Failed> {
 }
 
 pub(crate) fn change(args: &JobsArgs, verb: &str) -> ExitCode {
-    let client = Client::new(&args.which.dir());
+    let client = Client::new(&args.which.pool());
     let one = |text: &String| {
         let Meant { job, elements } = meant(text)?;
         client.post::<_, Value>(&format!("/v1/jobs/{job}/{verb}"), &Elements { elements }).map(drop)
@@ -86,7 +86,7 @@ pub(crate) fn show(args: &ShowArgs) -> ExitCode {
 }
 
 fn show_job(args: &ShowArgs, job: u32, json: bool) -> Result<(), Failed> {
-    let detail: JobDetail = Client::new(&args.which.dir()).get(&format!("/v1/jobs/{job}"))?;
+    let detail: JobDetail = Client::new(&args.which.pool()).get(&format!("/v1/jobs/{job}"))?;
     if json {
         println!("{}", serde_json::to_string_pretty(&detail).expect("a job encodes"));
         return Ok(());

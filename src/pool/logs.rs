@@ -37,7 +37,7 @@ fn print(args: &LogsArgs) -> Result<(), Failed> {
         [(first, last)] if first == last => format!("&element={first}"),
         _ => return Err(Failed::new("the output of one element at a time: write 12_3", BAD_INPUT)),
     };
-    let client = Client::new(&args.which.dir());
+    let client = Client::new(&args.which.pool());
     let (mut from, mut out) = (0, std::io::stdout().lock());
     loop {
         let path = format!("/v1/jobs/{job}/output?error={}&from={from}{element}", args.error);

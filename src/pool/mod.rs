@@ -24,7 +24,7 @@ mod why;
 
 use client::Failed;
 use muster_worker::command::BAD_INPUT;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What is done with a pool.
@@ -89,10 +89,14 @@ pub(crate) enum PoolCommand {
     },
 }
 
+/// Where a pool of all users of a machine has its state.
+const EVERYBODYS: &str = "/var/lib/muster";
+
 /// Which pool.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Which {
-    /// The pool's state directory [default: MUSTER_STATE, else ~/.local/state/muster]
+    /// The pool's state directory [default: MUSTER_STATE, else ~/.local/state/muster; where no pool is there, commands go to
+    /// that of all users of this machine, in /var/lib/muster]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 }
@@ -101,6 +105,17 @@ impl Which {
     /// Its state directory.
     pub(crate) fn dir(&self) -> PathBuf {
         self.state.clone().unwrap_or_else(muster_worker::state::dir)
+    }
+
+    /// The state directory of the pool that commands go to: the user's own, or else that of all users of this machine.
+    pub(crate) fn pool(&self) -> PathBuf {
+        let own = self.dir();
+        let named =
+            self.state.is_some() || std::env::var_os("MUSTER_STATE").is_some_and(|set| !set.is_empty());
+        let is_up = |state: &Path| muster_scheduler::home::socket(state).exists();
+        let has_own = is_up(&own) || !matches!(login::Login::read(&own), Ok(None));
+        let everybodys = Path::new(EVERYBODYS);
+        if named || has_own || !is_up(everybodys) { own } else { everybodys.to_owned() }
     }
 }
 

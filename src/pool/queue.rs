@@ -24,7 +24,7 @@ pub(crate) fn run(args: &QueueArgs) -> ExitCode {
 }
 
 fn list(args: &QueueArgs) -> Result<(), Failed> {
-    let rows: Vec<JobRow> = Client::new(&args.which.dir()).get(&format!("/v1/jobs?all={}", args.all))?;
+    let rows: Vec<JobRow> = Client::new(&args.which.pool()).get(&format!("/v1/jobs?all={}", args.all))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));
     } else if rows.is_empty() {

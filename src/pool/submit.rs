@@ -76,7 +76,7 @@ fn submit(args: &SubmitArgs, request: Request) -> Result<ExitCode, Failed> {
         umask: umask(),
         client: None,
     };
-    let client = Client::new(&args.which.dir());
+    let client = Client::new(&args.which.pool());
     let mut spec = request.spec;
     spec.program = request.kernel.map(|program| hand_over(&client, &program)).transpose()?;
     let submission = Submission { spec, payload };

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &TokenArgs) -> ExitCode {
 
 fn print(args: &TokenArgs) -> Result<(), Failed> {
     let invitation: Invitation =
-        Client::new(&args.which.dir()).post("/v1/tokens", &Wanted { login: args.login })?;
+        Client::new(&args.which.pool()).post("/v1/tokens", &Wanted { login: args.login })?;
     if args.json {
         println!("{}", serde_json::to_string(&invitation).expect("texts encode"));
     } else if args.login {

@@ -13,6 +13,7 @@ use muster_core::cluster::HostId;
 use muster_core::payload::BlobId;
 use muster_core::protocol::line::{FromHost, ToHost};
 use muster_scheduler::api::Shared;
+use muster_scheduler::door::Whose;
 use muster_scheduler::network::Network;
 use muster_scheduler::network::tokens::Right;
 use muster_scheduler::network::wire::Invitation;
@@ -61,6 +62,9 @@ pub(crate) struct UpArgs {
     kill_wait: Option<u32>,
 }
 
+/// Where a pool of all users listens that nobody has told where.
+const HERE: &str = "127.0.0.1";
+
 /// Scripts of jobs, out of the controller's own keeping.
 struct Own(Arc<Shared>);
 
@@ -83,31 +87,37 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
     let state = args.which.dir();
     refuse_login(&state)?;
     let set = Config::read(&state)?;
-    let shape = agent::shape(set.gpus.as_deref()).map_err(failed)?;
+    let whose = set.whose();
+    if whose != Whose::Own && rustix::process::geteuid().is_root() {
+        let what = "the controller of a pool of all users (users = \"all\") needs no power over them, so root does not run it: \
+                    run `muster up` as a user of its own, and `muster join` as root on each host";
+        return Err(failed(what));
+    }
     let name = args.name.clone().or_else(|| set.name.clone()).unwrap_or_else(host_name);
     let times = (args.lease.or(set.lease_s), args.kill_wait.or(set.kill_wait_s));
-    let mut pool = Pool::up(&state, times).map_err(failed)?;
-    let given = Some(&args.labels).filter(|labels| !labels.is_empty()).or(set.labels.as_ref());
-    let labels = given.map(|labels| labels.iter().cloned().collect());
-    let host = pool.host(&name, shape.clone(), labels).map_err(failed)?;
-    let config = AgentConfig {
-        state: state.clone(),
-        rules: pool.shared().rules,
-        program: std::env::current_exe().map_err(failed)?,
-        host: name.clone(),
-        site: set.site(shape.gpus.len()),
-    };
-    let listen = args.listen.as_deref().or(set.listen.as_deref());
-    let network = pool.listen(&name, listen).map_err(failed)?;
-    let welcome = network.map(|network| welcome(&network, args.listen.is_some())).transpose()?;
+    let mut pool = Pool::up(&state, times, whose.clone()).map_err(failed)?;
+    pool.partition().map_err(failed)?;
     let (stop, stopped) = bounded::<()>(0);
-    let agent = start_agent(&pool, host, config, stopped)?;
+    let asked = args.listen.as_deref().or(set.listen.as_deref());
+    let (own, listen, agent, what) = if whose == Whose::Own {
+        let (agent, what) = with_agent(&pool, (args, &set), (&state, &name), stopped)?;
+        (name.as_str(), asked, Some(agent), what)
+    } else {
+        // Its hosts join it, that of its own machine, too.
+        (
+            "",
+            asked.or(Some(HERE)),
+            None,
+            "jobs of every user; its hosts are those that root has join it".to_owned(),
+        )
+    };
+    let network = pool.listen(own, listen).map_err(failed)?;
+    let welcome = network.map(|network| welcome(&network, args.listen.is_some())).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(failed)?;
     let served = runtime.block_on(async {
-        let cores = shape.cores();
         let ready = || {
-            println!("the pool in {} is up: host {name} with {cores} cores", state.display());
+            println!("the pool in {} is up: {what}", state.display());
             print!("{}", welcome.unwrap_or_default());
             println!("next: muster submit JOB.SH, muster queue, muster hosts; muster down ends it");
             let _ = std::io::stdout().flush();
@@ -115,9 +125,30 @@ fn up(args: &UpArgs) -> Result<(), Failed> {
         pool.serve(ready, interrupted()).await.map_err(failed)
     });
     drop(stop);
-    let _ = agent.join();
+    agent.into_iter().for_each(|agent| drop(agent.join()));
     pool.down();
     served
+}
+
+/// The agent of this host in the pool's own process, and what that is for people.
+fn with_agent(
+    pool: &Pool,
+    (args, set): (&UpArgs, &Config),
+    (state, name): (&Path, &str),
+    stop: Receiver<()>,
+) -> Result<(std::thread::JoinHandle<()>, String), Failed> {
+    let shape = agent::shape(set.gpus.as_deref()).map_err(failed)?;
+    let given = Some(&args.labels).filter(|labels| !labels.is_empty()).or(set.labels.as_ref());
+    let labels = given.map(|labels| labels.iter().cloned().collect());
+    let host = pool.host(name, shape.clone(), labels).map_err(failed)?;
+    let config = AgentConfig {
+        state: state.to_owned(),
+        rules: pool.shared().rules,
+        program: std::env::current_exe().map_err(failed)?,
+        host: name.to_owned(),
+        site: set.site(shape.gpus.len()),
+    };
+    Ok((start_agent(pool, host, config, stop)?, format!("host {name} with {} cores", shape.cores())))
 }
 
 /// Commands that are given here would not go to a pool that is here.

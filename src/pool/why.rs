@@ -23,7 +23,7 @@ pub(crate) fn run(args: &WhyArgs) -> ExitCode {
 }
 
 fn tell(args: &WhyArgs) -> Result<(), Failed> {
-    let client = Client::new(&args.which.dir());
+    let client = Client::new(&args.which.pool());
     let rows: Vec<WhyRow> = client.get(&format!("/v1/jobs/{}/why", args.job))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&rows).expect("rows encode"));

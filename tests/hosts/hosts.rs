@@ -1,5 +1,5 @@
 //! Several hosts on this machine, out of namespaces: each has its own network and address, host name, processes, home,
-//! /tmp and /dev/shm. They share what is installed, and nothing that anybody writes.
+//! /tmp and /dev/shm, and two users, ada and bob, beside those of the machine, with an account of the system's, muster. They share what is installed, and nothing that anybody writes.
 //!
 //! Invariant: nothing outlives the test, however it ends: the first process of a host reads a pipe from the test, and ends
 //! with it, and the kernel ends the rest.
@@ -17,7 +17,15 @@ hostname "h$NUMBER"
 mount -t tmpfs tmp /tmp
 mount -t tmpfs shm /dev/shm
 mkdir /tmp/work /tmp/home
+mkdir -m 700 /tmp/ada /tmp/bob /tmp/muster /tmp/root
 printf '127.0.0.1 localhost\n%b' "$NAMES" > /tmp/names
+cp /etc/passwd /etc/group /tmp
+printf '%s\n' ada:x:2001:2001::/tmp/ada:/bin/sh bob:x:2002:2002::/tmp/bob:/bin/sh muster:x:301:301::/tmp/muster:/bin/sh >> /tmp/passwd
+printf '%s\n' ada:x:2001: bob:x:2002: muster:x:301: lab:x:2100:ada,bob >> /tmp/group
+chown 2001:2001 /tmp/ada && chown 2002:2002 /tmp/bob && chown 301:301 /tmp/muster
+chmod 711 /tmp/muster
+mount --bind /tmp/passwd /etc/passwd
+mount --bind /tmp/group /etc/group
 mount --bind /tmp/names /etc/hosts
 echo ready
 while read -r line; do :; done
@@ -112,6 +120,14 @@ impl Hosts {
         let path = format!("/mnt:{}", std::env::var("PATH").unwrap_or_default());
         command.args(words).env("PATH", path).env("HOME", "/tmp/home").env("MUSTER_STATE", "/tmp/state");
         command.env_remove("TMPDIR").stdin(Stdio::null());
+        command
+    }
+
+    /// The same as a user, in that user's home.
+    pub(crate) fn command_as(&self, (number, user): (usize, &str), words: &[&str]) -> Command {
+        let script = "cd /tmp/$0 && exec setpriv --reuid $0 --regid $0 --init-groups \"$@\"";
+        let mut command = self.command(number, &[&["sh", "-c", script, user], words].concat());
+        command.env("HOME", format!("/tmp/{user}")).env("USER", user).env("MUSTER_STATE", "/tmp/muster/pool");
         command
     }
 

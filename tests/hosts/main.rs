@@ -4,6 +4,7 @@
 mod hosts;
 mod output;
 mod pool;
+mod users;
 
 use pool::Pool;
 
@@ -175,7 +176,9 @@ fn a_script_that_is_run_again_finds_what_its_steps_had_done() {
 #[test]
 fn a_program_of_the_users_own_goes_where_its_job_goes() {
     let Some(pool) = with_mpi(3) else { return };
+    // Larger than any script: as large as a build for a debugger is.
     pool.hosts.ok(1, &["cp", "/mnt/pi-rank", "mine"]);
+    pool.hosts.ok(1, &["sh", "-c", "head -c 100M /dev/zero >> mine"]);
     let (points, own) = (["--points", "2e8"], ["--ranks", "1", "--json", "--no-ledger"]);
     let here = pool.hosts.ok(1, &[&["./mine"], &points[..], &own].concat());
     let options = ["--exclude=h1", "--nodes=2", "--exclusive", "-o", "out", "--kernel", "./mine"];

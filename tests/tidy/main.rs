@@ -17,6 +17,12 @@ const EXCEPTIONS: &[(Rule, &str, &str)] = &[
     (Rule::Unsafe, "kernels/src/gpu/cuda.rs", "binds the CUDA driver and NVRTC"),
     (Rule::Unsafe, "kernels/src/memory.rs", "binds madvise, which is given addresses"),
     (Rule::Unsafe, "kernels/src/simd.rs", "compiles a kernel under the target features that pulp has found"),
+    (Rule::Unsafe, "worker/src/agent/devices.rs", "binds bpf, for which no crate of ours has anything"),
+    (
+        Rule::Unsafe,
+        "worker/src/agent/guise.rs",
+        "binds the rights of one thread, and getpwnam_r, of which rustix has none",
+    ),
     (
         Rule::Unsafe,
         "worker/src/agent/leader.rs",

@@ -285,7 +285,8 @@ fn compute_in_pool(
     let began = Instant::now();
     let state = args.state.clone().unwrap_or_else(state::dir);
     let run_dir = state::folder(&state, "run").map_err(|why| Problem::new("--state", why))?;
-    let laid = program.as_ref().filter(|program| program.starts_with(agent::programs(&state)));
+    let laid =
+        program.as_ref().filter(|program| program.starts_with(agent::programs(&agent::agent_of(&state))));
     let named = laid.and_then(|program| program.file_name()).map(PathBuf::from);
     let launcher = |shares: &[HostShare]| match &named {
         // Each host has it in a folder of its own: by its name alone it is found there.

@@ -1,7 +1,7 @@
 //! The files of a job's streams: opened where its patterns say, truncated or appended to.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions, Permissions};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// How much is believed of a path.
@@ -20,7 +20,7 @@ pub(crate) struct Opening {
     pub(crate) append: bool,
     /// How much is believed of the path.
     pub(crate) care: Care,
-    /// The mode of a new file, before the process's own mask.
+    /// The mode of a new file: with care as it is, else before the process's own mask.
     pub(crate) mode: u32,
 }
 
@@ -54,7 +54,9 @@ pub(crate) fn open_output(path: &Path, how: Opening) -> Result<File, String> {
         Care::Plain => open.open(path),
         Care::Careful => {
             open.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-            open.open(path).and_then(blocking)
+            new(&open, (path, how.mode))
+                .and_then(|file| file.map_or_else(|| open.open(path), Ok))
+                .and_then(blocking)
         }
     };
     file.map_err(|e| {
@@ -65,6 +67,19 @@ pub(crate) fn open_output(path: &Path, how: Opening) -> Result<File, String> {
         };
         format!("cannot write the output file {}: {why} (--output FILE names another)", path.display())
     })
+}
+
+/// A file that was not there, with its mode; none where something is.
+fn new(open: &OpenOptions, (path, mode): (&Path, u32)) -> std::io::Result<Option<File>> {
+    match open.clone().truncate(false).create_new(true).open(path) {
+        Ok(file) => {
+            // Whoever is there for many has a mask of its own.
+            file.set_permissions(Permissions::from_mode(mode))?;
+            Ok(Some(file))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn blocking(file: File) -> std::io::Result<File> {

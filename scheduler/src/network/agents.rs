@@ -9,7 +9,7 @@ use super::tokens::Right;
 use super::wire::{self, Described, Greeting, Invitation, Joining, MOST_MESSAGE, Wanted};
 use super::{Network, RedeemError};
 use crate::api::{Api, Failure, From, Shared};
-use crate::door::{Caller, Verb, Way};
+use crate::door::{Caller, Verb, Way, Whose};
 use crate::engine::{Down, View};
 use crate::network::members::{Kind, MemberError};
 use crate::network::tokens::TokenError;
@@ -79,9 +79,13 @@ async fn token(
     ConnectInfo(caller): From,
     wanted: Option<Json<Wanted>>,
 ) -> Result<Json<Invitation>, Failure> {
-    shared.allow(&caller, Verb::Operate)?;
+    shared.allow(&caller, Verb::Admit)?;
     let network = network(&shared)?;
     let login = wanted.is_some_and(|Json(wanted)| wanted.login);
+    if login && shared.whose != Whose::Own {
+        let what = "a pool of all users takes commands on its own machine alone, where the system says who gives them";
+        return Err(Failure::new(StatusCode::CONFLICT, what));
+    }
     let token = network.make_token(if login { Right::LogIn } else { Right::Join });
     let token = token.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(Json(Invitation { place: network.place(), token: token.text().to_owned() }))
@@ -92,7 +96,7 @@ async fn revoke(
     ConnectInfo(caller): From,
     Path(host): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    shared.allow(&caller, Verb::Operate)?;
+    shared.allow(&caller, Verb::Admit)?;
     let (network, name) = (network(&shared)?, host.clone());
     let revoked =
         tokio::task::spawn_blocking(move || network.revoke(&name, Kind::Host)).await.map_err(|_| Down)?;

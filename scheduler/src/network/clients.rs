@@ -59,7 +59,7 @@ async fn log_out(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<V
 }
 
 async fn clients(State(shared): Api, ConnectInfo(caller): From) -> Result<Json<Vec<ClientRow>>, Failure> {
-    shared.allow(&caller, Verb::Operate)?;
+    shared.allow(&caller, Verb::Admit)?;
     let known = shared.network.get().map(|network| network.clients()).unwrap_or_default();
     Ok(Json(known.into_iter().map(|client| ClientRow { client }).collect()))
 }
@@ -69,7 +69,7 @@ async fn revoke(
     ConnectInfo(caller): From,
     Path(client): Path<String>,
 ) -> Result<Json<Value>, Failure> {
-    shared.allow(&caller, Verb::Operate)?;
+    shared.allow(&caller, Verb::Admit)?;
     take_back(&shared, client).await
 }
 

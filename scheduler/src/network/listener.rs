@@ -7,16 +7,17 @@ use super::secret::Secret;
 use super::wire;
 use super::{Known, Network};
 use crate::api::Failure;
-use crate::door::{Caller, Verb, Way, may};
+use crate::door::{Caller, Verb, Way, Whose, may};
+use crate::programs::MOST_PROGRAM;
 use axum::Router;
 use axum::extract::connect_info::ConnectInfo;
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::response::{IntoResponse, Response};
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use muster_core::protocol::format::Format;
@@ -34,8 +35,6 @@ use tokio_rustls::TlsAcceptor;
 const MOST_CONNECTIONS: usize = 4096;
 /// How long a caller may take to shake hands, or to say what it asks for.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request may take.
-const REQUEST: Duration = Duration::from_secs(60);
 /// How long nothing is accepted after the operating system had no room for a connection.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
@@ -90,10 +89,13 @@ async fn connection(stream: TcpStream, from: IpAddr, guard: Guard) -> io::Result
         io::Error::other(error)
     })?;
     let stream = timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await??;
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let guard = guard.clone();
         async move {
-            let answer = timeout(REQUEST, guard.answer(request, from)).await;
+            // Programs are put, and by those whom the door lets in before anything is read.
+            let length = request.body().size_hint().upper().filter(|_| request.method() == Method::PUT);
+            let length = length.unwrap_or(0).min(MOST_PROGRAM as u64);
+            let answer = timeout(wire::patience(length), guard.answer(request, from)).await;
             Ok::<_, Infallible>(answer.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response()))
         }
     });
@@ -154,7 +156,7 @@ impl Guard {
             path if path.starts_with(wire::AGENT) => Verb::Agent,
             _ => Verb::Look,
         };
-        may(&caller, caller.role(self.owner.uid), verb)?;
+        may(&caller, caller.role(self.owner.uid, &Whose::Own), verb)?;
         Ok(caller)
     }
 }

@@ -6,6 +6,7 @@ use muster_core::protocol::lease::Lease;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Where a token is handed in.
 pub const JOIN: &str = "/v1/join";
@@ -23,6 +24,14 @@ pub const FORMAT: &str = "muster-format";
 
 /// The largest message, in bytes: one that is larger is not sent, and whoever sends one is cut off.
 pub const MOST_MESSAGE: usize = 16 << 20;
+
+/// The slowest line over which a program or a script comes whole, in bytes a second.
+const SLOWEST: u64 = 256 << 10;
+
+/// How long a request or an answer of so many bytes may take.
+pub fn patience(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / SLOWEST)
+}
 
 /// A host wants to join, or a client to log in.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use super::complaint::complain;
 use super::errand::Errand;
 use super::family;
+use super::guise::Users;
 use super::hooks::{self, Hook, Hooked};
 use super::leader::{self, Reaped, Status};
 use super::prepare::{self, Around, Failure};
@@ -165,6 +166,11 @@ impl Attempt {
             (super::clock::now().after(limit.saturating_sub(before).max(0)), early)
         });
         Ok(())
+    }
+
+    /// Whose jobs run on this host.
+    pub(super) fn users(&self) -> Users {
+        self.errand.site.users
     }
 
     /// Whether it runs on another host than this.

@@ -48,7 +48,7 @@ impl Door {
     /// # Errors
     /// When it cannot be made.
     pub(super) fn of_shepherds(state: &Path, events: Sender<Event>) -> std::result::Result<Door, String> {
-        Door::open(roll::door(state), move |stream| admit(stream, &events))
+        Door::open((roll::door(state), 0o600), move |stream| admit(stream, &events))
     }
 
     /// Opens one at `path`, for this user alone: each who comes is cared for on a thread of its own.
@@ -56,7 +56,7 @@ impl Door {
     /// # Errors
     /// When it cannot be made.
     pub(super) fn open(
-        path: PathBuf,
+        (path, mode): (PathBuf, u32),
         each: impl Fn(UnixStream) + Clone + Send + 'static,
     ) -> std::result::Result<Door, String> {
         let mut beside = path.clone().into_os_string();
@@ -64,7 +64,7 @@ impl Door {
         let opened = || -> Result<UnixListener> {
             let _ = std::fs::remove_file(&beside);
             let listener = UnixListener::bind(&beside)?;
-            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
+            std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(mode))?;
             std::fs::rename(&beside, &path)?;
             Ok(listener)
         };

@@ -5,6 +5,7 @@
 //! [`MOST`] after their start.
 
 use super::errand::Errand;
+use super::guise::Users;
 use super::leader::{self, Plan};
 use super::prepare::{self, Around, Failure};
 use super::remote::last_words;
@@ -36,6 +37,8 @@ pub struct Site {
     pub networks: Vec<String>,
     /// How many GPUs it hands out: who has asked for none sees none.
     pub gpus: u32,
+    /// Whose jobs run there.
+    pub users: Users,
 }
 
 /// Which of them.
@@ -96,7 +99,8 @@ impl Hook {
         ];
         let words = vec![program.clone()];
         let folder = c"/".to_owned();
-        let plan = Plan { program, words, environment, folder, streams, umask: 0o022, data_limit: None };
+        let plan =
+            Plan { program, words, environment, folder, streams, umask: 0o022, data_limit: None, user: None };
         let pid = leader::start(&plan, slot.cradle(), slot.limits_memory()).map_err(io)?;
         Ok(Some(Hooked { pid, name: path.to_owned(), out }))
     }

@@ -27,7 +27,7 @@ impl JobLink {
     pub(crate) fn open(state: &Path, step: StepId) -> JobLink {
         let (send, hear) = unbounded();
         let stream = Arc::new(Mutex::new(None));
-        let (path, shared) = (jobs::path(state), stream.clone());
+        let (path, shared) = (jobs::door_of(state), stream.clone());
         std::thread::spawn(move || carry(&path, step, &shared, &send));
         JobLink { hear, stream }
     }

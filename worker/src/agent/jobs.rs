@@ -1,11 +1,14 @@
 //! The door for the processes of jobs on this host: the foremen of kernel steps, and those that want a process on another
 //! host of their job.
 //!
-//! Part of step 7 of a job's way (DESIGN section 4). Invariant: whoever comes in is this user's; what it may have is for
-//! the controller to say, which knows the hosts of its job.
+//! Part of step 7 of a job's way (DESIGN section 4). Invariant: whoever comes in is this user's, or, in a pool of many users,
+//! is heard of attempts of the same user's alone, whose folder tells; what it may have is for the controller to say, which
+//! knows the hosts of its job.
 
+use super::complaint::complain;
 use super::door::Door;
 use super::frame::{self, Inbox};
+use super::guise::Users;
 use super::shell::Event;
 use crossbeam_channel::Sender;
 use muster_core::cluster::HostId;
@@ -14,6 +17,7 @@ use muster_core::protocol::line::{HostShare, Remote, RemoteSaid, RemoteState};
 use muster_core::protocol::stamp::AttemptId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +40,17 @@ pub(crate) enum FromJob {
     Hosts(AttemptId),
 }
 
+impl FromJob {
+    /// For which attempt it speaks.
+    fn attempt(&self) -> AttemptId {
+        match self {
+            FromJob::Remote(remote) => remote.id,
+            FromJob::IsForeman((id, _), _) | FromJob::Hosts(id) => *id,
+            FromJob::Foreman(said) => said.attempt(),
+        }
+    }
+}
+
 /// The agent to a job's process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum ToJob {
@@ -51,26 +66,53 @@ pub(crate) enum ToJob {
     Taken(u32),
 }
 
+/// The variable that names the agent's state directory to a job of a pool of many users, where that is not the job's own.
+pub(crate) const AGENT: &str = "MUSTER_AGENT";
+
+/// The agent's state directory, to a process of a job whose own this is.
+pub(crate) fn agent_of(state: &Path) -> PathBuf {
+    std::env::var_os(AGENT).map_or_else(|| state.to_owned(), PathBuf::from)
+}
+
 /// Where it is.
 pub(crate) fn path(state: &Path) -> PathBuf {
     state.join("jobs.sock")
+}
+
+/// Where it is to a process of a job.
+pub(crate) fn door_of(state: &Path) -> PathBuf {
+    path(&agent_of(state))
+}
+
+/// What an attempt has of its own on this host, until it is forgotten; the user's whose job it is.
+pub(super) fn folder(state: &Path, id: AttemptId) -> PathBuf {
+    state.join("jobs").join(id.to_string())
 }
 
 /// Opens the door.
 ///
 /// # Errors
 /// When it cannot be made.
-pub(super) fn open(state: &Path, events: Sender<Event>) -> Result<Door, String> {
-    let numbers = Arc::new(AtomicU64::new(0));
-    Door::open(path(state), move |stream| listen(stream, numbers.fetch_add(1, Ordering::Relaxed), &events))
+pub(super) fn open(state: &Path, users: Users, events: Sender<Event>) -> Result<Door, String> {
+    let (numbers, at) = (Arc::new(AtomicU64::new(0)), state.to_owned());
+    let mode = if users == Users::All { 0o666 } else { 0o600 };
+    Door::open((path(state), mode), move |stream| {
+        let users = (users == Users::All).then_some(&*at);
+        listen(stream, (numbers.fetch_add(1, Ordering::Relaxed), users), &events);
+    })
 }
 
 /// Reads what a process says until it says no more, or nothing that is understood.
-fn listen(mut stream: UnixStream, number: u64, events: &Sender<Event>) {
-    let peer = rustix::net::sockopt::socket_peercred(&stream);
-    if !peer.is_ok_and(|peer| peer.uid == rustix::process::getuid()) {
+fn listen(mut stream: UnixStream, (number, many): (u64, Option<&Path>), events: &Sender<Event>) {
+    let Ok(peer) = rustix::net::sockopt::socket_peercred(&stream) else { return };
+    if many.is_none() && peer.uid != rustix::process::getuid() {
         return;
     }
+    let may = |said: &FromJob| {
+        let owner =
+            |state: &Path| std::fs::symlink_metadata(folder(state, said.attempt())).map(|meta| meta.uid());
+        many.is_none_or(|state| owner(state).is_ok_and(|owner| owner == peer.uid.as_raw()))
+    };
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let Ok(writer) = stream.try_clone() else { return };
     if events.send(Event::JobJoined(number, writer)).is_err() {
@@ -79,6 +121,14 @@ fn listen(mut stream: UnixStream, number: u64, events: &Sender<Event>) {
     let mut inbox = Inbox::default();
     while let Ok(true) = inbox.fill(&mut stream) {
         while let Ok(Some(said)) = inbox.next::<FromJob>() {
+            if !may(&said) {
+                complain(
+                    "agent",
+                    format!("user {} is not whose job {} is", peer.uid.as_raw(), said.attempt()),
+                );
+                let _ = events.send(Event::JobGone(number));
+                return;
+            }
             if events.send(Event::JobSaid(number, said)).is_err() {
                 return;
             }

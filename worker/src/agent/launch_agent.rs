@@ -69,7 +69,7 @@ pub fn launch(state: &Path, host: &str, command: String) -> Result<u8, String> {
 type Link = (UnixStream, Inbox);
 
 fn connect(state: &Path, remote: &Remote) -> std::io::Result<Link> {
-    let mut stream = UnixStream::connect(jobs::path(state))?;
+    let mut stream = UnixStream::connect(jobs::door_of(state))?;
     ask(&mut stream, remote)?;
     Ok((stream, Inbox::default()))
 }

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use super::guise::User;
 use rustix::process::Pid;
 use std::ffi::{CString, c_char, c_int};
 use std::fs::File;
@@ -31,6 +32,8 @@ pub(super) struct Plan {
     pub(super) umask: u32,
     /// The most bytes of data of each of its processes, where nothing better limits them.
     pub(super) data_limit: Option<u64>,
+    /// As whom, where that is another user.
+    pub(super) user: Option<User>,
 }
 
 /// A process that has ended.
@@ -224,6 +227,10 @@ fn become_it(
     parent: u32,
 ) -> (String, Error) {
     let _ = rustix::process::setsid();
+    // Before it is bound to its shepherd's life, which the system forgets when rights change.
+    if let Some(Err(e)) = plan.user.as_ref().map(User::become_it) {
+        return ("take its user's rights".into(), e);
+    }
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     if rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() as u32 != parent) {
         return ("go on: its shepherd is dead".into(), Error::from_raw_os_error(libc::ESRCH));

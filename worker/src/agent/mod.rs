@@ -16,7 +16,7 @@
 //! | `shepherd.log` | what shepherds' processes complain of |
 //! | `spool/boot` | the life of the host that the spool is of |
 //! | `output/JOB.ATTEMPT.out`, `.err` | what a job has written that was submitted elsewhere, until the pool has it |
-//! | `hosts/JOB.ATTEMPT` | the hosts of a script whose kernel steps may have more of them, or fewer |
+//! | `jobs/JOB.ATTEMPT/hosts` | the hosts of a script whose kernel steps may have more of them, or fewer |
 //! | `programs/HASH/NAME` | programs of users that jobs have needed here |
 //! | `ceilings.json` | what this host can do at most, as it was measured |
 //! | `work/JOB.ATTEMPT` | where such a job runs when its directory is not on this host |
@@ -40,6 +40,7 @@ mod family;
 mod frame;
 mod gpus;
 mod groups;
+mod guise;
 mod hooks;
 mod job_link;
 mod jobs;
@@ -69,9 +70,10 @@ use muster_core::protocol::lease::Lease;
 use std::path::PathBuf;
 
 pub(crate) use clock::{boot, now};
+pub use guise::Users;
 pub use hooks::{Site, check as check_hook};
 pub(crate) use job_link::JobLink;
-pub(crate) use jobs::{FromJob, ToJob, path as jobs_door};
+pub(crate) use jobs::{FromJob, ToJob, agent_of, door_of as jobs_door};
 pub(crate) use launch_agent::job_around;
 pub use launch_agent::launch;
 pub(crate) use mpirun::{HOSTS_FILE, write_hosts};

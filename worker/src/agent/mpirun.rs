@@ -3,8 +3,12 @@
 //!
 //! Part of step 7 of a job's way (DESIGN section 4). What the user has set stays.
 
+use super::guise::User;
+use super::jobs;
 use muster_core::protocol::stamp::AttemptId;
+use std::fs::DirBuilder;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Interfaces of containers and guests: nothing on another host is behind them.
@@ -52,9 +56,29 @@ pub(super) fn variables(program: &Path, networks: Option<&str>) -> Vec<(&'static
 /// The variable that names the file with the hosts of a script whose kernel steps may have more of them, or fewer.
 pub(crate) const HOSTS_FILE: &str = "MUSTER_HOSTS";
 
-/// That file; it goes with the attempt.
+/// That file, in the attempt's own folder.
 pub(super) fn hosts_file(state: &Path, id: AttemptId) -> PathBuf {
-    state.join("hosts").join(id.to_string())
+    jobs::folder(state, id).join("hosts")
+}
+
+/// Writes it first, for the user of the job.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn lay_hosts<'a>(
+    path: &Path,
+    (user, hosts): (Option<User>, impl Iterator<Item = (&'a str, u32)>),
+) -> std::io::Result<()> {
+    let write = || {
+        let folder = path.parent().unwrap_or(path);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        write_hosts(path, hosts)
+    };
+    // In many users' pool the folder is there, and the user's.
+    match user {
+        Some(user) => user.act(write)?,
+        None => write(),
+    }
 }
 
 /// Writes it anew: hosts by name, and how many tasks each has.

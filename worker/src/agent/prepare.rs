@@ -4,6 +4,8 @@
 //! is not one) is a failure of the job, told in its output file where that can be opened; it is not tried again.
 
 use super::errand::Errand;
+use super::guise::{self, User, Users};
+use super::jobs;
 use super::leader::Plan;
 use super::mpirun;
 use super::programs;
@@ -17,6 +19,7 @@ use crate::pool_foreman::STEP;
 use crate::streams::{Care, Opening, open_input, open_output};
 use muster_core::cluster::Part;
 use muster_core::job::outcome::Outcome;
+use muster_core::jobspec::Work;
 use muster_core::payload::{Payload, Program};
 use muster_core::protocol::clerk::Launch;
 use muster_core::protocol::message::Role;
@@ -28,7 +31,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 /// Where programs are looked for when the job has no `PATH`.
@@ -109,12 +112,15 @@ pub(super) fn plan(
     payload: &Payload,
     around: &Around,
 ) -> Result<Plan, Failure> {
-    is_ours(launch)?;
+    let user = guise::of(errand.site.users, &launch.owner)?;
     let folder = folder(launch, payload);
-    let comes_back = comes_back(errand, payload);
-    let streams =
-        Streams { job: (errand, launch, payload), folder: &folder, state: around.state, comes_back };
+    let comes_back = as_user(user.as_ref(), || comes_back(errand, payload))?;
+    let (job, state) = ((errand, launch, payload), around.state);
+    let streams = Streams { job, folder: &folder, state, comes_back, user: user.as_ref() };
     let (streams, folder) = streams.open()?;
+    if let Some(user) = &user {
+        own_folder(around.state, (errand, payload), user)?;
+    }
     let tell = |failure: Failure| {
         let _ = writeln!(&streams[1], "muster: {}", failure.why);
         failure
@@ -128,7 +134,7 @@ pub(super) fn plan(
     let words = words.words.into_iter().map(text).collect::<Result<_, _>>().map_err(tell)?;
     let folder = text(folder.into_os_string().into_vec()).map_err(tell)?;
     let umask = payload.umask;
-    Ok(Plan { program, words, environment, folder, streams, umask, data_limit })
+    Ok(Plan { program, words, environment, folder, streams, umask, data_limit, user })
 }
 
 /// The plan of a daemon that the batch host of an attempt wants on this host, which writes to `out`.
@@ -141,14 +147,15 @@ pub(super) fn of_daemon(
     around: &Around,
     out: &File,
 ) -> Result<Plan, Failure> {
-    is_ours(launch)?;
+    let user = guise::of(errand.site.users, &launch.owner)?;
     let again =
         |file: &File| file.try_clone().map_err(|e| Failure::of_host(format!("cannot open a file: {e}")));
     let null =
         File::open("/dev/null").map_err(|e| Failure::of_host(format!("cannot read /dev/null: {e}")))?;
     let folder = folder(launch, payload);
     // The daemon looks for the directory of its ranks itself.
-    let folder = if folder.is_dir() { folder } else { PathBuf::from("/") };
+    let is_there = as_user(user.as_ref(), || folder.is_dir())?;
+    let folder = if is_there { folder } else { PathBuf::from("/") };
     let words = [b"sh".to_vec(), b"-c".to_vec(), command.as_bytes().to_vec()];
     let words = words.into_iter().map(text).collect::<Result<Vec<_>, _>>()?;
     Ok(Plan {
@@ -159,6 +166,7 @@ pub(super) fn of_daemon(
         streams: [null, again(out)?, again(out)?],
         umask: payload.umask,
         data_limit: data_limit(errand, launch, around),
+        user,
     })
 }
 
@@ -170,7 +178,7 @@ pub(super) fn for_hook(
     (errand, launch, payload): (&Errand, &Launch, &Payload),
     around: &Around,
 ) -> Result<Vec<CString>, Failure> {
-    is_ours(launch)?;
+    guise::of(errand.site.users, &launch.owner)?;
     let bare = Payload { environment: Vec::new(), ..payload.clone() };
     let said = variables(errand, launch, &bare, around).into_iter();
     let mut said: Variables = said
@@ -192,16 +200,26 @@ pub(super) fn for_hook(
     texts(said)
 }
 
-/// Refuses a job of another user.
-fn is_ours(launch: &Launch) -> Result<(), Failure> {
-    let (owner, me) = (&launch.owner, rustix::process::getuid().as_raw());
-    if owner.uid == me {
-        return Ok(());
+/// Does something with the rights of the user of a job.
+fn as_user<T>(user: Option<&User>, what: impl FnOnce() -> T) -> Result<T, Failure> {
+    let Some(user) = user else { return Ok(what()) };
+    user.act(what).map_err(|e| Failure::of_host(format!("the rights of the job's user cannot be taken: {e}")))
+}
+
+/// A folder of the job's user for what an attempt has here, and its script for it alone.
+fn own_folder(state: &Path, (errand, payload): (&Errand, &Payload), user: &User) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::of_host(format!("cannot make a folder for the job: {e}"));
+    let folder = jobs::folder(state, errand.start.id);
+    spool::passage(&state.join("jobs")).map_err(failed)?;
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(e)),
+        _ => chown(&folder, Some(user.uid), Some(user.gid)).map_err(failed)?,
     }
-    Err(wrong(format!(
-        "this agent runs as user {me} and starts jobs of that user alone; this one is of {} ({})",
-        owner.user, owner.uid
-    )))
+    if let Program::Script { .. } = payload.program {
+        let script = spool::script(state, std::process::id());
+        chown(script, Some(user.uid), Some(user.gid)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Where it runs.
@@ -240,6 +258,8 @@ struct Streams<'a> {
     state: &'a Path,
     /// Whether they are sent to where the job was submitted.
     comes_back: bool,
+    /// With whose rights the job's files are opened.
+    user: Option<&'a User>,
 }
 
 impl Streams<'_> {
@@ -249,7 +269,7 @@ impl Streams<'_> {
         let (files, names) = (&launch.spec.files, names(errand, launch));
         let pattern = |pattern: &str| self.folder.join(fill(pattern, &names));
         let output = pattern(files.output.as_deref().unwrap_or(default_output(names.element.is_some())));
-        let there = self.folder.is_dir();
+        let there = self.own(|| Ok(self.folder.is_dir())).map_err(wrong)?;
         let opened = self.file(&output, Stream::Output);
         let mut out = opened.map_err(|why| wrong(if there { why } else { self.not_there() }))?;
         let rest = || -> Result<([File; 2], PathBuf), String> {
@@ -261,7 +281,7 @@ impl Streams<'_> {
             };
             let folder = if there { self.folder.to_owned() } else { self.instead(&error)? };
             let input = match &files.input {
-                Some(input) => open_input(&pattern(input), Care::Careful)?,
+                Some(input) => self.own(|| open_input(&pattern(input), Care::Careful))?,
                 None => File::open("/dev/null").map_err(|e| format!("cannot read /dev/null: {e}"))?,
             };
             Ok(([input, error], folder))
@@ -275,6 +295,11 @@ impl Streams<'_> {
         }
     }
 
+    /// Does something with the rights of the job's user.
+    fn own<T>(&self, what: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        as_user(self.user, what).map_err(|failure| failure.why)?
+    }
+
     /// Whether what is written to this file is sent to where the job was submitted: devices are each host's own.
     fn is_sent(&self, path: &Path) -> bool {
         self.comes_back && !path.starts_with("/dev")
@@ -286,7 +311,7 @@ impl Streams<'_> {
         if !self.is_sent(path) {
             let mode = 0o666 & !payload.umask & 0o777;
             let opening = Opening { append: launch.spec.files.append, care: Care::Careful, mode };
-            return open_output(path, opening);
+            return self.own(|| open_output(path, opening));
         }
         crate::state::folder(self.state, "output")?;
         let opening = Opening { append: true, care: Care::Careful, mode: 0o600 };
@@ -306,6 +331,13 @@ impl Streams<'_> {
             .recursive(true)
             .mode(0o700)
             .create(&folder)
+            .and_then(|()| match self.user {
+                Some(user) => {
+                    spool::passage(&self.state.join("work"))?;
+                    chown(&folder, Some(user.uid), Some(user.gid))
+                }
+                None => Ok(()),
+            })
             .map_err(|e| format!("cannot make {name}: {e} (--chdir DIR names another directory)"))?;
         let _ = writeln!(
             error,
@@ -368,8 +400,14 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
     let source = payload.environment.iter().filter(own).map(|(name, value)| (name.into(), value.into()));
     let source = source.collect();
     let mut out = environment(&launch.spec, &names(errand, launch), &place, &source);
+    // In a pool of all users it names the controller's, where the job's user keeps nothing.
+    out.remove(OsStr::new("MUSTER_STATE"));
     let mut set = |name: &str, value: String| drop(out.insert(name.into(), value.into()));
-    set("MUSTER_STATE", around.state.display().to_string());
+    match errand.site.users {
+        Users::Own => set("MUSTER_STATE", around.state.display().to_string()),
+        // What a user keeps is the user's own: the agent's state is root's.
+        Users::All => set(jobs::AGENT, around.state.display().to_string()),
+    }
     set("MUSTER_JOB", id.run.to_string());
     set("MUSTER_ATTEMPT", id.attempt.0.to_string());
     set(around.mark.name, around.mark.value.clone());
@@ -383,28 +421,43 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
         set(STEP, std::process::id().to_string());
     }
     if launch.hosts.len() > 1 || launch.spec.size.most_nodes() > 1 {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
-        for (name, value) in mpirun::variables(&program, networks(errand).as_deref()) {
-            out.entry(name.into()).or_insert_with(|| value.into());
-        }
-        if launch.spec.size.is_malleable() && !ours && errand.start.role == Role::Batch {
-            let path = mpirun::hosts_file(around.state, id);
-            let tasks = launch.hosts.iter().zip(parts).map(|(host, part)| (host.as_str(), part.tasks));
-            // Where it cannot be written, the hosts that the job was given first are those that it has.
-            let written = crate::state::folder(around.state, "hosts")
-                .is_ok_and(|_| mpirun::write_hosts(&path, tasks).is_ok());
-            let from_file = written.then(|| mpirun::from_file(&path));
-            out.extend(from_file.into_iter().flatten().map(|(name, value)| (name.into(), value.into())));
-        }
-        // Each host has a rank program beside its own muster, and that of the job where it was laid.
-        let path = out.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| OsString::from(PATH));
-        let beside = [own_program.as_deref(), Some(&*program)].into_iter().flatten();
-        let beside = beside.filter_map(|program| Some(program.parent()?.to_owned()));
-        if let Ok(path) = std::env::join_paths(beside.chain(std::env::split_paths(&path))) {
-            out.insert("PATH".into(), path);
-        }
+        for_mpirun(&mut out, (errand, launch, own_program), around);
     }
     out
+}
+
+/// Adds what a job of several hosts, now or later, needs for its `mpirun`.
+fn for_mpirun(
+    out: &mut Variables,
+    (errand, launch, own_program): (&Errand, &Launch, Option<PathBuf>),
+    around: &Around,
+) {
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("muster"));
+    for (name, value) in mpirun::variables(&program, networks(errand).as_deref()) {
+        out.entry(name.into()).or_insert_with(|| value.into());
+    }
+    if launch.spec.size.is_malleable() && launch.spec.work == Work::Script && errand.start.role == Role::Batch
+    {
+        let path = mpirun::hosts_file(around.state, errand.start.id);
+        let tasks = launch
+            .hosts
+            .iter()
+            .zip(&launch.on.allocation.parts)
+            .map(|(host, part)| (host.as_str(), part.tasks));
+        // Where it cannot be written, the hosts that the job was given first are those that it has.
+        let written =
+            mpirun::lay_hosts(&path, (guise::of(errand.site.users, &launch.owner).ok().flatten(), tasks))
+                .is_ok();
+        let from_file = written.then(|| mpirun::from_file(&path));
+        out.extend(from_file.into_iter().flatten().map(|(name, value)| (name.into(), value.into())));
+    }
+    // Each host has a rank program beside its own muster, and that of the job where it was laid.
+    let path = out.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| OsString::from(PATH));
+    let beside = [own_program.as_deref(), Some(&*program)].into_iter().flatten();
+    let beside = beside.filter_map(|program| Some(program.parent()?.to_owned()));
+    if let Ok(path) = std::env::join_paths(beside.chain(std::env::split_paths(&path))) {
+        out.insert("PATH".into(), path);
+    }
 }
 
 /// The networks between hosts that MPI may use, where they are known.

@@ -13,6 +13,7 @@ use super::ends::Ends;
 use super::errand::{Errand, FromProcess, ToProcess};
 use super::frame::{self, Inbox};
 use super::groups::Groups;
+use super::guise::Users;
 use super::leader;
 use super::prepare::Failure;
 use super::roll;
@@ -206,7 +207,8 @@ impl Process {
     }
 
     fn spawn(&mut self, id: AttemptId) {
-        let laid = self.lay_script();
+        let Some(users) = self.attempts.get(&id).map(Attempt::users) else { return };
+        let laid = self.lay_script(users);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         let payload = self.payload.as_ref().map(|(_, payload)| payload);
         let born = laid.and_then(|()| attempt.spawn(payload, &self.state, &mut self.slot));
@@ -220,15 +222,18 @@ impl Process {
         }
     }
 
-    /// Lays the script of what begins where it can be run, if it is another than that of the one before.
-    fn lay_script(&mut self) -> Result<(), Failure> {
+    /// Lays the script of what begins where it can be run, if it is another than that of the one before. One that may be
+    /// another user's is laid anew: whoever had it before may still write what was there.
+    fn lay_script(&mut self, users: Users) -> Result<(), Failure> {
         let Some((blob, Payload { program: Program::Script { text, .. }, .. })) = &self.payload else {
             return Ok(());
         };
-        if self.script.replace(*blob) == Some(*blob) {
-            return Ok(());
-        }
         let path = spool::script(&self.state, std::process::id());
+        match (self.script.replace(*blob), users) {
+            (Some(before), Users::Own) if before == *blob => return Ok(()),
+            (_, Users::All) => drop(std::fs::remove_file(&path)),
+            _ => {}
+        }
         let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&path);
         open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|e| {
             self.script = None;

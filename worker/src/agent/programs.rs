@@ -5,11 +5,12 @@
 
 use super::Payloads;
 use super::errand::Wish;
+use super::spool;
 use muster_core::payload::{BlobId, Payload, Program};
 use muster_core::protocol::format::Format;
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -64,12 +65,15 @@ pub(super) fn lay(
 }
 
 fn write(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // Whoever knows its hash may run it: nobody can list the folder above.
+    folder.parent().map_or(Ok(()), spool::passage)?;
+    spool::passage(folder)?;
     let beside = folder.join(format!(".{}", std::process::id()));
     let _ = std::fs::remove_file(&beside);
     let written = (|| {
         let mut file = File::options().write(true).create_new(true).mode(0o700).open(&beside)?;
         file.write_all(bytes)?;
+        file.set_permissions(std::fs::Permissions::from_mode(0o755))?;
         // Whoever starts it must not find it open for writing.
         drop(file);
         std::fs::rename(&beside, path)
@@ -90,7 +94,6 @@ fn thin_out(state: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     /// Has all that is two bytes, and counts how often it was asked.
     struct Two(std::sync::Mutex<u32>);
@@ -125,7 +128,7 @@ mod tests {
             let path = path(state.path(), &mine, id).unwrap();
             assert!(path.ends_with("my-rank"), "{path:?}");
             assert_eq!(std::fs::read(&path).unwrap(), [number; 2]);
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
             let then = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number.into());
             File::open(path.parent().unwrap()).unwrap().set_modified(then).unwrap();
         }

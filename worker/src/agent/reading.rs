@@ -2,14 +2,19 @@
 //!
 //! Invariant: only a file proper is read, so nothing here waits for anybody.
 
+use super::guise::{User, Users};
 use muster_core::protocol::line::{MOST_PIECE, Piece, Reading};
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// What is asked for, as far as it is there.
-pub(super) fn read(reading: &Reading) -> Piece {
-    let what = match piece(reading) {
+/// What is asked for, as far as it is there, and as far as whoever asks may read it.
+pub(super) fn read(reading: &Reading, users: Users) -> Piece {
+    let read = || match users {
+        Users::Own => piece(reading),
+        Users::All => User::named(&reading.user).map_err(Error::other)?.act(|| piece(reading))?,
+    };
+    let what = match read() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(format!("{}: {e}", reading.path)),
@@ -38,7 +43,11 @@ mod tests {
     fn pieces_of_files_and_of_nothing_else() {
         let scratch = Scratch::new("reading");
         let path = |name: &str| scratch.path().join(name).to_str().unwrap().to_owned();
-        let ask = |name: &str, from| read(&Reading { number: 7, path: path(name), from });
+        let user = "ada".to_owned();
+        let ask = |name: &str, from| {
+            let reading = Reading { number: 7, path: path(name), from, user: user.clone() };
+            read(&reading, Users::Own)
+        };
         std::fs::write(path("out"), "0123456789").unwrap();
         assert_eq!(ask("out", 4), Piece { number: 7, what: Ok(Some(b"456789".to_vec())) });
         assert_eq!(ask("out", 99).what, Ok(Some(Vec::new())));

@@ -4,6 +4,7 @@
 //! nobody else; a file is truncated once for an attempt, when its first piece comes, whoever dies meanwhile; a piece that
 //! comes again, or of an attempt before the one that is known, changes nothing.
 
+use super::guise::{User, Users};
 use crate::state;
 use crate::streams::{Care, Opening, open_output};
 use muster_core::job::id::RunId;
@@ -37,6 +38,7 @@ struct Note {
 /// The files that output comes back into.
 pub(super) struct Returned {
     folder: PathBuf,
+    users: Users,
     open: BTreeMap<(RunId, Stream), (Note, Option<File>)>,
 }
 
@@ -45,7 +47,7 @@ impl Returned {
     ///
     /// # Errors
     /// When its folder cannot be made.
-    pub(super) fn open(state: &Path) -> std::result::Result<Returned, String> {
+    pub(super) fn open(state: &Path, users: Users) -> std::result::Result<Returned, String> {
         let folder = state::folder(state, "returned")?;
         let now = SystemTime::now();
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -55,7 +57,7 @@ impl Returned {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        Ok(Returned { folder, open: BTreeMap::new() })
+        Ok(Returned { folder, users, open: BTreeMap::new() })
     }
 
     /// Writes a piece, if it is the next one, and says what is written.
@@ -97,7 +99,7 @@ impl Returned {
         if again && note.appends.is_none() && known(note) {
             return file;
         }
-        let opened = file.map_or_else(|| open(&of.file, again), Ok);
+        let opened = file.map_or_else(|| self.open_as(&of.file, again), Ok);
         let written = opened.and_then(|file| {
             let told = |e: std::io::Error| format!("cannot write {}: {e}", of.file.path);
             let append = of.file.append;
@@ -126,6 +128,15 @@ impl Returned {
                 None
             }
         }
+    }
+
+    /// Opens a file with the rights of whose job it is.
+    fn open_as(&self, file: &OutputFile, again: bool) -> std::result::Result<File, String> {
+        if self.users == Users::Own {
+            return open(file, again);
+        }
+        let told = |e: std::io::Error| format!("cannot write {}: {e}", file.path);
+        User::named(&file.user)?.act(|| open(file, again)).map_err(told)?
     }
 
     fn keep(&self, key: (RunId, Stream), note: &Note) -> Result<()> {
@@ -188,7 +199,7 @@ mod tests {
         let id = AttemptId { run, attempt: Attempt(attempt) };
         let sent = Sent { stream: (id, Stream::Output), from, bytes: text.as_bytes().to_vec(), whole };
         let path = path.to_str().unwrap().to_owned();
-        Delivery { sent, file: OutputFile { path, append: false, mode: 0o640 } }
+        Delivery { sent, file: OutputFile { path, append: false, mode: 0o640, user: "ada".into() } }
     }
 
     fn appended(path: &Path, attempt: u32, piece_of: (u64, &str, bool)) -> Delivery {
@@ -202,16 +213,16 @@ mod tests {
         let scratch = Scratch::new("returned");
         let path = scratch.path().join("out");
         std::fs::write(&path, "of a job before").unwrap();
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         assert_eq!(there.take(&piece(&path, 1, (5, "later", false))).had.upto, 0);
         assert_eq!(there.take(&piece(&path, 1, (0, "hello", false))).had.upto, 5);
         // Another agent goes on.
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         assert_eq!(there.take(&piece(&path, 1, (0, "hello", false))).had.upto, 5);
         let had = there.take(&piece(&path, 1, (3, "lo, world", true))).had;
         assert_eq!((had.upto, had.whole), (12, true));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello, world");
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         assert!(there.take(&piece(&path, 1, (3, "lo, world", true))).had.whole, "it is remembered");
         // The next attempt begins anew, and the one before is not heard any more.
         assert_eq!(there.take(&piece(&path, 2, (0, "again", false))).had.upto, 5);
@@ -224,9 +235,9 @@ mod tests {
         let scratch = Scratch::new("returned-append");
         let path = scratch.path().join("out");
         std::fs::write(&path, "before;").unwrap();
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         there.take(&appended(&path, 1, (0, "one", false)));
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"|other|").unwrap();
         assert_eq!(there.take(&appended(&path, 1, (0, "one", false))).had.upto, 3);
         assert!(there.take(&appended(&path, 1, (3, "two", true))).had.whole);
@@ -236,7 +247,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_is_told_of() {
         let scratch = Scratch::new("returned-nowhere");
-        let mut there = Returned::open(scratch.path()).unwrap();
+        let mut there = Returned::open(scratch.path(), Users::Own).unwrap();
         let told = there.take(&piece(&scratch.path().join("no/out"), 1, (0, "x", false)));
         assert!(told.had.whole && told.why.unwrap().contains("no/out"));
     }

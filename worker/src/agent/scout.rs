@@ -3,7 +3,7 @@
 //! The program that would compute the kernel says what its words stand for here (`muster describe`), and is ended when it
 //! takes too long.
 
-use super::{Payloads, programs};
+use super::{AgentConfig, Payloads, guise, programs};
 use crate::description::Description;
 use crossbeam_channel::{Receiver, bounded};
 use muster_core::job::inputs::{Found, Lack};
@@ -24,7 +24,7 @@ const MOST_S: u32 = 60;
 /// Looks for what is asked until nobody asks any more, and tells each finding: with this muster, and programs of users in
 /// this state directory.
 pub(super) fn look(
-    here: (&Path, &Path),
+    here: (&AgentConfig, &Path),
     payloads: &dyn Payloads,
     asked: &Receiver<(ProbeId, Vec<u8>)>,
     tell: impl Fn(ProbeId, Finding),
@@ -34,8 +34,8 @@ pub(super) fn look(
     }
 }
 
-fn find((program, state): (&Path, &Path), payloads: &dyn Payloads, what: &[u8]) -> Finding {
-    let LookFor { spec, .. } = Format::Message.decode(what).map_err(|e| Lack::Spec(e.to_string()))?;
+fn find((config, state): (&AgentConfig, &Path), payloads: &dyn Payloads, what: &[u8]) -> Finding {
+    let LookFor { owner, spec } = Format::Message.decode(what).map_err(|e| Lack::Spec(e.to_string()))?;
     let blob = spec.payload.ok_or_else(|| Lack::Spec("the job does not say what it runs".into()))?;
     let bytes = payloads.fetch(blob).map_err(Lack::Spec)?;
     let payload: Payload = Format::Message.decode(&bytes).map_err(|e| Lack::Spec(e.to_string()))?;
@@ -47,11 +47,21 @@ fn find((program, state): (&Path, &Path), payloads: &dyn Payloads, what: &[u8]) 
     let name = own.map(PathBuf::into_os_string).into_iter().chain(words.first().map(OsString::from)).next();
     let folder = PathBuf::from(spec.files.chdir.as_ref().unwrap_or(&payload.submit_dir));
     let folder = Path::new(&payload.submit_dir).join(folder);
-    if !folder.is_dir() {
+    let user = guise::of(config.site.users, &owner).map_err(|failure| Lack::Spec(failure.why))?;
+    let is_there = || folder.is_dir();
+    let there = match &user {
+        Some(user) => user.act(is_there).map_err(|e| Lack::Spec(e.to_string()))?,
+        None => is_there(),
+    };
+    if !there {
         return Err(Lack::Missing(folder.display().to_string()));
     }
-    let mut command = Command::new(program);
-    command.arg("describe").args(name).args(words.iter().skip(1)).current_dir(folder);
+    let mut command = Command::new(&config.program);
+    command.arg("describe").args(name).args(words.iter().skip(1));
+    match &user {
+        Some(user) => user.dress(&mut command, &folder),
+        None => drop(command.current_dir(folder)),
+    }
     command.env_clear().envs(payload.environment);
     let (code, out, err) = run(command)?;
     if code != Some(0) {

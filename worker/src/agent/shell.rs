@@ -10,10 +10,10 @@ use super::door::{Door, Guest};
 use super::errand::{Errand, FromProcess, Wish};
 use super::gpus;
 use super::groups::{self, Groups};
+use super::guise::Users;
 use super::hooks::Site;
 use super::jobs::{self, FromJob, Jobs, ToJob};
 use super::larder::Larder;
-use super::mpirun;
 use super::prepare::{self, mark};
 use super::programs;
 use super::reading;
@@ -21,7 +21,7 @@ use super::returned::Returned;
 use super::roll;
 use super::roster::{self, Roster, Waiting};
 use super::scout;
-use super::spool::Spool;
+use super::spool::{self, Spool};
 use super::surveyor::Surveyor;
 use super::unsent::Unsent;
 use super::{AgentConfig, Payloads};
@@ -119,6 +119,9 @@ pub fn run(
     let path = |e| format!("cannot use {}: {e}", config.state.display());
     let state = config.state.canonicalize().map_err(path)?;
     let (spool, shape) = (Spool::open(&state, clock::boot()?)?, crate::topology::discover()?);
+    if config.site.users == Users::All {
+        open_to_all(&state)?;
+    }
     let groups = Groups::make(&prepare::tag(&state));
     roll::tell_groups(&state, &groups)?;
     complain("agent", format!("host {}: {}", config.host, groups.describe()));
@@ -135,16 +138,19 @@ pub fn run(
         let told = events.clone();
         scope.spawn(move || {
             let tell = |id, finding| drop(told.send(Event::Probed(id, finding)));
-            scout::look((&config.program, at), payloads, &asked, tell);
+            scout::look((config, at), payloads, &asked, tell);
         });
         let unsent = Unsent::open(&state, send.clone(), events.clone())?;
-        let returns = take_back(Returned::open(&state)?, send.clone());
+        let returns = take_back(Returned::open(&state, config.site.users)?, send.clone());
         let mut roster = Roster::new(&config.program, &state, events.clone());
         let expected = roll::living(&state);
         expected.iter().for_each(|pid| roster.watch(*pid));
         let surveyor = Surveyor::open(&state, &shape, events.clone());
         let cards = gpus::devices(Path::new("/"));
-        let doors = [Door::of_shepherds(&state, events.clone())?, jobs::open(&state, events.clone())?];
+        let doors = [
+            Door::of_shepherds(&state, events.clone())?,
+            jobs::open(&state, config.site.users, events.clone())?,
+        ];
         let mut shell = Shell {
             here: Here { state: state.clone(), host: &config.host, site: &config.site, shape, cards },
             agent: Agent::new(config.rules, spool.life()),
@@ -168,6 +174,23 @@ pub fn run(
         groups.remove();
         Ok(())
     })
+}
+
+/// Lets users' processes pass to what is theirs under the state directory; all else there is root's alone.
+fn open_to_all(state: &Path) -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(
+            "jobs of many users run with each user's rights, and only root can give them: start it as root"
+                .into(),
+        );
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let told = |e: std::io::Error| format!("cannot prepare {}: {e}", state.display());
+    spool::lock_up(state).map_err(told)?;
+    for folder in ["", "spool", "jobs", "programs", "work"] {
+        spool::passage(&state.join(folder)).map_err(told)?;
+    }
+    Ok(())
 }
 
 impl Shell<'_> {
@@ -286,8 +309,8 @@ impl Shell<'_> {
             ToHost::Deliver(delivery) => drop(self.returns.try_send(delivery)),
             // Aside: its disk may be slow.
             ToHost::Read(what) => {
-                let send = self.send.clone();
-                std::thread::spawn(move || send.send(FromHost::Piece(reading::read(&what))));
+                let (send, users) = (self.send.clone(), self.here.site.users);
+                std::thread::spawn(move || send.send(FromHost::Piece(reading::read(&what, users))));
             }
         }
     }
@@ -414,7 +437,7 @@ impl Shell<'_> {
             AgentOutput::Unnote(id) => {
                 self.orphans.remove(&id);
                 self.jobs.forget(id);
-                let _ = std::fs::remove_file(mpirun::hosts_file(&self.here.state, id));
+                let _ = std::fs::remove_dir_all(jobs::folder(&self.here.state, id));
                 self.unsent.forget(id);
                 self.spool.remove(id);
             }

@@ -15,6 +15,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Result;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How long the agent's log may be before what is forgotten leaves it.
@@ -164,6 +165,31 @@ fn entries(held: &BTreeMap<AttemptId, Option<Box<Ending>>>) -> impl Iterator<Ite
         Some(ending) => Entry::Ended(*id, ending.clone()),
         None => Entry::Begins(*id),
     })
+}
+
+/// Has what is in a folder be its owner's alone.
+///
+/// # Errors
+/// When it cannot be.
+pub(super) fn lock_up(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let mode = if kind.is_dir() { 0o700 } else { 0o600 };
+        if kind.is_dir() || kind.is_file() {
+            std::fs::set_permissions(entry.path(), std::fs::Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder through which others may pass, and in which they see nothing.
+///
+/// # Errors
+/// When it cannot be made so.
+pub(super) fn passage(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711))
 }
 
 /// Where the script lies that a shepherd's process runs.

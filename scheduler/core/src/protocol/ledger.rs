@@ -84,6 +84,20 @@ pub enum ToStore {
     Close(AttemptId, [u8; 16]),
 }
 
+impl ToStore {
+    /// For which attempt it is said.
+    pub fn attempt(&self) -> AttemptId {
+        match self {
+            ToStore::Open(id, _)
+            | ToStore::Commit(id, ..)
+            | ToStore::Round(id, ..)
+            | ToStore::Fetch(id, ..)
+            | ToStore::Uses(id, _)
+            | ToStore::Close(id, _) => *id,
+        }
+    }
+}
+
 /// Some bytes of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {

@@ -68,6 +68,8 @@ pub struct Reading {
     pub path: String,
     /// From which byte on.
     pub from: u64,
+    /// Whose job it is: in a pool of many users, with whose rights it is read.
+    pub user: String,
 }
 
 /// What is there of it.

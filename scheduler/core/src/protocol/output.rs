@@ -79,6 +79,8 @@ pub struct OutputFile {
     pub append: bool,
     /// The mode of a new file.
     pub mode: u32,
+    /// Whose job it is: in a pool of many users, with whose rights it is written.
+    pub user: String,
 }
 
 /// What the host where a job was submitted has of a stream.

@@ -394,26 +394,7 @@ impl World {
         let (life, boot) = (known.life, known.boot.expect("a host with a shepherd is up"));
         let Some(herd) = known.shepherds.get_mut(&id) else { return Ok(()) };
         match output {
-            ShepherdOutput::Spawn => {
-                let (spec, role, cores) = (herd.spec, herd.role, herd.cores.clone());
-                self.say(|| format!("host {host}: {id} begins on {:?}, {spec:?}", cores.words()));
-                self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
-                let (ends, hosts) = (self.now + spec.runs_ms, self.hosts.len());
-                self.checks.spawn(id, (host, hosts), Held { spec, cores })?;
-                if let Some(herd) = self.hosts[host].shepherds.get_mut(&id) {
-                    (herd.ran, herd.exit.1) = (true, ends);
-                }
-                match (role, spec.conduct) {
-                    (Role::Member, _) => {}
-                    (Role::Batch, Conduct::Fenced) => self.open_office(host, id),
-                    (Role::Batch, _) => {
-                        self.after(spec.runs_ms, Event::Exit { host, boot, id, number: 0 });
-                        if spec.blocks > 0 {
-                            self.open_office(host, id);
-                        }
-                    }
-                }
-            }
+            ShepherdOutput::Spawn => return self.spawns(host, id),
             ShepherdOutput::Stop(number) => {
                 herd.stop = Some(number);
                 let delay = self.random.between(0, 500);
@@ -461,6 +442,31 @@ impl World {
                 // To who watches, that it left is as that it died.
                 self.local(host, |_| Event::Agent { host, life, input: AgentInput::ShepherdDied(id) });
             }
+        }
+        Ok(())
+    }
+
+    /// What a shepherd holds begins.
+    fn spawns(&mut self, host: usize, id: AttemptId) -> Result<(), String> {
+        let known = &self.hosts[host];
+        let boot = known.boot.expect("a host with a shepherd is up");
+        let Some(herd) = known.shepherds.get(&id) else { return Ok(()) };
+        let (spec, role, cores) = (herd.spec, herd.role, herd.cores.clone());
+        self.say(|| format!("host {host}: {id} begins on {:?}, {spec:?}", cores.words()));
+        self.mix(u64::from(id.run.job.0) << 32 | u64::from(id.attempt.0) << 8 | host as u64);
+        let (ends, hosts) = (self.now + spec.runs_ms, self.hosts.len());
+        self.checks.spawn(id, (host, hosts), Held { spec, cores })?;
+        if let Some(herd) = self.hosts[host].shepherds.get_mut(&id) {
+            (herd.ran, herd.exit.1) = (true, ends);
+        }
+        if role == Role::Member {
+            return Ok(());
+        }
+        if spec.conduct != Conduct::Fenced {
+            self.after(spec.runs_ms, Event::Exit { host, boot, id, number: 0 });
+        }
+        if spec.blocks > 0 {
+            self.open_office(host, id);
         }
         Ok(())
     }

@@ -5,9 +5,11 @@ use super::place::Place;
 use super::trust;
 use crate::network::secret::Secret;
 use crate::network::wire::{self, MOST_MESSAGE};
+use crate::programs::MOST_PROGRAM;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use muster_core::protocol::format::Format;
@@ -25,10 +27,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// How long a connection may take to come about.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(60);
-/// The largest answer, in bytes: a script with its environment.
-const MOST_ANSWER: usize = 65 << 20;
+/// The largest answer, in bytes: a user's program, or a script with its environment.
+const MOST_ANSWER: usize = MOST_PROGRAM + (1 << 20);
 
 /// A line that carries the messages of the protocol.
 pub type Line = WebSocketStream<TlsStream<TcpStream>>;
@@ -85,9 +85,15 @@ impl Dialer {
         path: &str,
         body: Vec<u8>,
     ) -> Result<(HeaderMap, Bytes), ClientError> {
-        timeout(ANSWER, self.request(method, path, body))
+        let (head, body) = timeout(wire::patience(body.len() as u64), self.request(method, path, body))
             .await
-            .unwrap_or_else(|_| Err(self.lost(&"it does not answer")))
+            .unwrap_or_else(|_| Err(self.lost(&"it does not answer")))?;
+        let most = body.size_hint().upper().unwrap_or(0);
+        let read = timeout(wire::patience(most), Limited::new(body, MOST_ANSWER).collect()).await;
+        let read = read.map_err(|_| self.lost(&"its answer does not come to an end"))?;
+        let bytes = read.map_err(|error| self.lost(&error))?.to_bytes();
+        let status = head.status;
+        if status.is_success() { Ok((head.headers, bytes)) } else { Err(refused(status, &bytes)) }
     }
 
     async fn request(
@@ -95,7 +101,7 @@ impl Dialer {
         method: Method,
         path: &str,
         body: Vec<u8>,
-    ) -> Result<(HeaderMap, Bytes), ClientError> {
+    ) -> Result<(Parts, Incoming), ClientError> {
         let stream = TokioIo::new(self.connect().await?);
         let shaken = hyper::client::conn::http1::handshake(stream).await;
         let (mut sender, connection) = shaken.map_err(|error| self.lost(&error))?;
@@ -112,11 +118,7 @@ impl Dialer {
         let request =
             request.body(Full::new(Bytes::from(body))).map_err(|e| ClientError::Here(e.to_string()))?;
         let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
-        let (head, body) = response.into_parts();
-        let read = Limited::new(body, MOST_ANSWER).collect().await;
-        let bytes = read.map_err(|error| self.lost(&error))?.to_bytes();
-        let status = head.status;
-        if status.is_success() { Ok((head.headers, bytes)) } else { Err(refused(status, &bytes)) }
+        Ok(response.into_parts())
     }
 
     /// A line for the agent's messages.
