@@ -142,7 +142,7 @@ impl Verb {
             Verb::Change(_) => "change this job",
             Verb::Read(_) => "read this job's files",
             Verb::Operate => "operate the pool",
-            Verb::Admit => "make tokens, take credentials back, or end the pool",
+            Verb::Admit => "operate the pool so far as to make tokens, take credentials back, or end it",
             Verb::Redeem => "hand in a token here",
             Verb::Agent => "speak for a host",
             Verb::Fetch => "fetch what jobs run",
