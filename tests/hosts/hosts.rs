@@ -4,7 +4,7 @@
 //! Invariant: nothing outlives the test, however it ends: the first process of a host reads a pipe from the test, and ends
 //! with it, and the kernel ends the rest.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -129,6 +129,18 @@ impl Hosts {
         let mut command = self.command(number, &[&["sh", "-c", script, user], words].concat());
         command.env("HOME", format!("/tmp/{user}")).env("USER", user).env("MUSTER_STATE", "/tmp/muster/pool");
         command
+    }
+
+    /// Has a host enter a pool by a command that reads the token, which somebody was told of.
+    pub(crate) fn enter(&self, number: usize, told: &str, words: &[&str]) {
+        let is_token = |line: &&str| line.len() == 32 && line.bytes().all(|b| b.is_ascii_alphanumeric());
+        let token = told.lines().map(str::trim).find(is_token).expect("it prints a token");
+        let mut command = self.command(number, &[words, &["--token-file", "/dev/stdin"]].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        child.stdin.take().expect("piped").write_all(format!("{token}\n").as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "h{number}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The work directory of a host, as it is seen from here.

@@ -220,7 +220,10 @@ fn hosts_come_and_go_while_a_script_has_a_kernel_step() {
         pool.submit(&["--nodes=2", "--exclude=h1,h2", "--exclusive", "-o", "/dev/null", "--wrap", WAITS]);
     pool.read(3, "began", |text| text.ends_with('\n'));
     let kernel = format!("muster kernel {} --json --progress json > step 2>&1", KERNEL[1..].join(" "));
-    let script = format!("mpirun hostname | sort > before; {kernel}; mpirun hostname | sort > after");
+    // What it submits has hosts of its own.
+    let other_job = "muster submit --quiet --wait --nodes=2 -o nested --wrap 'mpirun hostname | sort'";
+    let ranks = "mpirun hostname | sort";
+    let script = format!("{ranks} > before; {kernel}; {ranks} > after; {other_job}");
     let options = ["--nodes=1-4", "--cpus-per-task=1", "--exclusive", "-o", "out", "--wrap", &script];
     let job = pool.submit(&options);
     pool.read(1, "step", |text| teams(text) == [2] && percent(text) >= 5);
@@ -236,6 +239,7 @@ fn hosts_come_and_go_while_a_script_has_a_kernel_step() {
     assert_eq!(hash(&said), calm(&pool));
     let read = |name: &str| pool.read(1, name, |_| true);
     assert_eq!((&*read("before"), &*read("after")), ("h1\nh2\n", "h1\nh2\n"), "{}", read("out"));
+    assert_eq!(read("nested"), "h3\nh4\n", "{}", read("out"));
 }
 
 #[test]

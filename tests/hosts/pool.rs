@@ -4,8 +4,6 @@ use super::hosts::{Hosts, address};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use serde_json::Value;
-use std::io::Write;
-use std::process::Stdio;
 
 /// The pool of hosts h1, h2, ..., whose controller is on the first.
 pub(crate) struct Pool {
@@ -39,25 +37,12 @@ impl Pool {
 
     /// Has a host join.
     pub(crate) fn join(&self, number: usize) {
-        self.enter(number, &["token"], &["muster", "join", &self.place, "--detach"]);
+        self.hosts.enter(number, &self.ok(&["token"]), &["muster", "join", &self.place, "--detach"]);
     }
 
     /// Has a machine log in.
     pub(crate) fn log_in(&self, number: usize) {
-        self.enter(number, &["token", "--login"], &["muster", "login", &self.place]);
-    }
-
-    fn enter(&self, number: usize, token: &[&str], words: &[&str]) {
-        let token = self.ok(token);
-        let is_token = |line: &&str| line.len() == 32 && line.bytes().all(|b| b.is_ascii_alphanumeric());
-        let token = token.lines().map(str::trim).find(is_token).expect("it prints a token").to_owned();
-        let words = [words, &["--token-file", "/dev/stdin"]].concat();
-        let mut command = self.hosts.command(number, &words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        child.stdin.take().expect("piped").write_all(format!("{token}\n").as_bytes()).expect("it reads");
-        let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "h{number}: {}", String::from_utf8_lossy(&output.stderr));
+        self.hosts.enter(number, &self.ok(&["token", "--login"]), &["muster", "login", &self.place]);
     }
 
     /// What `muster` prints with these words, where the pool is.

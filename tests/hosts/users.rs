@@ -2,8 +2,7 @@
 //! whose they are.
 
 use super::hosts::{Hosts, address};
-use std::io::Write;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 /// The pool of hosts h1, h2, ..., of which the first has the controller, too; bob operates it.
 struct Everybodys {
@@ -25,18 +24,10 @@ impl Everybodys {
 
     /// Root has a host join.
     fn join(&self, number: usize, place: &str) {
-        let token = self.ok((1, "muster"), &["muster", "token"]);
-        let is_token = |line: &&str| line.len() == 32 && line.bytes().all(|b| b.is_ascii_alphanumeric());
-        let token = token.lines().map(str::trim).find(is_token).expect("it prints a token").to_owned();
         let config = "mkdir -p /tmp/state && printf 'users = \"all\"\\n' > /tmp/state/config.toml";
         self.hosts.ok(number, &["sh", "-c", config]);
-        let words = ["muster", "join", place, "--detach", "--token-file", "/dev/stdin"];
-        let mut command = self.hosts.command(number, &words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        child.stdin.take().expect("piped").write_all(format!("{token}\n").as_bytes()).expect("it reads");
-        let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "h{number}: {}", String::from_utf8_lossy(&output.stderr));
+        let told = self.ok((1, "muster"), &["muster", "token"]);
+        self.hosts.enter(number, &told, &["muster", "join", place, "--detach"]);
     }
 
     fn run(&self, who: (usize, &str), words: &[&str]) -> Output {

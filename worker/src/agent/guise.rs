@@ -103,13 +103,12 @@ impl User {
     /// # Errors
     /// The operating system's.
     pub(super) fn become_it(&self) -> Result<()> {
-        let same = |id: u32| [libc::c_long::from(id); 3];
         set_groups(&self.groups)?;
-        let (gid, uid) = (same(self.gid), same(self.uid));
+        let (uid, gid) = (libc::c_long::from(self.uid), libc::c_long::from(self.gid));
         // SAFETY: the calls take numbers alone.
         unsafe {
-            ok(libc::syscall(libc::SYS_setresgid, gid[0], gid[1], gid[2]))?;
-            ok(libc::syscall(libc::SYS_setresuid, uid[0], uid[1], uid[2]))?;
+            ok(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            ok(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
         }
         no_new_privileges()
     }

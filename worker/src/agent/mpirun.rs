@@ -96,15 +96,14 @@ pub(crate) fn write_hosts<'a>(
 }
 
 /// The variables by which Open MPI 4 and 5 read the hosts from that file, and not from what the job was given first.
-pub(super) fn from_file(path: &Path) -> [(&'static str, String); 5] {
+pub(super) const BY_FILE: [&str; 4] =
+    ["OMPI_MCA_orte_default_hostfile", "PRTE_MCA_prte_default_hostfile", "OMPI_MCA_ras", "PRTE_MCA_ras"];
+
+/// Those, and what names the file.
+pub(super) fn from_file(path: &Path) -> impl Iterator<Item = (&'static str, String)> {
     let path = path.display().to_string();
-    [
-        (HOSTS_FILE, path.clone()),
-        ("OMPI_MCA_orte_default_hostfile", path.clone()),
-        ("OMPI_MCA_ras", "^slurm".into()),
-        ("PRTE_MCA_prte_default_hostfile", path),
-        ("PRTE_MCA_ras", "^slurm".into()),
-    ]
+    let values = [path.clone(), path.clone(), "^slurm".into(), "^slurm".into()];
+    std::iter::once((HOSTS_FILE, path)).chain(BY_FILE.into_iter().zip(values))
 }
 
 /// The private networks that this host is on by an interface of its own; none when there is none.

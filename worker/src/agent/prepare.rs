@@ -37,8 +37,9 @@ use std::path::{Path, PathBuf};
 /// Where programs are looked for when the job has no `PATH`.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What `muster run` gives its jobs: one that is submitted from there is not of it, and does not end with it.
-const OF_ANOTHER: [&str; 2] = ["MUSTER_RUN_JOB", "MUSTER_PROGRESS_FD"];
+/// What another job has around it: one that is submitted from there is not of it, nor of its agent.
+const OF_ANOTHER: [&str; 5] =
+    ["MUSTER_RUN_JOB", "MUSTER_PROGRESS_FD", PROGRAM, jobs::AGENT, mpirun::HOSTS_FILE];
 
 /// Why an attempt could not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -396,7 +397,11 @@ fn variables<'a>(errand: &Errand, launch: &'a Launch, payload: &'a Payload, arou
             (launch.owner.uid, &launch.owner.user, launch.owner.gid),
         )
     };
-    let own = |name: &&(String, String)| !OF_ANOTHER.contains(&name.0.as_str());
+    let names_hosts = payload.environment.iter().any(|(name, _)| name == mpirun::HOSTS_FILE);
+    let own = |(name, _): &&(String, String)| {
+        let of_hosts = names_hosts && mpirun::BY_FILE.contains(&name.as_str());
+        !of_hosts && !OF_ANOTHER.contains(&name.as_str())
+    };
     let source = payload.environment.iter().filter(own).map(|(name, value)| (name.into(), value.into()));
     let source = source.collect();
     let mut out = environment(&launch.spec, &names(errand, launch), &place, &source);
